@@ -1,0 +1,404 @@
+"""The typed configuration: YAML in, YAML out, unknown keys refused with the nearest known key.
+
+One file describes everything: the recipe that ``prepare`` follows, the modalities, the model, and how it is
+trained, evaluated and exported. A store and a run each carry the whole of it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from watercli.errors import ConfigError, nearest
+from watercli.transforms import TransformName
+
+
+def _listed(value: object) -> object:
+    """Let a single string stand where a list of strings is asked for."""
+    return (value,) if isinstance(value, str) else value
+
+
+Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Period(Section):
+    """First and last day, both included."""
+
+    start: dt.date
+    end: dt.date
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}")
+        return self
+
+
+class Splits(Section):
+    """Training, validation and test periods: disjoint, in this order of time."""
+
+    train: Period
+    validation: Period
+    test: Period
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        if not self.train.end < self.validation.start or not self.validation.end < self.test.start:
+            raise ValueError("train, validation and test must follow each other without overlap")
+        return self
+
+
+class Source(Section):
+    """Where a modality comes from: a reader, the files it reads (glob patterns below the data folder), a variable."""
+
+    reader: str
+    variable: str
+    files: Strings = ()
+
+
+class Modality(Section):
+    """One modality: a daily ``grid`` (time, y, x) or a daily ``series`` per catchment."""
+
+    kind: Literal["grid", "series"]
+    units: str = "1"
+    """Units in the store and in every figure; sources in other units of the same dimension are converted."""
+    long_name: str = ""
+    source: Source | None = None
+    transform: TransformName = "identity"
+    """Applied before standardisation, inverted before any score."""
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    loss_weight: Annotated[float, Field(ge=0)] = 1.0
+
+
+class GridSpec(Section):
+    """The target grid: its coordinate reference system and how it is cut into patches."""
+
+    crs: str = "EPSG:27700"
+    patch_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (10, 10)
+    """Cells along y and x."""
+    land_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A patch is land if at least this fraction of its cells is."""
+
+
+class AttributeTable(Section):
+    """A CSV of catchment attributes, one row for each gauge."""
+
+    files: Strings
+    gauge_id: str = "gauge_id"
+    gauge_id_prefix: str = ""
+    """Stripped from the ids of the table (Caravan writes ``camelsgb_11003``)."""
+
+
+class Attribute(Section):
+    """One static attribute: the column it is read from, its units, the transform before standardisation."""
+
+    column: str
+    units: str = "1"
+    transform: TransformName = "identity"
+
+
+class Catchments(Section):
+    """Attribute tables and the columns that place a catchment on the map."""
+
+    tables: tuple[AttributeTable, ...] = ()
+    latitude: str = "gauge_lat"
+    longitude: str = "gauge_lon"
+    area: str = "area"
+    """Column of the catchment's area in km2."""
+    gauge_name: str | None = "gauge_name"
+    attributes: dict[str, Attribute] = Field(min_length=1)
+    gauges: Strings = ()
+    """Gauge ids to use; empty means every gauge that has series."""
+
+
+class DemoDomain(Section):
+    """Size of the generated domain of the reader ``demo``."""
+
+    cells: tuple[Annotated[int, Field(ge=20)], Annotated[int, Field(ge=20)]] = (54, 42)
+    """Cells along y and x."""
+    cell_km: Annotated[float, Field(gt=0)] = 5.0
+    catchments: Annotated[int, Field(ge=4)] = 24
+    missing: Annotated[float, Field(ge=0, lt=0.5)] = 0.03
+    """Share of the days of each series that gaps take."""
+
+
+class Recipe(Section):
+    """What ``prepare`` builds: period, splits, grid, catchments."""
+
+    period: Period
+    splits: Splits
+    grid: GridSpec = GridSpec()
+    catchments: Catchments | None = None
+    demo: DemoDomain | None = None
+
+    @model_validator(mode="after")
+    def _splits_inside(self) -> Self:
+        if self.splits.train.start < self.period.start or self.splits.test.end > self.period.end:
+            raise ValueError(
+                f"splits ({self.splits.train.start} to {self.splits.test.end}) must lie inside period "
+                f"({self.period.start} to {self.period.end})"
+            )
+        return self
+
+
+class Shape(Section):
+    """The domain's size where there is no store to read it from (``inspect`` of a configuration)."""
+
+    grid: tuple[int, int]
+    patch_size: tuple[int, int] = (10, 10)
+    land_patches: int
+    attributes: int
+
+
+class LayersByKind(Section):
+    """Encoder layers that feed the weighted feature maps, for each kind."""
+
+    grid: tuple[int, ...] | None = None
+    series: tuple[int, ...] | None = None
+
+
+class ModelSection(Section):
+    """Structure of the MultiModalMAE; see ``docs/model.md``."""
+
+    width: int = 256
+    decoder_width: int = 128
+    heads: int = 8
+    mlp_ratio: float = 4.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    grid_layers: int = 6
+    series_layers: int = 4
+    decoder_layers: int = 4
+    use_cross_attn: bool = True
+    """True: CrossMAE decoder; False: standard MAE decoder (self-attention over visible and masked tokens)."""
+    use_weighted_fm: bool = True
+    use_fm_layers: tuple[int, ...] | LayersByKind | None = None
+    """Layers that feed the maps: null for all; a list means, for each encoder, those of the list that it has."""
+    use_input: bool = False
+    decoder_self_attn: bool = False
+    kept_mask_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of all tokens that is decoded and scored, drawn from the masked ones; null for every masked one."""
+
+
+class DeepSpeedSection(Section):
+    """What DeepSpeed is told when ``--gpus`` or ``--processes`` asks for it."""
+
+    zero_stage: Literal[0, 1, 2, 3] = 0
+
+
+class Train(Section):
+    """Pretraining."""
+
+    steps: Annotated[int, Field(gt=0)] = 1000
+    windows: Annotated[int, Field(gt=0)] = 2
+    """Windows in a step, over all processes."""
+    catchments: Annotated[int, Field(gt=0)] = 8
+    """Catchments drawn for each window."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    accumulate: Annotated[int, Field(gt=0)] = 1
+    """Micro-batches that a step is cut into, to save memory."""
+    validate_every: Annotated[int, Field(gt=0)] = 100
+    validation_windows: Annotated[int, Field(gt=0)] = 16
+    checkpoint_every: Annotated[int, Field(gt=0)] = 100
+    keep_checkpoints: Annotated[int, Field(gt=0)] = 2
+    log_every: Annotated[int, Field(gt=0)] = 10
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read windows ahead; 0 reads in the training process."""
+    deepspeed: DeepSpeedSection = DeepSpeedSection()
+
+
+class Embed(Section):
+    """Export of embeddings."""
+
+    stride: Annotated[int, Field(gt=0)] = 1
+    """Days between two embeddings of a catchment."""
+    hide: Strings = ("riverflow",)
+    """Modalities that the encoder never sees; the default keeps river flow out of what will predict it."""
+    dtype: Literal["float16", "float32"] = "float32"
+    batch: Annotated[int, Field(gt=0)] = 8
+    """Windows encoded at once."""
+
+
+class Evaluate(Section):
+    """What ``evaluate`` does."""
+
+    target: str = "riverflow"
+    """The series that the probe predicts."""
+    reconstruction_windows: Annotated[int, Field(gt=0)] = 64
+    probe_stride: Annotated[int, Field(gt=0)] = 5
+    """Days between two training samples of the probe; every test day is scored."""
+    alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+    """Ridge penalties, chosen on the validation dates."""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    recipe: Recipe | None = None
+    shape: Shape | None = None
+    modalities: dict[str, Modality] = Field(min_length=1)
+    window: Annotated[int, Field(gt=1)] = 30
+    """Days in a window."""
+    model: ModelSection = ModelSection()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    embed: Embed = Embed()
+
+    def of_kind(self, kind: Literal["grid", "series"]) -> dict[str, Modality]:
+        """Return the modalities of one kind, in their order."""
+        return {name: modality for name, modality in self.modalities.items() if modality.kind == kind}
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that :func:`parse` reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def config_folder() -> Path:
+    """Return the folder of the shipped configurations (inside the wheel, or beside the sources)."""
+    here = Path(__file__).resolve().parent
+    inside = here / "configs"
+    return inside if inside.is_dir() else here.parent / "configs"
+
+
+def shipped() -> dict[str, Path]:
+    """Return the shipped configurations by name (``ablation/...`` for those in a subfolder)."""
+    root = config_folder()
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """Return the file of a shipped configuration's name or of a path.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither.
+    """
+    known = shipped()
+    if name in known:
+        return known[name]
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    raise ConfigError(f"No configuration '{name}': neither a shipped name nor a file{nearest(name, known)}")
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration by shipped name or path and apply ``key.path=value`` overrides.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, it is no YAML mapping, or a setting is unknown or out of range.
+    """
+    path = find(name)
+    return parse(path.read_text(encoding="utf-8"), origin=str(path), overrides=overrides)
+
+
+def parse(text: str, *, origin: str, overrides: Sequence[str] = ()) -> Config:
+    """Parse a configuration's YAML text; ``origin`` names it in errors."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise ConfigError(f"{origin} is not valid YAML{line}; mend its syntax") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin} holds no settings; it must be a YAML mapping")
+    for override in overrides:
+        _apply(raw, override)
+    return _validate(raw, origin)
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """Return the configuration with ``key.path=value`` overrides applied."""
+    return parse(config.to_yaml(), origin="--set", overrides=overrides) if overrides else config
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override} is not of the form key.path=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+    *parents, last = key.strip().split(".")
+    node = raw
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if child is None:
+            child = node[parent] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {key}: '{parent}' is a value, not a section")
+        node = child
+    node[last] = value
+
+
+def _validate(raw: dict[str, Any], origin: str) -> Config:
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        # A union's branches put their type names into the location; settings are lower-case words.
+        location = [part for part in first["loc"] if isinstance(part, int) or part.islower()]
+        dotted = ".".join(str(part) for part in location)
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(Config, location[:-1])
+            raise ConfigError(f"Unknown setting '{dotted}' in {origin}{nearest(str(location[-1]), known)}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"Setting '{dotted}' is missing in {origin}; add it") from None
+        given = first.get("input")
+        shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"Setting '{dotted}' in {origin}{shown}: {message[:1].lower()}{message[1:]}") from None
+
+
+def _known_keys(section: Any, location: Iterable[str | int]) -> list[str]:
+    """Return the keys of the section found by following ``location`` from ``section``."""
+    for part in location:
+        fields = getattr(_section_in(section), "model_fields", {})
+        if get_origin(section) in (dict, tuple):  # this part is a mapping's key or an index
+            section = section.__args__[-1] if get_origin(section) is dict else section.__args__[0]
+        elif part in fields:
+            section = fields[part].annotation
+    return list(getattr(_section_in(section), "model_fields", {}))
+
+
+def _section_in(annotation: Any) -> Any:
+    """Return the section class inside ``X | None``, ``dict[str, X]`` or ``tuple[X, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for argument in get_args(annotation) if (found := _section_in(argument))), None)
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted settings in which two dumped configurations differ, as ``key: one -> other``."""
+    found: list[str] = []
+    for key in dict.fromkeys((*one, *other)):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += difference(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.append(f"{prefix}{key}: {left} -> {right}")
+    return found

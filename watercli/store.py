@@ -1,0 +1,176 @@
+"""The store's contract: names, dimensions, units and attributes of the Zarr store, and how it is opened.
+
+One Zarr v3 store, opened whole by ``xarray.open_zarr(path)``:
+
+======================  ==============================  ====================================================
+variable                dims                            content
+======================  ==============================  ====================================================
+each grid modality      ``time, y, x``                  physical units; NaN over the sea or where missing
+each series modality    ``catchment, time``             physical units; NaN = missing
+``static``              ``catchment, attribute``        untransformed; ``attribute_units`` and
+                                                        ``attribute_transform`` say of what
+``land_fraction``       ``y, x``                        0 over the sea and in the padding
+``coverage``            ``grid, y, x``                  share of the training days on which a cell has a value
+``patch_weight``        ``catchment, patch``            share of a catchment's area in each patch; rows sum to 1
+``statistics``          ``variable, transform, statistic``  of the training period only
+``static_statistics``   ``attribute, statistic``        of the transformed attributes
+``crs``                 scalar                          CF grid mapping
+======================  ==============================  ====================================================
+
+Coordinates: ``time`` (days, at midnight; a day is the source's own, see each variable's ``day`` attribute), ``y``,
+``x`` (cell centres, padded at their ends to whole patches), ``catchment`` (gauge ids, strings), ``gauge_name``,
+``latitude``, ``longitude``, ``area`` (km2), ``gauge_y``, ``gauge_x`` (in the grid's CRS), ``patch`` (row-major
+index), ``patch_y``, ``patch_x`` (patch centres), ``patch_land`` (True: a land patch).
+
+Root attributes: those of :data:`ROOT_ATTRIBUTES`; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from watercli.config import Config, Period, parse
+from watercli.errors import ConfigError, DataError, nearest
+from watercli.transforms import TransformName
+
+SCHEMA_VERSION = 1
+STATISTICS = ("mean", "std", "min", "max", "count", "missing")
+"""Order along ``statistic``: ``count`` is the number of observed values, ``missing`` the share that is not."""
+GRID_DIMS = ("time", "y", "x")
+SERIES_DIMS = ("catchment", "time")
+ROOT_ATTRIBUTES = (
+    "Conventions",
+    "schema_version",
+    "config",
+    "sources",
+    "splits",
+    "patch_size",
+    "padding",
+    "crs_wkt",
+    "fingerprint",
+    "watercli_version",
+    "created",
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened, validated store; every array is read lazily."""
+
+    path: Path
+    dataset: xr.Dataset
+    config: Config
+    """The configuration that it was prepared with."""
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open and validate a store.
+
+        Raises
+        ------
+        ConfigError
+            If there is nothing at ``path``.
+        DataError
+            If what is there is no finished store of this schema version.
+        """
+        if not path.exists():
+            raise ConfigError(f"No store at {path}; make one with 'watercli prepare --out {path}'")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dataset = xr.open_zarr(path, consolidated=None, mask_and_scale=True)
+        except Exception as error:
+            raise DataError(f"{path} is no Zarr store; make one with 'watercli prepare'") from error
+        missing = [name for name in ROOT_ATTRIBUTES if name not in dataset.attrs]
+        if missing:
+            raise DataError(f"{path} is no store of watercli (it lacks the attribute '{missing[0]}'); prepare one")
+        if dataset.attrs["schema_version"] != SCHEMA_VERSION:
+            raise DataError(
+                f"{path} has schema version {dataset.attrs['schema_version']}, this watercli reads "
+                f"{SCHEMA_VERSION}; prepare it again"
+            )
+        store = cls(path, dataset, parse(dataset.attrs["config"], origin=f"the configuration in {path}"))
+        store._check_modalities()
+        return store
+
+    def _check_modalities(self) -> None:
+        for name, modality in self.config.modalities.items():
+            dims = GRID_DIMS if modality.kind == "grid" else SERIES_DIMS
+            if name not in self.dataset:
+                raise DataError(f"{self.path} lacks its variable '{name}'; prepare it again")
+            if self.dataset[name].dims != dims:
+                raise DataError(f"'{name}' in {self.path} has dims {self.dataset[name].dims}, not {dims}")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of sources, recipe and schema: two stores of one fingerprint hold the same data."""
+        return str(self.dataset.attrs["fingerprint"])
+
+    @property
+    def times(self) -> pd.DatetimeIndex:
+        """Days of the store."""
+        return pd.DatetimeIndex(self.dataset["time"].values)
+
+    @property
+    def gauge_ids(self) -> list[str]:
+        """Gauge ids, in the order of the dimension ``catchment``; empty if the store has no catchments."""
+        return [str(gauge) for gauge in self.dataset["catchment"].values] if "catchment" in self.dataset else []
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Names of the static attributes."""
+        return [str(name) for name in self.dataset["attribute"].values] if "attribute" in self.dataset else []
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Cells of a patch along y and x."""
+        height, width = self.dataset.attrs["patch_size"]
+        return int(height), int(width)
+
+    @property
+    def grid_shape(self) -> tuple[int, int] | None:
+        """Cells along y and x, padding included; None if the store has no grid."""
+        return (self.dataset.sizes["y"], self.dataset.sizes["x"]) if "y" in self.dataset.sizes else None
+
+    @cached_property
+    def land_patches(self) -> NDArray[np.int64]:
+        """Row-major indices of the land patches, ascending; empty if the store has no grid."""
+        if "patch_land" not in self.dataset:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(self.dataset["patch_land"].values.astype(bool))
+
+    @cached_property
+    def patch_weight(self) -> NDArray[np.float32]:
+        """``[catchment, patch]`` over all patches; rows sum to 1."""
+        weights: NDArray[np.float32] = self.dataset["patch_weight"].values.astype(np.float32)
+        return weights
+
+    def period(self, split: str) -> slice:
+        """Return the half-open range of day indices of ``train``, ``validation`` or ``test``.
+
+        Raises
+        ------
+        ConfigError
+            If the store has no such split.
+        """
+        splits: dict[str, Any] = json.loads(self.dataset.attrs["splits"])
+        if split not in splits:
+            raise ConfigError(f"No split '{split}' in {self.path}{nearest(split, splits)}")
+        period = Period.model_validate(splits[split])
+        first, last = self.times.searchsorted([pd.Timestamp(period.start), pd.Timestamp(period.end)])
+        return slice(int(first), int(last) + 1)
+
+    def statistics(self, name: str, transform: TransformName) -> tuple[float, float]:
+        """Return mean and standard deviation of a modality in a transform's space, of the training period."""
+        chosen = self.dataset["statistics"].sel(variable=name, transform=transform)
+        return float(chosen.sel(statistic="mean")), float(chosen.sel(statistic="std"))
