@@ -1,0 +1,51 @@
+"""Prepare a store: read the sources of a recipe, bring them onto one grid and calendar, and write them.
+
+Read -> align -> statistics -> write; each reader is a small module in :mod:`watercli.prepare.readers`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from watercli.config import Config
+from watercli.errors import ConfigError
+from watercli.log import log
+from watercli.prepare.build import build, requests
+from watercli.prepare.sources import Sources
+from watercli.prepare.write import check_target, replacing
+from watercli.store import Store
+
+__all__ = ["prepare"]
+
+
+def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = False) -> Store:
+    """Build the store that a configuration's recipe describes.
+
+    Parameters
+    ----------
+    config
+        Configuration with a ``recipe`` and a source for each modality.
+    out
+        Where the store goes; it appears there only when it is whole.
+    data
+        Folder below which the source files lie; None serves recipes that need none.
+    overwrite
+        Replace a store of watercli at ``out``, once the new one is whole.
+
+    Raises
+    ------
+    ConfigError
+        If ``out`` may not be written, or a setting does not fit.
+    DataError
+        If a source file does not hold what is asked of it.
+    """
+    if config.recipe is None:
+        raise ConfigError(f"Configuration '{config.name}' has no recipe, so there is nothing to prepare; add one")
+    check_target(out, overwrite)
+    sources = Sources(data)
+    asked = requests(config, sources)
+    with replacing(out, overwrite) as partial:
+        build(config, config.recipe, asked, sources, partial)
+    store = Store.open(out)
+    log.info("Wrote %s (fingerprint %s)", out, store.fingerprint[:12])
+    return store

@@ -1,0 +1,109 @@
+"""Bring a modality onto the recipe's days and target grid, and refuse what cannot serve."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from watercli.config import Period, Recipe
+from watercli.errors import ConfigError, DataError
+
+
+def days(period: Period) -> pd.DatetimeIndex:
+    """Return the days of a period."""
+    return pd.date_range(period.start, period.end, freq="D", unit="ns")
+
+
+def to_days(name: str, data: xr.DataArray, period: Period) -> xr.DataArray:
+    """Return ``data`` on every day of ``period``; a day without a value is NaN.
+
+    Raises
+    ------
+    DataError
+        If no day of ``data`` lies in ``period``.
+    """
+    index = data.indexes["time"]
+    wanted = days(period)
+    if not len(index.intersection(wanted)):
+        raise DataError(
+            f"The dates of '{name}' ({index.min():%Y-%m-%d} to {index.max():%Y-%m-%d}) do not meet recipe.period "
+            f"({period.start} to {period.end}); give files of that period or change the period"
+        )
+    return data.reindex(time=wanted)
+
+
+def target_crs(recipe: Recipe) -> CRS:
+    """Return the CRS of the target grid.
+
+    Raises
+    ------
+    ConfigError
+        If ``recipe.grid.crs`` names none.
+    """
+    try:
+        return CRS.from_user_input(recipe.grid.crs)
+    except CRSError as error:
+        raise ConfigError(f"recipe.grid.crs is '{recipe.grid.crs}', which names no CRS; write it like EPSG:27700") from error
+
+
+def same_crs(one: CRS, other: CRS) -> bool:
+    """Whether two CRS place a point alike: same projection, same ellipsoid; the datum's name is not asked for.
+
+    NetCDF files often give projection and ellipsoid only (HadUK-Grid: Airy 1830, no datum).
+    """
+    if one.is_projected != other.is_projected:
+        return False
+    axes = [(crs.ellipsoid.semi_major_metre, crs.ellipsoid.semi_minor_metre) for crs in (one, other) if crs.ellipsoid]
+    if len(axes) == 2 and not np.allclose(*axes, rtol=1e-9):
+        return False
+    return _parameters(one) == _parameters(other)
+
+
+def _parameters(crs: CRS) -> dict[str, float | str]:
+    operation = crs.coordinate_operation
+    if operation is None:
+        return {}
+    numbers = {item.name: round(item.value * item.unit_conversion_factor, 9) for item in operation.params}
+    return {"method": operation.method_name, **numbers}
+
+
+def check_grid(name: str, data: xr.DataArray, first: tuple[str, xr.DataArray] | None, crs: CRS) -> None:
+    """Refuse a grid that is not in the target CRS, not evenly spaced, or not that of the ``first`` grid modality.
+
+    Raises
+    ------
+    DataError
+        In any of these cases.
+    """
+    own = CRS.from_wkt(data.attrs["crs_wkt"])
+    if not same_crs(own, crs):
+        raise DataError(
+            f"The grid of '{name}' is in the CRS '{own.name}' ({_short(own)}), not in recipe.grid.crs '{crs.name}'; "
+            "reproject its files or set recipe.grid.crs"
+        )
+    for axis in ("y", "x"):
+        steps = np.diff(data[axis].values)
+        if len(steps) == 0 or not np.allclose(steps, steps[0], rtol=1e-3):
+            raise DataError(f"The grid of '{name}' is not evenly spaced along {axis}; give it on a regular grid")
+        if first is not None and not _same(data[axis].values, first[1][axis].values, float(steps[0])):
+            raise DataError(
+                f"'{name}' is on another grid than '{first[0]}' ({_extent(data, axis)} against "
+                f"{_extent(first[1], axis)}); give both at one resolution and extent"
+            )
+
+
+def _same(one: np.ndarray, other: np.ndarray, step: float) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, atol=1e-3 * step, rtol=0))
+
+
+def _short(crs: CRS) -> str:
+    method = crs.coordinate_operation.method_name if crs.coordinate_operation else "no projection"
+    return f"{method}, {crs.ellipsoid.name if crs.ellipsoid else 'no ellipsoid'}"
+
+
+def _extent(data: xr.DataArray, axis: str) -> str:
+    values = data[axis].values
+    return f"{axis}: {len(values)} cells from {values[0]:g} to {values[-1]:g}"

@@ -1,0 +1,130 @@
+"""From a recipe to a finished store: read, align, statistics, write."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pyproj import CRS
+
+from watercli import __version__
+from watercli.config import Config, Recipe
+from watercli.errors import ConfigError
+from watercli.log import log
+from watercli.prepare import align, demo, geometry, readers, write
+from watercli.prepare.catchments import place
+from watercli.prepare.grids import Grids
+from watercli.prepare.reader import Request
+from watercli.prepare.sources import Sources
+from watercli.store import SCHEMA_VERSION
+
+Attributes = dict[str, Any]
+
+
+def requests(config: Config, sources: Sources) -> dict[str, Request]:
+    """Return what each modality reads, its files found.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If a source is not stated, its reader is unknown, or its files are not there.
+    """
+    found: dict[str, Request] = {}
+    for name, modality in config.modalities.items():
+        setting = f"modalities.{name}.source"
+        if modality.source is None:
+            raise ConfigError(f"{setting} is missing in configuration '{config.name}'; say how to read it")
+        reader = readers.find(modality.source.reader, modality.kind, setting)
+        paths = sources.find(modality.source.files, f"{setting}.files") if reader.needs_files else []
+        found[name] = Request(config, name, sources, paths)
+    return found
+
+
+def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, partial: Path) -> None:
+    """Build the store in the temporary folder ``partial``."""
+    crs = align.target_crs(recipe)
+    series = {name: _read(asked[name]) for name in config.of_kind("series")}
+    catchments = place(config, recipe, series, sources, crs)
+    grids = Grids(recipe, crs, partial)
+    for name in config.of_kind("grid"):
+        grids.add(asked[name], _read(asked[name]))
+    parts = [part for part in (catchments, grids.dataset()) if part is not None]
+    rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="drop")
+    if "catchment" in rest and grids.patches is not None:
+        rest["patch_weight"] = _patch_weight(rest, grids.patches, crs)
+    order = [name for name in config.modalities if name in rest["variable"].values]
+    rest = rest.sel(variable=order)
+    rest["crs"] = ((), np.int32(0), crs.to_cf())
+    rest = rest.assign_coords(time=("time", align.days(recipe.period), {"axis": "T", "standard_name": "time"}))
+    rest["time"].encoding.update(units=f"days since {recipe.period.start}", calendar="standard", dtype="int64")
+    rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
+    write.append(partial, _plain_strings(rest), "Writing catchments and statistics")
+    write.finish(partial)
+
+
+def _read(request: Request) -> xr.DataArray:
+    """Read a modality and say what was found."""
+    name = request.modality_name
+    data = readers.READERS[request.source.reader].read(request)
+    index = data.indexes["time"]
+    shape = ", ".join(f"{size} {dim}" for dim, size in data.sizes.items())
+    log.info("%s: %s to %s (%s)", name, f"{index.min():%Y-%m-%d}", f"{index.max():%Y-%m-%d}", shape)
+    return align.to_days(name, data, request.recipe.period)
+
+
+def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with all text as objects: Zarr v3 specifies those, and no fixed-length text."""
+    texts = [name for name, data in dataset.variables.items() if data.dtype.kind in "UT"]
+    return dataset.assign_coords({name: dataset[name].astype(object) for name in texts})
+
+
+def _patch_weight(rest: xr.Dataset, patches: geometry.Patches, crs: CRS) -> xr.DataArray:
+    gauges = rest[["gauge_y", "gauge_x", "area"]].to_dataframe()[["gauge_y", "gauge_x", "area"]]
+    return xr.DataArray(
+        geometry.patch_weights(gauges, patches, crs).astype(np.float32),
+        dims=("catchment", "patch"),
+        attrs={"units": "1", "long_name": "share of a catchment's area, a disc at its gauge, in each land patch"},
+    )
+
+
+def _root_attributes(config: Config, recipe: Recipe, sources: Sources, grids: Grids, crs: CRS) -> Attributes:
+    records = sources.records()
+    return {
+        "Conventions": "CF-1.11",
+        "title": f"watercli store: {config.name}",
+        "schema_version": SCHEMA_VERSION,
+        "config": config.to_yaml(),
+        "sources": json.dumps(records),
+        "splits": json.dumps(recipe.splits.model_dump(mode="json")),
+        "patch_size": list(recipe.grid.patch_size),
+        "padding": list(grids.padding),
+        "crs_wkt": crs.to_wkt(),
+        "fingerprint": fingerprint(config, records),
+        "watercli_version": __version__,
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def fingerprint(config: Config, records: list[dict[str, str | int]]) -> str:
+    """Return a hash of all that determines a store's data: schema, recipe, sources of the modalities, checksums.
+
+    How a modality is transformed, masked or weighted is the trainer's affair and leaves the data as they are.
+    """
+    assert config.recipe is not None
+    modalities = {
+        name: modality.model_dump(mode="json", include={"kind", "units", "source"})
+        for name, modality in config.modalities.items()
+    }
+    content = {
+        "schema": SCHEMA_VERSION,
+        "recipe": config.recipe.model_dump(mode="json"),
+        "modalities": modalities,
+        "checksums": {str(record["name"]): record["sha256"] for record in records},
+        "seed": config.seed if demo.is_used(config) else None,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,102 @@
+"""Generated weather for the demo domain: terrain, daily rain and temperature.
+
+- Rain: a latent Gaussian field, autoregressive in time and correlated in space, cut off below and raised to a power
+  (Bárdossy & Plate 1992, Water Resources Research 28, 1247-1259, doi:10.1029/91WR02589). The cut-off makes it
+  intermittent; its seasonal course and the terrain set the wet-day frequency and the mean.
+- Temperature: a seasonal cycle, the lapse rate of the ICAO standard atmosphere, and autoregressive anomalies
+  (Richardson 1981, Water Resources Research 17, 182-190, doi:10.1029/WR017i001p00182).
+
+Numbers without a source are plausible choices for a temperate maritime climate, not estimates.
+Shapes: ``T Y X``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+LAPSE_RATE = 0.0065
+"""Fall of temperature with height in the ICAO standard atmosphere, K/m."""
+RAIN_POWER = 2.0
+"""Exponent of the truncated Gaussian; 2 gives daily amounts a long tail (coefficient of variation on wet days near 1.4)."""
+
+
+class GaussianFields:
+    """Draws of a zero-mean, unit-variance Gaussian field with correlation ``exp(-(d / length)^2 / 2)``.
+
+    The correlation is imposed by filtering white noise in Fourier space on a domain doubled in size, so that
+    opposite edges are independent.
+    """
+
+    def __init__(self, shape: tuple[int, int], length: float) -> None:
+        self.shape = shape
+        self._padded = (2 * shape[0], 2 * shape[1])
+        ky = 2 * np.pi * np.fft.fftfreq(self._padded[0])[:, None]
+        kx = 2 * np.pi * np.fft.rfftfreq(self._padded[1])[None, :]
+        # The square root of the power spectrum of that correlation is a Gaussian too.
+        self._filter = np.exp(-(ky**2 + kx**2) * length**2 / 4)
+        kernel = np.fft.irfft2(self._filter, s=self._padded)
+        self._filter /= np.sqrt((kernel**2).sum())
+
+    def draw(self, count: int, rng: np.random.Generator) -> Array:
+        """Return ``[count, Y, X]`` independent fields."""
+        noise = np.fft.rfft2(rng.standard_normal((count, *self._padded)))
+        fields: Array = np.fft.irfft2(noise * self._filter, s=self._padded)
+        return fields[:, : self.shape[0], : self.shape[1]]
+
+    def evolve(self, days: int, memory: float, rng: np.random.Generator) -> Array:
+        """Return ``[days, Y, X]``: fields whose lag-one autocorrelation is ``memory``, of unit variance."""
+        series = np.concatenate([self.draw(min(365, days - start), rng) for start in range(0, days, 365)])
+        series[1:] *= np.sqrt(1 - memory**2)
+        for day in range(1, days):
+            series[day] += memory * series[day - 1]
+        return series
+
+
+def terrain(shape: tuple[int, int], cell_km: float, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:
+    """Return altitude in metres and land, both ``[Y, X]``: an island with a ragged coast and hills in its west."""
+    rows, columns = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None, :]
+    island = 1.6 - 2.2 * (np.abs(rows) ** 3 + np.abs(columns) ** 3)
+    rough = GaussianFields(shape, 35 / cell_km).draw(1, rng)[0]
+    fine = GaussianFields(shape, 10 / cell_km).draw(1, rng)[0]
+    height = island + 0.7 * rough
+    hills = np.clip(height, 0, None) * np.exp(-(((columns + 0.3) / 0.5) ** 2)) * np.exp(0.35 * fine)
+    altitude = 15 + 800 * hills / hills.max()
+    return altitude, height > 0
+
+
+def season(times: pd.DatetimeIndex, peak_day: float) -> Array:
+    """Return the annual cosine ``[T]`` that is 1 on ``peak_day`` of the year."""
+    return np.cos(2 * np.pi * (times.dayofyear.to_numpy() - peak_day) / 365.25)
+
+
+def rain(times: pd.DatetimeIndex, altitude: Array, cell_km: float, rng: np.random.Generator) -> Array:
+    """Return daily rain ``[T, Y, X]`` in mm/day."""
+    fronts = GaussianFields(altitude.shape, 90 / cell_km).evolve(len(times), 0.55, rng)
+    showers = GaussianFields(altitude.shape, 20 / cell_km).evolve(len(times), 0.2, rng)
+    latent = np.sqrt(0.8) * fronts + np.sqrt(0.2) * showers
+    cycle = season(times, 350)
+    threshold = 0.05 - 0.2 * cycle
+    mean = 2.6 * (1 + 0.25 * cycle)[:, None, None] * (0.75 + altitude / 450)
+    amount: Array = mean / _mean_excess(threshold)[:, None, None] * np.maximum(latent - threshold[:, None, None], 0) ** RAIN_POWER
+    return amount
+
+
+def _mean_excess(threshold: Array) -> Array:
+    """Return the expectation of ``max(Z - threshold, 0) ** RAIN_POWER`` for a standard normal ``Z``."""
+    z = np.linspace(-8, 8, 4001)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    excess = np.maximum(z - threshold[:, None], 0) ** RAIN_POWER
+    return np.asarray(np.trapezoid(excess * density, z, axis=-1))
+
+
+def temperature(times: pd.DatetimeIndex, altitude: Array, cell_km: float, rng: np.random.Generator) -> Array:
+    """Return daily mean temperature ``[T, Y, X]`` in degrees Celsius."""
+    anomaly = 2.4 * GaussianFields(altitude.shape, 150 / cell_km).evolve(len(times), 0.8, rng)
+    northward = np.arange(altitude.shape[0])[:, None] * cell_km
+    normal = 10.5 - LAPSE_RATE * altitude - 0.006 * northward
+    field: Array = normal + 6.0 * season(times, 203)[:, None, None] + anomaly
+    return field

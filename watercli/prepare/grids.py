@@ -1,0 +1,115 @@
+"""The grids' part of a store: fields, land, patches, coverage.
+
+A grid is read once: it is written first, and land and statistics are taken from what is on disk.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pyproj import CRS
+
+from watercli.config import Recipe
+from watercli.prepare import align, geometry, statistics, write
+from watercli.prepare.reader import Request, described, name_unreadable
+
+
+class Grids:
+    """Writes grids into a temporary store and gathers what the store says about them."""
+
+    def __init__(self, recipe: Recipe, crs: CRS, partial: Path) -> None:
+        self.recipe = recipe
+        self.crs = crs
+        self.partial = partial
+        self.padding = (0, 0)
+        self.patches: geometry.Patches | None = None
+        self._first: tuple[str, xr.DataArray] | None = None
+        self._land = np.zeros((0, 0), dtype=np.bool_)
+        self._coverage: dict[str, xr.DataArray] = {}
+        self._statistics: dict[str, xr.DataArray] = {}
+
+    def add(self, request: Request, data: xr.DataArray) -> None:
+        """Write a grid modality ``(time, y, x)``; the first one decides where land is.
+
+        Raises
+        ------
+        DataError
+            If it is not on the target grid, has no land or nothing to learn from, or a file is damaged.
+        """
+        name = request.modality_name
+        align.check_grid(name, data, self._first, self.crs)
+        padded = self._padded(data)
+        if self._first is not None:
+            padded = padded.where(xr.DataArray(self._land, dims=("y", "x")))
+        written = self._write(request, padded)
+        if self._first is None:
+            self._first = (name, data.isel(time=0))
+            self._cut(name, written)
+        training = written.sel(time=align.days(self.recipe.splits.train))
+        with write.computing(f"Statistics of {name}"):
+            self._coverage[name] = training.notnull().mean("time").astype(np.float32).compute()
+            # Sea and padding are no missing values: only land counts.
+            on_land = training.data.reshape(len(training), -1)[:, np.flatnonzero(self._land)]
+            land = xr.DataArray(on_land, dims=("time", "cell"), coords={"time": training["time"]})
+            self._statistics[name] = statistics.of_training(name, request.modality, land)
+
+    def _padded(self, data: xr.DataArray) -> xr.DataArray:
+        """Append empty cells at the far ends of y and x, so that whole patches cover the grid."""
+        self.padding = geometry.padding((data.sizes["y"], data.sizes["x"]), self.recipe.grid.patch_size)
+        axes = {
+            axis: geometry.extend(data[axis].values.astype(np.float64), extra)
+            for axis, extra in zip(("y", "x"), self.padding, strict=True)
+        }
+        padded = data.pad({"y": (0, self.padding[0]), "x": (0, self.padding[1])}, constant_values=np.nan)
+        return padded.assign_coords(axes).astype(np.float32)
+
+    def _write(self, request: Request, data: xr.DataArray) -> xr.DataArray:
+        """Write a field and return it as it is on disk."""
+        name = request.modality_name
+        chunked = data.chunk({"time": write.grid_shard(len(data)), "y": -1, "x": -1})
+        bare = chunked.drop_vars(list(chunked.coords)).assign_attrs(described(name, request.modality, data))
+        request.sources.use(request.paths)
+        try:
+            write.append(self.partial, bare.to_dataset(name=name), f"Writing {name}")
+        except (OSError, RuntimeError) as error:  # what HDF5 raises on damaged data, met only now
+            name_unreadable(request, error)
+            raise
+        written = xr.open_zarr(self.partial, consolidated=False, chunks={"time": write.grid_shard(len(data))})[name]
+        return written.assign_coords({dim: data[dim] for dim in data.dims})
+
+    def _cut(self, name: str, written: xr.DataArray) -> None:
+        """Take land from the cells that ever have a value, and cut the grid into patches."""
+        with write.computing(f"Land of {name}"):
+            self._land = written.notnull().any("time").to_numpy()
+        grid = self.recipe.grid
+        y, x = (written[axis].to_numpy() for axis in ("y", "x"))
+        self.patches = geometry.cut(y, x, self._land.astype(np.float64), grid.patch_size, grid.land_threshold)
+
+    def dataset(self) -> xr.Dataset | None:
+        """Return all but the fields themselves; None without grids."""
+        if self.patches is None:
+            return None
+        patch_y, patch_x = self.patches.centres
+        length = geometry.axis_units(self.crs)
+        part = xr.Dataset(
+            coords={
+                "y": ("y", self.patches.y, geometry.axis_attributes(self.crs, "y")),
+                "x": ("x", self.patches.x, geometry.axis_attributes(self.crs, "x")),
+                "patch": np.arange(len(patch_y)),
+                "patch_y": ("patch", patch_y, {"long_name": "centre of the patch along y", "units": length}),
+                "patch_x": ("patch", patch_x, {"long_name": "centre of the patch along x", "units": length}),
+                "patch_land": ("patch", self.patches.land),
+            }
+        )
+        names = pd.Index(list(self._coverage), name="grid", dtype=object)
+        coverage = xr.concat([data.drop_vars("time", errors="ignore") for data in self._coverage.values()], dim=names)
+        part["coverage"] = coverage.drop_vars(["y", "x"])
+        part["coverage"].attrs = {"units": "1", "long_name": "share of the training days with a value", "grid_mapping": "crs"}
+        part["land_fraction"] = (("y", "x"), self._land.astype(np.float32))
+        part["land_fraction"].attrs = {"units": "1", "long_name": "land fraction", "grid_mapping": "crs"}
+        index = pd.Index(list(self._statistics), name="variable", dtype=object)
+        part["statistics"] = xr.concat(list(self._statistics.values()), dim=index)
+        return part

@@ -1,0 +1,94 @@
+"""What a reader gets, and what all readers share.
+
+A reader is a function of a :class:`Request` that returns a daily ``xarray.DataArray`` in the modality's units: dims
+``(time, y, x)`` with the attributes ``crs_wkt`` and ``day``, or ``(catchment, time)`` with ``day``; NaN is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from watercli.config import Config, GridSpec, Modality, Recipe, Source
+from watercli.errors import DataError
+from watercli.prepare.sources import Sources
+
+
+@dataclass(frozen=True)
+class Request:
+    """One modality to read."""
+
+    config: Config
+    modality_name: str
+    sources: Sources
+    paths: Sequence[Path]
+    """Files that the modality's patterns match; empty for a reader that needs none."""
+
+    @property
+    def modality(self) -> Modality:
+        """The modality's settings."""
+        return self.config.modalities[self.modality_name]
+
+    @property
+    def source(self) -> Source:
+        """The modality's source."""
+        source = self.modality.source
+        assert source is not None
+        return source
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        recipe = self.config.recipe
+        assert recipe is not None
+        return recipe
+
+    @property
+    def grid(self) -> GridSpec:
+        """The target grid."""
+        return self.recipe.grid
+
+    @property
+    def gauges(self) -> tuple[str, ...]:
+        """Gauge ids asked for; empty means all."""
+        return self.recipe.catchments.gauges if self.recipe.catchments else ()
+
+    def name(self, path: Path) -> str:
+        """Return a file's name relative to the data folder."""
+        return self.sources.name(path)
+
+
+def unreadable(name: str, kind: str) -> DataError:
+    """Return the error for a file that cannot be read at all."""
+    return DataError(f"{name} cannot be read as {kind}: it is damaged or of another kind; fetch it again or leave it out")
+
+
+def name_unreadable(request: Request, cause: Exception) -> None:
+    """After reading has failed half-way, read file by file, and raise the error that names the damaged one.
+
+    Raises
+    ------
+    DataError
+        If there is such a file.
+    """
+    for path in request.paths:
+        try:
+            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
+                for data in dataset.data_vars.values():
+                    data.load()
+        except Exception:
+            raise unreadable(request.name(path), "NetCDF") from cause
+
+
+def described(name: str, modality: Modality, data: xr.DataArray) -> dict[str, str]:
+    """Return the CF attributes of a modality's variable in the store."""
+    found = {"units": modality.units, "long_name": modality.long_name or name, "day": str(data.attrs["day"])}
+    return found | ({"grid_mapping": "crs"} if modality.kind == "grid" else {})
+
+
+def ordered(gauges: Iterable[str]) -> list[str]:
+    """Return gauge ids in the order of their numbers, ids that are no numbers last."""
+    return sorted(gauges, key=lambda gauge: (not gauge.isdecimal(), int(gauge) if gauge.isdecimal() else 0, gauge))
