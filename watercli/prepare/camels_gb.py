@@ -55,7 +55,7 @@ def read(request: Request) -> xr.DataArray:
     data = xr.DataArray(
         table.to_numpy(dtype=np.float32).T,
         dims=("catchment", "time"),
-        coords={"catchment": np.array(list(records), dtype=object), "time": pd.DatetimeIndex(table.index)},
+        coords={"catchment": np.array(list(records), dtype=object), "time": table.index},
         attrs={"day": DAY},
     )
     log.info("%s: the files do not say when a day begins; dates are kept as stamped", request.modality_name)
@@ -109,4 +109,4 @@ def _record(path: Path, column: str, request: Request) -> pd.Series:
     if wrong.any():
         row = table[wrong].iloc[0]
         raise DataError(f"{name} has '{row[column]}' for '{column}' on {row['date']}; it must be a number or empty")
-    return pd.Series(values.to_numpy(dtype=np.float64), index=pd.DatetimeIndex(dates))
+    return pd.Series(values.to_numpy(dtype=np.float64), index=pd.DatetimeIndex(dates, name="time"))
