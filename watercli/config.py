@@ -221,6 +221,8 @@ class Train(Section):
     log_every: Annotated[int, Field(gt=0)] = 10
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read windows ahead; 0 reads in the training process."""
+    memory_gib: Annotated[float, Field(ge=0)] = 2.0
+    """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()
 
 
@@ -359,7 +361,8 @@ def _validate(raw: dict[str, Any], origin: str) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key explains a missing one, so it is named first.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         # A union's branches put their type names into the location; settings are lower-case words.
         location = [part for part in first["loc"] if isinstance(part, int) or part.islower()]
         dotted = ".".join(str(part) for part in location)

@@ -1,0 +1,89 @@
+"""A typed batch that validates itself on construction.
+
+Shapes: B windows, C catchments in each window, T days, Y X cells, A static attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of the whole grid, and some catchments in each; standardised values, NaN where missing.
+
+    A grid is encoded once for a window, however many catchments it has.
+    """
+
+    grids: Mapping[str, Tensor]
+    """``[B, T, Y, X]`` each."""
+    cells: Mapping[str, Tensor]
+    """``[Y, X]`` bool: cells that the modality ever observes; the others (sea) are no part of it."""
+    series: Mapping[str, Tensor]
+    """``[B, C, T]`` each."""
+    static: Tensor
+    """``[B, C, A]``, without NaN; ``[B, 0, 0]`` where there are no catchments."""
+
+    def __post_init__(self) -> None:
+        windows, catchments, _ = self._dims("static", self.static, 3)
+        days: int | None = None
+        for name, grid in self.grids.items():
+            b, t, *cells = self._dims(name, grid, 4)
+            if name not in self.cells or list(self.cells[name].shape) != cells:
+                raise ValueError(f"cells: '{name}' needs a mask of shape {cells}")
+            days = self._agree(name, (b, t), (windows, days or t))
+        for name, one in self.series.items():
+            b, c, t = self._dims(name, one, 3)
+            if c != catchments:
+                raise ValueError(f"'{name}' has {c} catchments, static has {catchments}")
+            days = self._agree(name, (b, t), (windows, days or t))
+        if days is None:
+            raise ValueError("a batch needs at least one modality")
+        if not bool(torch.isfinite(self.static).all()):
+            raise ValueError("static: has missing values; drop the catchment or the attribute")
+
+    @staticmethod
+    def _dims(name: str, tensor: Tensor, dims: int) -> tuple[int, ...]:
+        if tensor.ndim != dims:
+            raise ValueError(f"'{name}' has shape {list(tensor.shape)}, which is not of {dims} dimensions")
+        return tuple(tensor.shape)
+
+    @staticmethod
+    def _agree(name: str, have: tuple[int, int], want: tuple[int, int]) -> int:
+        if have != want:
+            raise ValueError(f"'{name}' has (windows, days) = {have}, the batch has {want}")
+        return have[1]
+
+    @property
+    def windows(self) -> int:
+        """B."""
+        return self.static.shape[0]
+
+    @property
+    def days(self) -> int:
+        """T."""
+        one = next(iter((*self.grids.values(), *self.series.values())))
+        return one.shape[1] if one.ndim == 4 else one.shape[2]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on another device."""
+        return replace(
+            self,
+            grids={name: grid.to(device, non_blocking=True) for name, grid in self.grids.items()},
+            cells={name: cells.to(device, non_blocking=True) for name, cells in self.cells.items()},
+            series={name: one.to(device, non_blocking=True) for name, one in self.series.items()},
+            static=self.static.to(device, non_blocking=True),
+        )
+
+    def rows(self, rows: slice) -> Batch:
+        """Return some of the windows."""
+        return replace(
+            self,
+            grids={name: grid[rows] for name, grid in self.grids.items()},
+            series={name: one[rows] for name, one in self.series.items()},
+            static=self.static[rows],
+        )

@@ -1,0 +1,102 @@
+"""Encoders: one for each kind; each returns its per-layer features.
+
+Shapes: R rows, N tokens, L visible tokens, D width; B windows, T days, P patches, V values of a patch, A attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.config import GridConfig, MAEConfig
+from model.layers import EncoderLayer, gather, sincos
+from model.masking import select
+
+
+@dataclass(frozen=True)
+class Features:
+    """Normed outputs of the chosen encoder layers (first the embedded input, if ``use_input``)."""
+
+    layers: tuple[Tensor, ...]
+    """``[R, L, D]`` each; a series encoder's last token is the one of the static attributes."""
+    index: Tensor
+    """``[R, L]`` token of the row that stands there: day * P + patch for grids, day for series, -1 for static."""
+    valid: Tensor
+    """``[R, L]`` bool; False is padding."""
+
+    @property
+    def padding(self) -> Tensor | None:
+        """``valid``, or None if there is no padding (which lets attention take its fast path)."""
+        return None if bool(self.valid.all()) else self.valid
+
+
+class Encoder(nn.Module):
+    """What both kinds share: transformer layers, a final norm, and which layers are handed over."""
+
+    def __init__(self, config: MAEConfig, depth: int, handed: tuple[int, ...], condition: int = 0) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, config.mlp_ratio, config.dropout, condition) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.handed = handed
+        self.use_input = config.use_input
+
+    def run(self, x: Tensor, valid: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """Return the normed features ``[R, L, D]`` of embedded tokens ``[R, L, D]``."""
+        padding = None if bool(valid.all()) else valid
+        features = [self.norm(x)] if self.use_input else []
+        for number, layer in enumerate(self.layers):
+            x = layer(x, padding, condition)
+            if number in self.handed:
+                # Normed here, layer by layer: with weighted maps over raw outputs this norm would get no gradient.
+                features.append(self.norm(x))
+        return features
+
+
+class GridEncoder(Encoder):
+    """Encodes the visible land patches of all days of a window together."""
+
+    def __init__(self, config: MAEConfig, grid: GridConfig) -> None:
+        super().__init__(config, config.grid_layers, config.map_layers("grid"))
+        self.embed = nn.Linear(grid.values, config.width)
+        self.position = nn.Parameter(torch.empty(len(grid.land_patches), config.width))
+        # Row of ``position`` for each patch; patches at sea have none and are never visible.
+        row = torch.zeros(grid.patches, dtype=torch.int64)
+        row[list(grid.land_patches)] = torch.arange(len(grid.land_patches))
+        self.register_buffer("row", row, persistent=False)
+        self.row: Tensor
+
+    def forward(self, patches: Tensor, visible: Tensor) -> Features:
+        """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible."""
+        b, t, p, v = patches.shape
+        chosen = select(visible)
+        day, patch = chosen.index // p, chosen.index % p
+        values = gather(patches.reshape(b, t * p, v), chosen.index)
+        # What is not finite here is sea within a visible coastal patch, or padding.
+        x = self.embed(torch.where(torch.isfinite(values), values, 0).to(self.embed.weight.dtype))
+        x = x + self.position[self.row[patch]] + sincos(t, x.shape[-1], x)[day]
+        return Features(tuple(self.run(x, chosen.valid)), chosen.index, chosen.valid)
+
+
+class SeriesEncoder(Encoder):
+    """Encodes the visible days of a catchment's series, conditioned by its static attributes."""
+
+    def __init__(self, config: MAEConfig) -> None:
+        super().__init__(config, config.series_layers, config.map_layers("series"), config.attributes)
+        self.embed = nn.Linear(1, config.width)
+        self.static = nn.Linear(config.attributes, config.width)
+
+    def forward(self, series: Tensor, static: Tensor, visible: Tensor) -> Features:
+        """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible."""
+        chosen = select(visible)
+        values = series.gather(1, chosen.index)[..., None]
+        static = static.to(self.static.weight.dtype)
+        x = self.embed(torch.where(torch.isfinite(values), values, 0).to(static.dtype))
+        x = x + sincos(series.shape[1], x.shape[-1], x)[chosen.index]
+        token = self.static(static)[:, None]
+        layers = tuple(torch.cat((feature, token), dim=1) for feature in self.run(x, chosen.valid, static))
+        one = torch.ones_like(chosen.index[:, :1])
+        return Features(layers, torch.cat((chosen.index, -one), dim=1), torch.cat((chosen.valid, one.bool()), dim=1))

@@ -1,0 +1,143 @@
+"""MultiModalMAE: an encoder and a decoder for each modality; masked tokens are predicted from visible ones.
+
+Shapes: R rows (B windows for grids, B * C for series), N tokens of a row, Q queries, V values of a token, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.batch import Batch
+from model.config import MAEConfig
+from model.decoder import CrossDecoder, Decoder, StandardDecoder
+from model.encoder import Features, GridEncoder, SeriesEncoder
+from model.feature_maps import WeightedFeatureMaps
+from model.layers import gather, initialise, patchify
+from model.masking import Selection, TokenMask, select
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted of one modality, and how far off it is."""
+
+    values: Tensor
+    """``[R, Q, V]``, standardised."""
+    queries: Selection
+    squared_error: Tensor
+    """Sum over the observed values of the target tokens, a scalar that carries the gradient."""
+    count: Tensor
+    """Number of those values."""
+
+    def full(self, tokens: int) -> Tensor:
+        """Return ``[R, N, V]`` for N = ``tokens``, NaN where nothing was predicted."""
+        r, _, v = self.values.shape
+        # Padding is written to one extra token, which is then dropped.
+        index = torch.where(self.queries.valid, self.queries.index, tokens)[..., None].expand(-1, -1, v)
+        filled = self.values.new_full((r, tokens + 1, v), torch.nan)
+        return filled.scatter(1, index, self.values)[:, :tokens]
+
+
+class MultiModalMAE(nn.Module):
+    """A masked autoencoder over any number of grid and series modalities."""
+
+    def __init__(self, config: MAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoders = nn.ModuleDict()
+        self.feature_maps = nn.ModuleDict()
+        self.decoders = nn.ModuleDict()
+        for name, modality in config.modalities.items():
+            patches, values = 1, 1
+            if modality.kind == "grid":
+                assert config.grid is not None
+                patches, values = config.grid.patches, config.grid.values
+                self.encoders[name] = GridEncoder(config, config.grid)
+            else:
+                self.encoders[name] = SeriesEncoder(config)
+            if config.use_weighted_fm:
+                layers = len(config.map_layers(modality.kind)) + config.use_input
+                self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
+            decoder = CrossDecoder if config.use_cross_attn else StandardDecoder
+            self.decoders[name] = decoder(config, patches, values)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Initialise every parameter; see :func:`model.layers.initialise`, positions and mask tokens N(0, 0.02)."""
+        self.apply(initialise)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("position", "mask_token")):
+                nn.init.normal_(parameter, std=0.02)
+        for maps in self.feature_maps.values():
+            assert isinstance(maps, WeightedFeatureMaps)
+            maps.reset()
+
+    def values(self, batch: Batch, name: str) -> Tensor:
+        """Return a modality's token values ``[R, N, V]``: N = T * P, V = cells of a patch; or N = T, V = 1."""
+        if self.config.modalities[name].kind == "series":
+            return batch.series[name].flatten(0, 1)[..., None]
+        assert self.config.grid is not None
+        return patchify(batch.grids[name], self.config.grid.patch_size).flatten(1, 2)
+
+    def encode(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Features]:
+        """Return each modality's per-layer features of its visible tokens."""
+        return {name: self._encode(batch, name, masks[name]) for name in self.config.modalities}
+
+    def _encode(self, batch: Batch, name: str, mask: TokenMask) -> Features:
+        values = self.values(batch, name)
+        encoder = self.encoders[name]
+        if isinstance(encoder, SeriesEncoder):
+            features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible)
+        else:
+            features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible)
+        return features
+
+    def maps(self, name: str, features: Features) -> list[Tensor]:
+        """Return what the decoder layers of a modality read, ``[R, L, D]`` each.
+
+        One weighted feature map for each decoder layer; without weighted maps a single one, the last layer.
+        """
+        if name not in self.feature_maps:
+            return [features.layers[-1]]
+        maps: list[Tensor] = self.feature_maps[name](features.layers)
+        return maps
+
+    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Prediction]:
+        """Predict every target token of every modality from its visible tokens."""
+        features = self.encode(batch, masks)
+        return {name: self._decode(batch, name, masks[name], features[name]) for name in self.config.modalities}
+
+    def _decode(self, batch: Batch, name: str, mask: TokenMask, features: Features) -> Prediction:
+        queries = select(mask.target)
+        decoder = self.decoders[name]
+        assert isinstance(decoder, Decoder)
+        predicted = decoder(self.maps(name, features), features, queries, batch.days)
+        wanted = gather(self.values(batch, name), queries.index)
+        scored = torch.isfinite(wanted) & queries.valid[..., None]
+        error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0)
+        return Prediction(predicted, queries, error.float().square().sum(), scored.sum())
+
+
+def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts: Tensor | None = None) -> Tensor:
+    """Return the weighted sum of the modalities' mean squared errors, a scalar.
+
+    Parameters
+    ----------
+    predictions
+        What the model returned.
+    config
+        Holds the weights.
+    counts
+        Observed target values of each modality, ``[modalities]``, where the batch is a part of a larger one (another
+        process has the rest): the parts' losses then add up to the whole's. None: the batch is whole. A modality
+        without a target has no part in the sum.
+    """
+    if counts is None:
+        counts = torch.stack([one.count for one in predictions.values()])
+    total = torch.zeros((), device=counts.device)
+    for count, (name, one) in zip(counts, predictions.items(), strict=True):
+        total = total + config.modalities[name].loss_weight * one.squared_error / count.clamp_min(1)
+    return total.float()

@@ -1,0 +1,20 @@
+"""``watercli inspect``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from watercli.cli.options import DebugOption, SetOption
+
+
+def inspect(
+    what: Annotated[str, typer.Argument(help="A configuration, a store, a run directory or embeddings.")],
+    settings: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show what a configuration, a store, a run or embeddings hold; of a model, the table of its parameters."""
+    from watercli.inspect import show
+
+    show(what, settings or [])

@@ -1,0 +1,72 @@
+"""The command line: flags become a typed configuration, one function is called, errors end in one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated, Any
+
+import click
+import typer
+
+from watercli import __version__
+from watercli.cli import embed, evaluate, inspect, prepare, pretrain
+from watercli.errors import WatercliError
+
+app = typer.Typer(
+    help="Pretrain a hydrology foundation model on gridded weather and catchment series.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (prepare.prepare, pretrain.pretrain, evaluate.evaluate, embed.embed, inspect.inspect):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def watercli(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
+) -> None:
+    """Prepare a store, pretrain on it, evaluate the run, export its embeddings."""
+
+
+def main() -> None:
+    """Run a command; every error a user can cause ends in one sentence and exit code 1 or 2."""
+    # --debug may stand anywhere, as in 'watercli pretrain --debug'.
+    debug = "--debug" in sys.argv or bool(os.environ.get("WATERCLI_DEBUG"))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    from watercli.log import configure
+
+    configure(logging.DEBUG if debug else logging.INFO)
+    sys.exit(_run(arguments, debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    command: Any = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="watercli", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except WatercliError as error:
+        if debug:
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("Interrupted.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split())
+        typer.echo(f"Error: {type(error).__name__}: {text} (a bug or a full disk? see it with --debug)", err=True)
+        return 1

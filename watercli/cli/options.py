@@ -1,0 +1,58 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from watercli.errors import ConfigError
+from watercli.log import log
+
+STORE = Path("store.zarr")
+RUNS = Path("runs")
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", "-c", help="A shipped configuration's name or a YAML file.", metavar="NAME|FILE"),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Change one setting; may be repeated.", metavar="KEY=VALUE")
+]
+StoreOption = Annotated[Path | None, typer.Option(help="The store; by default the run's own, else store.zarr.")]
+RunOption = Annotated[Path | None, typer.Option(help="The run directory; by default the newest in runs/.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what lies at the output.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def find_run(run: Path | None) -> Path:
+    """Return the run directory given, or the newest in ``runs/``.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    if run is not None:
+        return run
+    found = sorted(RUNS.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise ConfigError("There is no run in runs/; make one with 'watercli pretrain' or give --run")
+    chosen = found[-1].parent
+    if len(found) > 1:
+        log.info("Taking the newest of %d runs, %s; choose with --run", len(found), chosen)
+    return chosen
+
+
+def find_store(store: Path | None, run: Path | None = None) -> Path:
+    """Return the store given, else the one the run was trained on if it still lies there, else ``store.zarr``."""
+    if store is not None:
+        return store
+    if run is not None and (run / "run.json").is_file():
+        import json
+
+        recorded = Path(json.loads((run / "run.json").read_text(encoding="utf-8"))["store"])
+        if recorded.exists():
+            return recorded
+    return STORE

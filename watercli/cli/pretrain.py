@@ -1,0 +1,54 @@
+"""``watercli pretrain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from watercli.cli.options import (
+    RUNS,
+    ConfigOption,
+    DebugOption,
+    OverwriteOption,
+    SetOption,
+    StoreOption,
+    find_store,
+)
+
+
+def pretrain(
+    store: StoreOption = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run directory; by default runs/NAME of the configuration.")
+    ] = None,
+    config: ConfigOption = None,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of this machine to train on, through DeepSpeed.")] = 0,
+    processes: Annotated[int, typer.Option(min=0, help="Processes to train with on CPU, through DeepSpeed.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    settings: SetOption = None,
+    overwrite: OverwriteOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Pretrain the masked autoencoder on a store (without --config: as the store was prepared for)."""
+    from watercli.config import load, with_overrides
+    from watercli.log import log
+    from watercli.store import Store
+
+    changes = settings or []
+    opened = Store.open(find_store(store, run if resume else None))
+    if config is not None:
+        loaded = load(config, changes)
+    elif resume and run is not None:
+        from watercli.training.pretrain import run_config
+
+        loaded = with_overrides(run_config(run), changes)
+    else:
+        loaded = with_overrides(opened.config, changes)
+    from watercli.training.pretrain import pretrain as train
+
+    place = run or RUNS / loaded.name
+    best = train(loaded, opened, place, resume=resume, overwrite=overwrite, gpus=gpus, processes=processes)
+    log.info("Done: best validation loss %.4f at step %d. Next: watercli evaluate --run %s", best.validation_loss,
+             best.step, place)  # fmt: skip

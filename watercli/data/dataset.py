@@ -1,0 +1,214 @@
+"""Reads windows of a store as the model's batches, and draws their masks.
+
+Shapes: B windows, C catchments in each, T days, Y X cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import zarr
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from model.batch import Batch
+from model.config import GridConfig, MAEConfig, ModalityConfig
+from model.masking import TokenMask, draw_noise, mask_batch
+from watercli.config import Config, LayersByKind
+from watercli.data.scaling import Scaling
+from watercli.data.windows import Indices, Windows, derived_seed, draw
+from watercli.errors import ConfigError
+from watercli.store import Store
+
+
+def model_config(config: Config, grid: GridConfig | None, attributes: int) -> MAEConfig:
+    """Return the model's structure for a configuration and the domain's size.
+
+    Raises
+    ------
+    ConfigError
+        If the structure is not possible.
+    """
+    section = config.model
+    layers = section.use_fm_layers
+    if isinstance(layers, tuple):
+        # A plain list is meant for the (deeper) grid encoders, as in the method's own experiments.
+        layers = LayersByKind(grid=layers)
+    try:
+        return MAEConfig(
+            modalities={
+                name: ModalityConfig(one.kind, one.mask_ratio, one.loss_weight)
+                for name, one in config.modalities.items()
+            },
+            grid=grid,
+            attributes=attributes,
+            fm_layers=None if layers is None else {"grid": layers.grid, "series": layers.series},
+            **section.model_dump(exclude={"use_fm_layers"}),
+        )
+    except ValueError as error:
+        raise ConfigError(f"Setting model.{error}") from error
+
+
+def store_model_config(config: Config, store: Store) -> MAEConfig:
+    """Return the model's structure for a configuration and a store's grid and attributes."""
+    grid = None
+    if config.of_kind("grid") and store.grid_shape is not None:
+        land = tuple(int(patch) for patch in store.land_patches)
+        grid = GridConfig(store.grid_shape, store.patch_size, land)
+    return model_config(config, grid, len(store.attribute_names))
+
+
+class WindowReader:
+    """Reads standardised windows of a store."""
+
+    def __init__(self, store: Store, config: Config, scaling: Scaling) -> None:
+        self.store = store
+        self.days = config.window
+        self.scaling = scaling
+        self._static = torch.from_numpy(scaling.static(store))
+        self._series = {
+            name: torch.from_numpy(scaling.modalities[name].forward(store.dataset[name].values))
+            for name in config.of_kind("series")
+        }
+        self._grids = {name: _Grid(store, name, scaling, config.train.memory_gib) for name in config.of_kind("grid")}
+        self._cells = {
+            name: torch.from_numpy(store.dataset["coverage"].sel(grid=name).values > 0) for name in self._grids
+        }
+
+    @property
+    def catchments(self) -> int:
+        """Number of catchments in the store."""
+        return len(self._static)
+
+    def read(self, starts: Indices, catchments: Indices) -> Batch:
+        """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store)."""
+        days = torch.from_numpy(starts)[:, None] + torch.arange(self.days)
+        which = torch.from_numpy(catchments)
+        return Batch(
+            grids={
+                name: torch.stack([grid.window(int(start), self.days) for start in starts])
+                for name, grid in self._grids.items()
+            },
+            cells=self._cells,
+            series={name: one[which[..., None], days[:, None]] for name, one in self._series.items()},
+            static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
+        )
+
+
+class _Grid:
+    """One grid modality: decoded into memory once if it fits, else read window by window."""
+
+    def __init__(self, store: Store, name: str, scaling: Scaling, memory_gib: float) -> None:
+        array = zarr.open_group(store.path, mode="r")[name]
+        assert isinstance(array, zarr.Array)
+        self._array = array
+        self._scale = scaling.modalities[name]
+        self._memory: NDArray[np.float32] | None = None
+        if array.size * 4 <= memory_gib * 2**30:
+            self._memory = self._scale.forward(np.asarray(array[:]))
+
+    def window(self, start: int, days: int) -> torch.Tensor:
+        """Return ``[T, Y, X]``."""
+        if self._memory is not None:
+            return torch.from_numpy(self._memory[start : start + days])
+        return torch.from_numpy(self._scale.forward(np.asarray(self._array[start : start + days])))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One process's part of a step."""
+
+    batch: Batch
+    masks: dict[str, TokenMask]
+
+    def parts(self, number: int) -> list[Step]:
+        """Cut into ``number`` micro-batches of equal size."""
+        size = self.batch.windows // number
+        found = []
+        for first in range(0, self.batch.windows, size):
+            rows = slice(first, first + size)
+            masks = {}
+            for name, mask in self.masks.items():
+                factor = mask.visible.shape[0] // self.batch.windows
+                these = slice(rows.start * factor, rows.stop * factor)
+                masks[name] = TokenMask(mask.visible[these], mask.target[these])
+            found.append(Step(self.batch.rows(rows), masks))
+        return found
+
+    def to(self, device: torch.device | str) -> Step:
+        """Return the step on another device."""
+        return Step(self.batch.to(device), {name: mask.to(device) for name, mask in self.masks.items()})
+
+
+class Steps(Dataset[Step]):
+    """Training steps by number: what a process reads for a step depends on seed, step and rank only.
+
+    The whole step's random numbers are drawn everywhere and each process takes its rows, so that the same windows and
+    masks make up a step whatever the number of processes.
+    """
+
+    def __init__(
+        self,
+        reader: WindowReader,
+        windows: Windows,
+        config: Config,
+        structure: MAEConfig,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        share, rest = divmod(config.train.windows, world * config.train.accumulate)
+        if rest or not share:
+            raise ConfigError(
+                f"Setting 'train.windows' ({config.train.windows}) must be a multiple of processes x "
+                f"train.accumulate ({world} x {config.train.accumulate})"
+            )
+        self._reader, self._windows, self._config, self._structure = reader, windows, config, structure
+        share *= config.train.accumulate
+        self._rows = slice(rank * share, (rank + 1) * share)
+
+    def __len__(self) -> int:
+        return self._config.train.steps
+
+    def __getitem__(self, step: int) -> Step:
+        train, seed = self._config.train, self._config.seed
+        drawn = draw(
+            self._windows,
+            self._reader.catchments,
+            step=step,
+            batch=train.windows,
+            sample=train.catchments,
+            seed=seed,
+        )
+        batch = self._reader.read(drawn.starts[self._rows], drawn.catchments[self._rows])
+        generator = torch.Generator().manual_seed(derived_seed(seed, 2, step))
+        noise = draw_noise(
+            self._structure,
+            windows=train.windows,
+            catchments=drawn.catchments.shape[1],
+            days=self._reader.days,
+            generator=generator,
+        )
+        mine = {name: one[self._rows] for name, one in noise.items()}
+        return Step(batch, mask_batch(batch, self._structure, mine))
+
+
+def fixed_steps(
+    reader: WindowReader, starts: Indices, structure: MAEConfig, *, seed: int, catchments: int, size: int
+) -> list[Step]:
+    """Return windows with fixed masks, ``size`` windows in each step, for validation and reconstruction.
+
+    Catchments are spread over the store's, another set for each window.
+    """
+    steps = []
+    number = min(catchments, reader.catchments)
+    for first in range(0, len(starts), size):
+        some = starts[first : first + size]
+        rng = np.random.default_rng([seed, 3, first])
+        which = np.array([np.sort(rng.choice(reader.catchments, number, replace=False)) for _ in some])
+        batch = reader.read(some, which.reshape(len(some), number).astype(np.int64))
+        generator = torch.Generator().manual_seed(derived_seed(seed, 4, first))
+        noise = draw_noise(structure, windows=len(some), catchments=number, days=reader.days, generator=generator)
+        steps.append(Step(batch, mask_batch(batch, structure, noise)))
+    return steps

@@ -1,0 +1,111 @@
+"""Transform and standardisation of every modality and attribute, with statistics of the training period."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watercli.config import Config
+from watercli.errors import ConfigError, DataError, nearest
+from watercli.store import Store
+from watercli.transforms import TRANSFORMS, TransformName
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """``(transform(x) - mean) / std`` and back."""
+
+    transform: TransformName
+    mean: float
+    std: float
+
+    def forward(self, x: NDArray[Any]) -> Array:
+        """Physical units to standardised values; NaN stays NaN."""
+        scaled: Array = ((TRANSFORMS[self.transform].forward(x) - self.mean) / self.std).astype(np.float32)
+        return scaled
+
+    def inverse(self, x: NDArray[Any]) -> Array:
+        """Standardised values to physical units; NaN stays NaN."""
+        physical: Array = TRANSFORMS[self.transform].inverse(x * self.std + self.mean).astype(np.float32)
+        return physical
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A scale for each modality and each static attribute; travels with the run."""
+
+    modalities: dict[str, Scale]
+    attributes: dict[str, Scale]
+
+    @classmethod
+    def of(cls, store: Store, config: Config) -> Scaling:
+        """Take the statistics from the store, for the modalities and transforms of a configuration.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration names a modality that the store lacks, or has as another kind.
+        DataError
+            If a modality does not vary over the training period.
+        """
+        held = store.config.modalities
+        scales = {}
+        for name, modality in config.modalities.items():
+            if name not in held:
+                raise ConfigError(f"Modality '{name}' is not in {store.path}{nearest(name, held)}")
+            if held[name].kind != modality.kind:
+                raise ConfigError(f"Modality '{name}' is a {held[name].kind} in {store.path}, not a {modality.kind}")
+            mean, std = store.statistics(name, modality.transform)
+            if not std > 0:
+                raise DataError(f"'{name}' in {store.path} does not vary over the training period; leave it out")
+            scales[name] = Scale(modality.transform, mean, std)
+        return cls(scales, _attribute_scales(store))
+
+    def static(self, store: Store) -> Array:
+        """Return the standardised static attributes ``[C, A]`` of a store's catchments.
+
+        Raises
+        ------
+        ConfigError
+            If the store's attributes are not the ones that were scaled.
+        """
+        if store.attribute_names != list(self.attributes):
+            lacking = [name for name in self.attributes if name not in store.attribute_names]
+            raise ConfigError(
+                f"The attributes of {store.path} are not those of the run"
+                + (f": it lacks '{lacking[0]}'" if lacking else "")
+                + "; use the store that the run was trained on, or prepare one with the same attributes"
+            )
+        if not self.attributes:
+            return np.empty((0, 0), dtype=np.float32)
+        values = store.dataset["static"].values
+        return np.stack(
+            [scale.forward(values[:, i]) for i, scale in enumerate(self.attributes.values())], axis=1
+        ).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Scaling:
+        """Read what :meth:`to_dict` returned."""
+        return cls(*({name: Scale(**one) for name, one in raw[part].items()} for part in ("modalities", "attributes")))
+
+
+def _attribute_scales(store: Store) -> dict[str, Scale]:
+    if not store.attribute_names:
+        return {}
+    statistics = store.dataset["static_statistics"]
+    means = statistics.sel(statistic="mean").values
+    deviations = statistics.sel(statistic="std").values
+    transforms = store.dataset["attribute_transform"].values
+    return {
+        name: Scale(str(transforms[i]), float(means[i]), float(deviations[i]))  # type: ignore[arg-type]
+        for i, name in enumerate(store.attribute_names)
+    }

@@ -1,0 +1,265 @@
+"""Embeddings: the weighted feature maps that the decoders read, pooled over the tokens that belong to a catchment.
+
+The embedding of a date sees the window that ends on it, nothing later, and nothing of the hidden modalities.
+Shapes: B windows, C catchments, T days, P patches, L visible tokens, M modalities, K maps, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.encoder import Features
+from model.feature_maps import WeightedFeatureMaps
+from model.mae import MultiModalMAE
+from model.masking import show_all
+from watercli import __version__
+from watercli.checkpoint import Checkpoint, check_fits
+from watercli.config import Embed
+from watercli.data.dataset import WindowReader
+from watercli.data.windows import Indices
+from watercli.errors import ConfigError, nearest
+from watercli.files import Target, zarr_with
+from watercli.log import log, progress
+from watercli.store import Store
+
+SCHEMA_VERSION = 1
+DATES_IN_CHUNK = 64
+SPLITS = ("none", "train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """Encodes windows of a store with a trained model."""
+
+    checkpoint: Checkpoint
+    store: Store
+    hide: tuple[str, ...]
+    """Modalities that the encoder never sees."""
+    pool: str = "last"
+
+    def __post_init__(self) -> None:
+        check_fits(self.checkpoint, self.store)
+        known = self.checkpoint.config.modalities
+        for name in self.hide:
+            if name not in known:
+                raise ConfigError(
+                    f"Setting 'embed.hide' names '{name}', which the run does not have{nearest(name, known)}"
+                )
+        if not self.modalities:
+            raise ConfigError("Setting 'embed.hide' leaves no modality to embed; hide fewer")
+        if not self.store.gauge_ids:
+            raise ConfigError(f"{self.store.path} has no catchments to embed; add catchments to its recipe")
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names of the modalities that are embedded: those not hidden."""
+        return [name for name in self.checkpoint.config.modalities if name not in self.hide]
+
+    @property
+    def days(self) -> int:
+        """Days in a window, T."""
+        return self.checkpoint.config.window
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """M, K, D of an embedding."""
+        structure = self.checkpoint.structure
+        maps = structure.decoder_layers if structure.use_weighted_fm else 1
+        return len(self.modalities), maps, structure.width
+
+    @cached_property
+    def _model(self) -> MultiModalMAE:
+        return self.checkpoint.model()
+
+    @cached_property
+    def _reader(self) -> WindowReader:
+        return WindowReader(self.store, self.checkpoint.config, self.checkpoint.scaling)
+
+    def ends(self, first: int, last: int, stride: int = 1) -> Indices:
+        """Return the day indices from ``first`` to ``last`` on which a whole window ends."""
+        return np.arange(max(first, self.days - 1), last + 1, stride, dtype=np.int64)
+
+    def windows(self, ends: Indices, batch: int) -> Iterator[tuple[Indices, NDArray[np.float32]]]:
+        """Yield ``batch`` ends at a time and their embeddings ``[B, C, M, K, D]``; NaN where nothing was visible."""
+        everyone = np.arange(len(self.store.gauge_ids), dtype=np.int64)
+        for first in range(0, len(ends), batch):
+            some = ends[first : first + batch]
+            yield some, self._encode(some - (self.days - 1), np.tile(everyone, (len(some), 1)))
+
+    @torch.inference_mode()
+    def _encode(self, starts: Indices, catchments: Indices) -> NDArray[np.float32]:
+        model = self._model
+        batch = self._reader.read(starts, catchments)
+        features = model.encode(batch, show_all(batch, model.config, self.hide))
+        pooled = []
+        for name in self.modalities:
+            weights = self._weights(name, features[name], len(starts))
+            maps = model.maps(name, features[name])
+            if self.checkpoint.config.modalities[name].kind == "series":
+                maps = [one.unflatten(0, (len(starts), -1)) for one in maps]
+            pooled.append(torch.stack([_pool(one, weights) for one in maps], dim=2))
+        found: NDArray[np.float32] = torch.stack(pooled, dim=2).numpy()
+        return found
+
+    def _weights(self, name: str, features: Features, windows: int) -> Tensor:
+        """Return how much each token counts for each catchment, ``[B, C, L]``; rows sum to 1 or are all 0."""
+        day_weight = torch.zeros(self.days)
+        if self.pool == "last":
+            day_weight[-1] = 1
+        else:
+            day_weight[:] = 1
+        here = features.valid & (features.index >= 0)
+        index = features.index.clamp_min(0)
+        if self.checkpoint.config.modalities[name].kind == "series":
+            weights = (day_weight[index] * here).unflatten(0, (windows, -1))
+        else:
+            area = torch.from_numpy(self.store.patch_weight)
+            patches = area.shape[1]
+            of_patch = area[:, index % patches].transpose(0, 1)
+            weights = of_patch * (day_weight[index // patches] * here)[:, None]
+        normed: Tensor = weights / weights.sum(-1, keepdim=True).clamp_min(1e-12)
+        return normed
+
+
+def _pool(features: Tensor, weights: Tensor) -> Tensor:
+    """Return ``[B, C, D]`` of a grid's tokens ``[B, L, D]`` or a series' ``[B, C, L, D]``; NaN where weights are 0."""
+    pooled = torch.einsum("bcl,bcld->bcd" if features.ndim == 4 else "bcl,bld->bcd", weights, features)
+    return torch.where(weights.sum(-1, keepdim=True) > 0, pooled, torch.nan)
+
+
+def embed(checkpoint: Checkpoint, store: Store, out: Path, settings: Embed, *, overwrite: bool = False) -> Path:
+    """Write the embeddings of every catchment and date to a Zarr store that xarray opens.
+
+    Variables: ``embedding`` (catchment, time, modality, feature_map, channel), NaN where the encoder saw nothing of
+    the modality that belongs to the catchment; ``window_start`` (time), the first day that it saw; ``split`` (time);
+    ``layer_weight`` (modality, feature_map, layer), what mixes encoder layers into each map.
+
+    Raises
+    ------
+    ConfigError
+        If run and store do not fit each other, or ``out`` may not be written.
+    """
+    embedder = Embedder(checkpoint, store, settings.hide)
+    target = Target(out, overwrite, "embeddings", zarr_with("embeddings_schema_version"))
+    target.check()
+    ends = embedder.ends(0, len(store.times) - 1, settings.stride)
+    if not len(ends):
+        raise ConfigError(f"{store.path} is shorter than the run's window of {embedder.days} days")
+    with target.writing() as partial:
+        template = _template(embedder, ends, settings)
+        template.to_zarr(partial, zarr_format=3, consolidated=False, compute=False)
+        array = zarr.open_group(partial, mode="r+")["embedding"]
+        assert isinstance(array, zarr.Array)
+        with progress() as display:
+            task = display.add_task("embed", total=len(ends))
+            done = 0
+            for some, values in embedder.windows(ends, settings.batch):
+                array[:, done : done + len(some)] = values.swapaxes(0, 1).astype(settings.dtype)
+                done += len(some)
+                display.update(task, completed=done)
+        zarr.consolidate_metadata(partial)
+    seen = ", ".join(embedder.modalities)
+    log.info("%d dates x %d catchments of %s in %s", len(ends), len(store.gauge_ids), seen, out)
+    return out
+
+
+def _template(embedder: Embedder, ends: Indices, settings: Embed) -> xr.Dataset:
+    """Return the dataset with its coordinates, the embedding itself still a lazy NaN."""
+    import dask.array
+
+    store, checkpoint = embedder.store, embedder.checkpoint
+    m, k, d = embedder.shape
+    shape = (len(store.gauge_ids), len(ends), m, k, d)
+    dates = store.times[ends]
+    chunks = (len(store.gauge_ids), DATES_IN_CHUNK, m, k, d)
+    dataset = xr.Dataset(
+        {
+            "embedding": (
+                ("catchment", "time", "modality", "feature_map", "channel"),
+                dask.array.full(shape, np.nan, dtype=settings.dtype, chunks=chunks),
+                {
+                    "long_name": "weighted feature map, pooled over the tokens that belong to the catchment",
+                    "units": "1",
+                },
+            ),
+            "window_start": ("time", dates - pd.Timedelta(days=embedder.days - 1), {"long_name": "first day seen"}),
+            "split": (
+                "time",
+                _splits(store, ends),
+                {"flag_values": list(range(len(SPLITS))), "flag_meanings": " ".join(SPLITS)},
+            ),
+            **_layer_weights(checkpoint, embedder.modalities),
+        },
+        coords={
+            "catchment": store.dataset["catchment"].values,
+            "time": ("time", dates, {"standard_name": "time", "long_name": "last day seen"}),
+            "modality": np.array(embedder.modalities, dtype=object),
+            "feature_map": np.arange(k),
+            "channel": np.arange(d),
+            **{
+                name: store.dataset[name].load()
+                for name in ("gauge_name", "latitude", "longitude", "area")
+                if name in store.dataset
+            },
+        },
+        attrs={
+            "Conventions": "CF-1.11",
+            "title": "Catchment embeddings",
+            "embeddings_schema_version": SCHEMA_VERSION,
+            "watercli_version": __version__,
+            "run_step": checkpoint.step,
+            "run_fingerprint": checkpoint.fingerprint_of_weights(),
+            "run_store_fingerprint": checkpoint.fingerprint,
+            "store_fingerprint": store.fingerprint,
+            "hidden_modalities": list(settings.hide),
+            "window_days": embedder.days,
+            "pooling": embedder.pool,
+            "splits": store.dataset.attrs["splits"],
+            "config": checkpoint.config.to_yaml(),
+        },
+    )
+    dataset["embedding"].encoding["chunks"] = chunks
+    return dataset
+
+
+def _splits(store: Store, ends: Indices) -> NDArray[np.int8]:
+    """Return the position in ``SPLITS`` of each date's split."""
+    found = np.zeros(len(ends), dtype=np.int8)
+    for number, split in enumerate(SPLITS[1:], start=1):
+        period = store.period(split)
+        found[(ends >= period.start) & (ends < period.stop)] = number
+    return found
+
+
+def _layer_weights(checkpoint: Checkpoint, names: list[str]) -> dict[str, Any]:
+    """Return ``layer_weight``, NaN beyond a shallower encoder's layers; nothing if the run has no weighted maps."""
+    weights = layer_weights(checkpoint)
+    if not weights:
+        return {}
+    deepest = max(one.shape[1] for one in weights.values())
+    padded = [np.pad(weights[name], ((0, 0), (0, deepest - weights[name].shape[1])), constant_values=np.nan)
+              for name in names]  # fmt: skip
+    attributes = {"long_name": "weight of an encoder layer in a feature map, before the map's norm", "units": "1"}
+    return {"layer_weight": (("modality", "feature_map", "layer"), np.stack(padded), attributes)}
+
+
+def layer_weights(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
+    """Return the learned layer weights ``[K maps, layers]`` of each modality; empty without weighted maps."""
+    model = checkpoint.model()
+    return {
+        name: maps.linear.weight.detach().numpy()
+        for name, maps in model.feature_maps.items()
+        if isinstance(maps, WeightedFeatureMaps)
+    }

@@ -1,0 +1,108 @@
+"""What ``watercli inspect`` prints: the parameters of a model, the contents of a store, a run or embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from watercli.config import Config, load
+from watercli.errors import ConfigError, DataError
+
+
+def show(what: str, overrides: Sequence[str] = ()) -> None:
+    """Print what lies at a path, or a configuration's model.
+
+    Raises
+    ------
+    ConfigError
+        If it is nothing that watercli knows.
+    """
+    path = Path(what)
+    if (path / "config.yaml").is_file():
+        _run(path)
+    elif path.is_dir():
+        _zarr(path)
+    else:
+        config = load(what, overrides)
+        _parameters(_structure(config), config.name)
+
+
+def _structure(config: Config):  # type: ignore[no-untyped-def]
+    from model.config import GridConfig
+    from watercli.data.dataset import model_config
+
+    shape = config.shape
+    if shape is None:
+        raise ConfigError(f"'{config.name}' takes grid and attributes from a store; inspect the store or a run")
+    grid = GridConfig(shape.grid, shape.patch_size, tuple(range(shape.land_patches)))
+    return model_config(config, grid, shape.attributes)
+
+
+def _parameters(structure, title: str) -> None:  # type: ignore[no-untyped-def]
+    from model.mae import MultiModalMAE
+
+    model = MultiModalMAE(structure)
+    table = Table(title=f"Parameters of {title}", caption="decoders: without their feature maps")
+    for column in ("modality", "kind", "encoder", "decoder", "feature maps", "all", "tensors"):
+        table.add_column(column, justify="left" if column in ("modality", "kind") else "right")
+    total = [0] * 5
+    for name, modality in structure.modalities.items():
+        parts = [[*group[name].parameters()] if name in group else []
+                 for group in (model.encoders, model.decoders, model.feature_maps)]  # fmt: skip
+        sizes = [sum(parameter.numel() for parameter in part) for part in parts]
+        row = [*sizes, sum(sizes), sum(len(part) for part in parts)]
+        total = [one + other for one, other in zip(total, row, strict=True)]
+        table.add_row(name, modality.kind, *(f"{number:,}" for number in row))
+    table.add_section()
+    table.add_row("total", "", *(f"{number:,}" for number in total))
+    wide_console().print(table)
+
+
+def wide_console() -> Console:
+    """Return a console on standard output; where that is no terminal, lines are long enough for whole numbers."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _run(path: Path) -> None:
+    from watercli.checkpoint import all_checkpoints, open_run
+
+    best = open_run(path)
+    console = wide_console()
+    console.print(f"Run {path}: configuration '{best.config.name}', data {best.fingerprint[:12]}")
+    table = Table("step", "validation loss", "")
+    for one in all_checkpoints(path):
+        loss = "" if one.validation_loss is None else f"{one.validation_loss:.4f}"
+        table.add_row(str(one.step), loss, "best" if one.path == best.path else "")
+    console.print(table)
+    _parameters(best.structure, best.config.name)
+
+
+def _zarr(path: Path) -> None:
+    try:
+        dataset = xr.open_zarr(path)
+    except Exception as error:
+        raise DataError(f"{path} is neither a run nor a Zarr store") from error
+    console = wide_console()
+    if "schema_version" in dataset.attrs:
+        from watercli.store import Store
+
+        store = Store.open(path)
+        console.print(
+            f"Store {path}: {len(store.times)} days from {store.times[0]:%Y-%m-%d}, "
+            f"{len(store.gauge_ids)} catchments, {len(store.land_patches)} land patches, data {store.fingerprint[:12]}"
+        )
+        table = Table("modality", "kind", "units", "dims", "training mean", "std", "missing")
+        for name, modality in store.config.modalities.items():
+            chosen = dataset["statistics"].sel(variable=name, transform="identity")
+            mean, std, missing = (float(chosen.sel(statistic=one)) for one in ("mean", "std", "missing"))
+            sizes = ", ".join(f"{dim} {size}" for dim, size in dataset[name].sizes.items())
+            table.add_row(name, modality.kind, modality.units, sizes, f"{mean:.3g}", f"{std:.3g}", f"{missing:.1%}")
+        console.print(table)
+    else:
+        console.print(f"Zarr store {path}")
+        console.print(str(dataset))

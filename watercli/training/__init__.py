@@ -1,0 +1,1 @@
+"""Pretraining: engines, the loop, the launcher."""

@@ -1,0 +1,162 @@
+"""``watercli pretrain``: sets up a run directory, then trains in this process or has DeepSpeed start others."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from model.mae import MultiModalMAE
+from watercli import checkpoint as checkpoints
+from watercli.checkpoint import ENGINE, Checkpoint
+from watercli.config import Config, difference, parse
+from watercli.data.dataset import store_model_config
+from watercli.data.scaling import Scaling
+from watercli.data.windows import derived_seed
+from watercli.errors import ConfigError, RunError
+from watercli.log import log
+from watercli.store import Store
+from watercli.training.engine import Engine, TorchEngine
+from watercli.training.loop import Job, train
+
+CONFIG = "config.yaml"
+RUN = "run.json"
+FREE_ON_RESUME = (
+    "description",
+    "train.steps",
+    "train.accumulate",
+    "train.validate_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.log_every",
+    "train.workers",
+    "train.memory_gib",
+    "embed.",
+    "evaluate.",
+)
+"""Settings that may change when a run is resumed; any other would make it another experiment."""
+
+
+def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make a run directory, or check that an existing one may be continued.
+
+    Raises
+    ------
+    ConfigError
+        If the directory is taken, is no run, or holds a run of another configuration or store.
+    """
+    if resume:
+        _check_resumable(config, store, run)
+    elif run.exists():
+        if not overwrite:
+            raise ConfigError(f"{run} exists; continue it with --resume, replace it with --overwrite or choose --run")
+        if any(run.iterdir()) and not (run / CONFIG).is_file():
+            raise ConfigError(f"{run} is no run directory, so --overwrite leaves it alone; choose another --run")
+        shutil.rmtree(run)
+    run.mkdir(parents=True, exist_ok=True)
+    about = {
+        "store": str(store.path.resolve()),
+        "fingerprint": store.fingerprint,
+        "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "versions": checkpoints.versions(),
+    }
+    (run / RUN).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (run / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+
+
+def run_config(run: Path) -> Config:
+    """Return the configuration of a run directory."""
+    file = run / CONFIG
+    if not file.is_file():
+        raise ConfigError(f"{run} is no run directory; start one with 'watercli pretrain --run {run}'")
+    return parse(file.read_text(encoding="utf-8"), origin=str(file))
+
+
+def _check_resumable(config: Config, store: Store, run: Path) -> None:
+    changed = [
+        line
+        for line in difference(run_config(run).model_dump(mode="json"), config.model_dump(mode="json"))
+        if not line.startswith(FREE_ON_RESUME)
+    ]
+    if changed:
+        raise ConfigError(f"{run} was trained with another configuration ({changed[0]}); choose another --run")
+    for one in checkpoints.all_checkpoints(run)[-1:]:
+        if one.fingerprint != store.fingerprint:
+            raise ConfigError(f"{store.path} is not the data that {run} was trained on; give the same --store")
+
+
+def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint | None]:
+    """Return what there is to do, and the newest checkpoint to go on from."""
+    found = checkpoints.all_checkpoints(run)
+    newest = found[-1] if found else None
+    if newest and newest.step >= config.train.steps:
+        raise ConfigError(f"{run} already has {newest.step} steps; raise train.steps to go on")
+    scaling = newest.scaling if newest else Scaling.of(store, config)
+    structure = store_model_config(config, store)
+    return Job(config, structure, store, scaling, run, newest.step if newest else 0), newest
+
+
+def work(config: Config, store: Store, run: Path, make_engine: Callable[[MultiModalMAE], Engine]) -> None:
+    """Train in this process, from the newest checkpoint if the run has one."""
+    job, newest = make_job(config, store, run)
+    torch.manual_seed(derived_seed(config.seed, 6))
+    engine = make_engine(MultiModalMAE(job.structure))
+    if newest:
+        engine.load(newest.path / ENGINE)
+    if engine.rank == 0:
+        number = sum(parameter.numel() for parameter in engine.model.parameters())
+        log.info("%s parameters, %d modalities, step %d of %d", f"{number:,}", len(config.modalities), job.start,
+                 config.train.steps)  # fmt: skip
+    train(job, engine)
+
+
+def pretrain(
+    config: Config,
+    store: Store,
+    run: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    gpus: int = 0,
+    processes: int = 0,
+) -> Checkpoint:
+    """Pretrain and return the best checkpoint.
+
+    Parameters
+    ----------
+    config, store
+        What to train, and on what.
+    run
+        The run directory: made new, or continued with ``resume``, or replaced with ``overwrite``.
+    gpus, processes
+        How many GPUs, or processes on CPU, DeepSpeed's launcher starts; 0 trains in this process.
+
+    Raises
+    ------
+    ConfigError
+        If configuration, store, run and machine do not fit each other.
+    RunError
+        If training fails or is interrupted.
+    """
+    if gpus and processes:
+        raise ConfigError("--gpus and --processes exclude each other; --processes is for CPU")
+    if gpus > torch.cuda.device_count():
+        raise ConfigError(f"--gpus {gpus} asked for, but this machine has {torch.cuda.device_count()}; give no more")
+    # What is wrong with configuration and store shows before the directory is touched.
+    store_model_config(config, store)
+    Scaling.of(store, config)
+    set_up(config, store, run, resume=resume, overwrite=overwrite)
+    if gpus or processes:
+        from watercli.training.launch import launch
+
+        launch(run, gpus=gpus, processes=processes)
+    else:
+        work(config, store, run, lambda model: TorchEngine(model, config.train))
+    best = checkpoints.open_run(run)
+    if best.validation_loss is None:
+        raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
+    return best
