@@ -40,7 +40,7 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
         If a source file does not hold what is asked of it.
     """
     if config.recipe is None:
-        raise ConfigError(f"Configuration '{config.name}' has no recipe, so there is nothing to prepare; add one")
+        raise ConfigError(f"Configuration '{config.name}' has no recipe, so nothing can be prepared; add one")
     check_target(out, overwrite)
     sources = Sources(data)
     asked = requests(config, sources)

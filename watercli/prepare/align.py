@@ -29,8 +29,8 @@ def to_days(name: str, data: xr.DataArray, period: Period) -> xr.DataArray:
     wanted = days(period)
     if not len(index.intersection(wanted)):
         raise DataError(
-            f"The dates of '{name}' ({index.min():%Y-%m-%d} to {index.max():%Y-%m-%d}) do not meet recipe.period "
-            f"({period.start} to {period.end}); give files of that period or change the period"
+            f"The dates of '{name}' ({index.min():%Y-%m-%d} to {index.max():%Y-%m-%d}) do not meet "
+            f"recipe.period ({period.start} to {period.end}); give files of that period or change the period"
         )
     return data.reindex(time=wanted)
 
@@ -46,18 +46,21 @@ def target_crs(recipe: Recipe) -> CRS:
     try:
         return CRS.from_user_input(recipe.grid.crs)
     except CRSError as error:
-        raise ConfigError(f"recipe.grid.crs is '{recipe.grid.crs}', which names no CRS; write it like EPSG:27700") from error
+        raise ConfigError(
+            f"recipe.grid.crs is '{recipe.grid.crs}', which names no CRS; write it like EPSG:27700"
+        ) from error
 
 
 def same_crs(one: CRS, other: CRS) -> bool:
-    """Whether two CRS place a point alike: same projection, same ellipsoid; the datum's name is not asked for.
+    """Whether two CRS have the same projection and ellipsoid; the datum's name is not asked for.
 
     NetCDF files often give projection and ellipsoid only (HadUK-Grid: Airy 1830, no datum).
     """
     if one.is_projected != other.is_projected:
         return False
-    axes = [(crs.ellipsoid.semi_major_metre, crs.ellipsoid.semi_minor_metre) for crs in (one, other) if crs.ellipsoid]
-    if len(axes) == 2 and not np.allclose(*axes, rtol=1e-9):
+    ellipsoids = [crs.ellipsoid for crs in (one, other) if crs.ellipsoid is not None]
+    axes = [(ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre) for ellipsoid in ellipsoids]
+    if len(axes) == 2 and not np.allclose(axes[0], axes[1], rtol=1e-9):
         return False
     return _parameters(one) == _parameters(other)
 
@@ -66,12 +69,12 @@ def _parameters(crs: CRS) -> dict[str, float | str]:
     operation = crs.coordinate_operation
     if operation is None:
         return {}
-    numbers = {item.name: round(item.value * item.unit_conversion_factor, 9) for item in operation.params}
+    numbers = {item.name: round(float(item.value) * item.unit_conversion_factor, 9) for item in operation.params}
     return {"method": operation.method_name, **numbers}
 
 
 def check_grid(name: str, data: xr.DataArray, first: tuple[str, xr.DataArray] | None, crs: CRS) -> None:
-    """Refuse a grid that is not in the target CRS, not evenly spaced, or not that of the ``first`` grid modality.
+    """Refuse a grid that is not in the target CRS, not evenly spaced, or not that of the ``first`` grid.
 
     Raises
     ------
@@ -81,8 +84,8 @@ def check_grid(name: str, data: xr.DataArray, first: tuple[str, xr.DataArray] | 
     own = CRS.from_wkt(data.attrs["crs_wkt"])
     if not same_crs(own, crs):
         raise DataError(
-            f"The grid of '{name}' is in the CRS '{own.name}' ({_short(own)}), not in recipe.grid.crs '{crs.name}'; "
-            "reproject its files or set recipe.grid.crs"
+            f"The grid of '{name}' is in the CRS '{own.name}' ({_short(own)}), not in "
+            f"recipe.grid.crs '{crs.name}'; reproject its files or set recipe.grid.crs"
         )
     for axis in ("y", "x"):
         steps = np.diff(data[axis].values)

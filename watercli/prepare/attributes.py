@@ -1,4 +1,4 @@
-"""Static attributes of catchments from CSV tables keyed by gauge id, such as those of CAMELS-GB and Caravan."""
+"""Static attributes from CSV tables keyed by gauge id, such as those of CAMELS-GB and Caravan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from watercli.config import AttributeTable, Catchments
-from watercli.errors import ConfigError, DataError, nearest
+from watercli.errors import DataError, nearest
 from watercli.prepare.geometry import listed
 from watercli.prepare.reader import unreadable
 from watercli.prepare.sources import Sources
@@ -72,20 +72,16 @@ def select(tables: Sequence[Table], catchments: Catchments, gauges: Sequence[str
 
     Raises
     ------
-    ConfigError
-        If the recipe names no table.
     DataError
         If a column is in no table, or a gauge lacks a value.
     """
-    if not tables:
-        raise ConfigError("recipe.catchments.tables is empty; name the CSV tables that hold the static attributes")
     columns = {"@latitude": catchments.latitude, "@longitude": catchments.longitude, "@area": catchments.area}
     columns |= {name: attribute.column for name, attribute in catchments.attributes.items()}
     numbers = {name: _numbers(tables, column, name, gauges) for name, column in columns.items()}
     chosen = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
     small = chosen.index[chosen["@area"] <= 0]
     if len(small):
-        raise DataError(f"The area of {listed(small, 'gauge', '', '')} is not positive; mend column '{catchments.area}'")
+        raise DataError(f"{listed(small, 'gauge', 'has', 'have')} no positive area; mend column '{catchments.area}'")
     names = _column(tables, catchments.gauge_name, gauges) if catchments.gauge_name else None
     return chosen.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
 
@@ -96,13 +92,15 @@ def _numbers(tables: Sequence[Table], column: str, use: str, gauges: Sequence[st
     values = pd.to_numeric(text, errors="coerce")
     wrong = text.index[values.isna() & text.notna()]
     if len(wrong):
-        raise DataError(f"{holders} has '{text[wrong[0]]}' in column '{column}' for gauge {wrong[0]}; it must be a number")
+        raise DataError(
+            f"{holders} has '{text[wrong[0]]}' in column '{column}' for gauge {wrong[0]}; it must be a number"
+        )
     absent = text.index[values.isna()]
     if len(absent):
         use = "" if use.lstrip("@") == column else f" (for '{use.lstrip('@')}')"
         raise DataError(
-            f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}; add it there, "
-            "or name the gauges to use in recipe.catchments.gauges"
+            f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}; "
+            "add it there, or name the gauges to use in recipe.catchments.gauges"
         )
     return values
 
@@ -114,7 +112,8 @@ def _column(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.S
         known = {str(name) for table in tables for name in table.rows.columns}
         names = ", ".join(table.name for table in tables)
         raise DataError(f"No column '{column}' in {names}{nearest(column, known)}")
-    found = holders[0].reindex(gauges)
+    index = pd.Index(gauges)
+    found = holders[0].reindex(index)
     for other in holders[1:]:
-        found = found.fillna(other.reindex(gauges))
+        found = found.fillna(other.reindex(index))
     return found

@@ -54,14 +54,13 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     for name in config.of_kind("grid"):
         grids.add(asked[name], _read(asked[name]))
     parts = [part for part in (catchments, grids.dataset()) if part is not None]
-    rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="drop")
+    rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override")
     if "catchment" in rest and grids.patches is not None:
         rest["patch_weight"] = _patch_weight(rest, grids.patches, crs)
     order = [name for name in config.modalities if name in rest["variable"].values]
     rest = rest.sel(variable=order)
     rest["crs"] = ((), np.int32(0), crs.to_cf())
     rest = rest.assign_coords(time=("time", align.days(recipe.period), {"axis": "T", "standard_name": "time"}))
-    rest["time"].encoding.update(units=f"days since {recipe.period.start}", calendar="standard", dtype="int64")
     rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
     write.append(partial, _plain_strings(rest), "Writing catchments and statistics")
     write.finish(partial)
@@ -88,7 +87,7 @@ def _patch_weight(rest: xr.Dataset, patches: geometry.Patches, crs: CRS) -> xr.D
     return xr.DataArray(
         geometry.patch_weights(gauges, patches, crs).astype(np.float32),
         dims=("catchment", "patch"),
-        attrs={"units": "1", "long_name": "share of a catchment's area, a disc at its gauge, in each land patch"},
+        attrs={"units": "1", "long_name": "share of a catchment (a disc of its area at its gauge) in each land patch"},
     )
 
 
@@ -111,7 +110,7 @@ def _root_attributes(config: Config, recipe: Recipe, sources: Sources, grids: Gr
 
 
 def fingerprint(config: Config, records: list[dict[str, str | int]]) -> str:
-    """Return a hash of all that determines a store's data: schema, recipe, sources of the modalities, checksums.
+    """Return a hash of all that determines a store's data: schema, recipe, the modalities' sources, checksums.
 
     How a modality is transformed, masked or weighted is the trainer's affair and leaves the data as they are.
     """

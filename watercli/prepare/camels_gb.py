@@ -1,7 +1,7 @@
 """CAMELS-GB hydrometeorological time series, one CSV for each gauge.
 
-Coxon et al. (2020), CAMELS-GB: hydrometeorological time series and landscape attributes for 671 catchments in Great
-Britain, Earth System Science Data 12, 2459-2483, doi:10.5194/essd-12-2459-2020 (units: its table 1).
+Coxon et al. (2020), CAMELS-GB: hydrometeorological time series and landscape attributes for 671 catchments in
+Great Britain, Earth System Science Data 12, 2459-2483, doi:10.5194/essd-12-2459-2020 (units: its table 1).
 """
 
 from __future__ import annotations
@@ -73,14 +73,13 @@ def _by_gauge(request: Request) -> dict[str, Path]:
             )
         gauge = match["gauge"]
         if gauge in paths:
-            raise DataError(
-                f"Gauge {gauge} has two files, {request.name(paths[gauge])} and {request.name(path)}; keep one"
-            )
+            one, other = request.name(paths[gauge]), request.name(path)
+            raise DataError(f"Gauge {gauge} has two files, {one} and {other}; keep one")
         paths[gauge] = path
     absent = [gauge for gauge in request.gauges if gauge not in paths]
     if absent:
         raise ConfigError(
-            f"recipe.catchments.gauges names {absent[0]}, of which modality '{request.modality_name}' has no file"
+            f"recipe.catchments.gauges names {absent[0]}, of which '{request.modality_name}' has no file"
             f"{nearest(absent[0], paths)}"
         )
     return {gauge: paths[gauge] for gauge in request.gauges or paths}
@@ -92,7 +91,7 @@ def _record(path: Path, column: str, request: Request) -> pd.Series:
     name = request.name(path)
     try:
         table = pd.read_csv(path, dtype=str, usecols=lambda key: key in ("date", column), encoding="utf-8")
-        header = pd.read_csv(path, nrows=0).columns if column not in table or "date" not in table else table.columns
+        header = pd.read_csv(path, nrows=0).columns
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise unreadable(name, "CSV") from error
     for key in ("date", column):

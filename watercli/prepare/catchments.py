@@ -40,7 +40,8 @@ def place(
     found: list[xr.DataArray] = []
     for name, data in series.items():
         data = data.reindex(catchment=gauges).transpose("catchment", "time").astype(np.float32)
-        part[name] = data.assign_attrs(described(name, config.modalities[name], data))
+        part[name] = data.copy()
+        part[name].attrs = described(name, config.modalities[name], data)
         found.append(statistics.of_training(name, config.modalities[name], data.sel(time=training)))
     if found:
         part["statistics"] = xr.concat(found, dim=pd.Index(list(series), name="variable", dtype=object))
@@ -74,7 +75,10 @@ def _static(values: pd.DataFrame, catchments: Catchments, crs: CRS) -> xr.Datase
             "catchment": ("catchment", values.index.to_numpy(dtype=object), {"long_name": "gauge id"}),
             "attribute": np.array(list(settings), dtype=object),
             "attribute_units": ("attribute", np.array([item.units for item in settings.values()], dtype=object)),
-            "attribute_transform": ("attribute", np.array([item.transform for item in settings.values()], dtype=object)),
+            "attribute_transform": (
+                "attribute",
+                np.array([item.transform for item in settings.values()], dtype=object),
+            ),
             **{name: ("catchment", *column) for name, column in columns.items()},
         }
     )

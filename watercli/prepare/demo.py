@@ -28,7 +28,7 @@ from watercli.prepare.geometry import disc, disc_radius
 from watercli.prepare.gr4j import Parameters, gr4j, production
 from watercli.prepare.reader import Request
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 CRS_NAME = "EPSG:27700"
 ORIGIN = (400_000.0, 250_000.0)
@@ -62,12 +62,13 @@ def read(request: Request) -> xr.DataArray:
     """
     data, variable = domain(request.config).data, request.source.variable
     if variable not in data:
-        raise ConfigError(
-            f"The demo domain has no variable '{variable}'{nearest(variable, map(str, data.data_vars))}"
-        )
+        raise ConfigError(f"The demo domain has no variable '{variable}'{nearest(variable, map(str, data.data_vars))}")
     wanted = data[variable]
     if ("catchment" in wanted.dims) != (request.modality.kind == "series"):
-        raise ConfigError(f"'{variable}' of the demo domain is no {request.modality.kind}; mend modalities.{request.modality_name}")
+        raise ConfigError(
+            f"'{variable}' of the demo domain is no {request.modality.kind}; mend "
+            f"modalities.{request.modality_name}.kind"
+        )
     return units.convert(wanted, wanted.attrs["units"], request.modality.units, f"'{variable}' of the demo domain")
 
 
@@ -168,8 +169,7 @@ def _sites(
 def _drained(field: Array, shares: Array) -> Array:
     """Return the catchments' means ``[..., N]`` of a field ``[..., Y, X]``."""
     flat = field.reshape(*field.shape[:-2], -1)
-    means: Array = flat @ shares.reshape(len(shares), -1).T
-    return means
+    return np.asarray(flat @ shares.reshape(len(shares), -1).T)
 
 
 def _attributes(
@@ -198,7 +198,7 @@ def _attributes(
 
 def _store_capacity(permeable: Array) -> Array:
     """Return X1 in mm: deep stores where the ground is permeable."""
-    return np.clip(350 * np.exp(0.6 * permeable), 100, 1200)
+    return np.asarray(np.clip(350 * np.exp(0.6 * permeable), 100, 1200))
 
 
 def _parameters(attributes: pd.DataFrame, permeable: Array) -> Parameters:
@@ -207,7 +207,7 @@ def _parameters(attributes: pd.DataFrame, permeable: Array) -> Parameters:
     slope, area = attributes["dpsbar"].to_numpy(), attributes["area"].to_numpy()
     return Parameters(
         x1=_store_capacity(permeable),
-        x2=-bfi**2,
+        x2=-(bfi**2),
         x3=np.clip(20 * np.exp(3.2 * (bfi - 0.25)), 20, 300),
         x4=np.clip(1.1 + 0.25 * np.log(area / 80) + 8 / slope, 1.1, 2.9),
     )

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 LAPSE_RATE = 0.0065
 """Fall of temperature with height in the ICAO standard atmosphere, K/m."""
 RAIN_POWER = 2.0
-"""Exponent of the truncated Gaussian; 2 gives daily amounts a long tail (coefficient of variation on wet days near 1.4)."""
+"""Exponent of the truncated Gaussian; 2 gives wet days a long tail (coefficient of variation near 1.4)."""
 
 
 class GaussianFields:
@@ -81,7 +81,9 @@ def rain(times: pd.DatetimeIndex, altitude: Array, cell_km: float, rng: np.rando
     cycle = season(times, 350)
     threshold = 0.05 - 0.2 * cycle
     mean = 2.6 * (1 + 0.25 * cycle)[:, None, None] * (0.75 + altitude / 450)
-    amount: Array = mean / _mean_excess(threshold)[:, None, None] * np.maximum(latent - threshold[:, None, None], 0) ** RAIN_POWER
+    amount: Array = (
+        mean / _mean_excess(threshold)[:, None, None] * np.maximum(latent - threshold[:, None, None], 0) ** RAIN_POWER
+    )
     return amount
 
 

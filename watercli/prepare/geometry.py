@@ -16,7 +16,7 @@ from pyproj import CRS, Transformer
 from watercli.errors import DataError
 from watercli.log import log
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 DISC_POINTS = 101
 """Sample points across a catchment's disc: about 8,000 in it, so a weight is good to a percent or so."""
@@ -90,7 +90,7 @@ def disc(y: Array, x: Array, centre: tuple[float, float], radius: tuple[float, f
     columns = np.searchsorted(_edges(x), centre[1] + radius[1] * right[inside], side="right") - 1
     within = (rows >= 0) & (rows < len(y)) & (columns >= 0) & (columns < len(x))
     flat = np.bincount(rows[within] * len(x) + columns[within], minlength=len(y) * len(x))
-    return flat.reshape(len(y), len(x)) / inside.sum()
+    return np.asarray(flat.reshape(len(y), len(x)) / inside.sum())
 
 
 def _edges(centres: Array) -> Array:
@@ -118,8 +118,8 @@ def disc_radius(area_km2: float, y: float, crs: CRS) -> tuple[float, float]:
 def patch_weights(gauges: pd.DataFrame, patches: Patches, crs: CRS) -> Array:
     """Return the share of each catchment's area in each land patch, ``[N, P]``; rows sum to 1.
 
-    A catchment is a disc of its area around its gauge; ``gauges`` holds ``gauge_y``, ``gauge_x``, ``area``, indexed by
-    gauge id. A disc that meets no land patch takes the nearest one.
+    A catchment is a disc of its area around its gauge; ``gauges`` holds ``gauge_y``, ``gauge_x`` and ``area``,
+    indexed by gauge id. A disc that meets no land patch takes the nearest one.
 
     Raises
     ------
@@ -143,20 +143,22 @@ def _take_nearest(weights: Array, rows: NDArray[np.intp], gauges: pd.DataFrame, 
     centres = np.stack(patches.centres, axis=1)[patches.land]
     places = gauges[["gauge_y", "gauge_x"]].to_numpy(dtype=np.float64)[rows]
     distance = np.linalg.norm(places[:, None] - centres[None], axis=-1)
-    length = max(patches.size[0] * abs(patches.y[1] - patches.y[0]), patches.size[1] * abs(patches.x[1] - patches.x[0]))
+    length = max(count * (axis[1] - axis[0]) for count, axis in zip(patches.size, (patches.y, patches.x), strict=True))
     outside = gauges.index[rows[distance.min(axis=1) > FARTHEST_PATCHES * length]]
     if len(outside):
         raise DataError(
             f"{listed(outside, 'gauge')} outside the grid's land; give a grid that covers them, mend their latitude "
             "and longitude, or name the gauges to use in recipe.catchments.gauges"
         )
-    log.warning("%s no land patch; the nearest one is taken", listed(gauges.index[rows], "catchment", "meets", "meet"))
+    without = listed(gauges.index[rows], "catchment", "meets", "meet")
+    log.warning("%s no land patch; the nearest one is taken", without)
     weights[rows, np.flatnonzero(patches.land)[distance.argmin(axis=1)]] = 1
 
 
 def axis_units(crs: CRS) -> str:
     """Return the units of the CRS's axes as CF writes them."""
-    return "degrees" if crs.is_geographic else {"metre": "m"}.get(crs.axis_info[0].unit_name, crs.axis_info[0].unit_name)
+    name = crs.axis_info[0].unit_name
+    return {"metre": "m", "degree": "degrees"}.get(name, name)
 
 
 def axis_attributes(crs: CRS, axis: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 DIRECT_SHARE = 0.1
 """Share of the effective rain that bypasses the routing store (equation 8 and figure 1 of the paper)."""
@@ -33,7 +33,9 @@ class Parameters:
     """Time base of the first unit hydrograph, days; at least 0.5."""
 
 
-def gr4j(rain: Array, pet: Array, parameters: Parameters, fill: tuple[float, float] = (0.3, 0.5)) -> tuple[Array, Array]:
+def gr4j(
+    rain: Array, pet: Array, parameters: Parameters, fill: tuple[float, float] = (0.3, 0.5)
+) -> tuple[Array, Array]:
     """Simulate flow and the production store.
 
     Parameters

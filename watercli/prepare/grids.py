@@ -50,7 +50,7 @@ class Grids:
             self._cut(name, written)
         training = written.sel(time=align.days(self.recipe.splits.train))
         with write.computing(f"Statistics of {name}"):
-            self._coverage[name] = training.notnull().mean("time").astype(np.float32).compute()
+            self._coverage[name] = statistics.observed(training).mean("time").astype(np.float32).compute()
             # Sea and padding are no missing values: only land counts.
             on_land = training.data.reshape(len(training), -1)[:, np.flatnonzero(self._land)]
             land = xr.DataArray(on_land, dims=("time", "cell"), coords={"time": training["time"]})
@@ -70,20 +70,22 @@ class Grids:
         """Write a field and return it as it is on disk."""
         name = request.modality_name
         chunked = data.chunk({"time": write.grid_shard(len(data)), "y": -1, "x": -1})
-        bare = chunked.drop_vars(list(chunked.coords)).assign_attrs(described(name, request.modality, data))
+        bare = chunked.drop_vars(list(chunked.coords))
+        bare.attrs = described(name, request.modality, data)
         request.sources.use(request.paths)
         try:
             write.append(self.partial, bare.to_dataset(name=name), f"Writing {name}")
         except (OSError, RuntimeError) as error:  # what HDF5 raises on damaged data, met only now
             name_unreadable(request, error)
             raise
-        written = xr.open_zarr(self.partial, consolidated=False, chunks={"time": write.grid_shard(len(data))})[name]
+        stored = xr.open_zarr(self.partial, consolidated=False, chunks={"time": write.grid_shard(len(data))})
+        written: xr.DataArray = stored[name]
         return written.assign_coords({dim: data[dim] for dim in data.dims})
 
     def _cut(self, name: str, written: xr.DataArray) -> None:
         """Take land from the cells that ever have a value, and cut the grid into patches."""
         with write.computing(f"Land of {name}"):
-            self._land = written.notnull().any("time").to_numpy()
+            self._land = statistics.observed(written).any("time").to_numpy()
         grid = self.recipe.grid
         y, x = (written[axis].to_numpy() for axis in ("y", "x"))
         self.patches = geometry.cut(y, x, self._land.astype(np.float64), grid.patch_size, grid.land_threshold)
@@ -107,7 +109,11 @@ class Grids:
         names = pd.Index(list(self._coverage), name="grid", dtype=object)
         coverage = xr.concat([data.drop_vars("time", errors="ignore") for data in self._coverage.values()], dim=names)
         part["coverage"] = coverage.drop_vars(["y", "x"])
-        part["coverage"].attrs = {"units": "1", "long_name": "share of the training days with a value", "grid_mapping": "crs"}
+        part["coverage"].attrs = {
+            "units": "1",
+            "long_name": "share of the training days with a value",
+            "grid_mapping": "crs",
+        }
         part["land_fraction"] = (("y", "x"), self._land.astype(np.float32))
         part["land_fraction"].attrs = {"units": "1", "long_name": "land fraction", "grid_mapping": "crs"}
         index = pd.Index(list(self._statistics), name="variable", dtype=object)

@@ -25,7 +25,7 @@ from watercli.prepare.reader import Request, unreadable
 CHUNK_DAYS = 360
 """Days read at once; a whole shard of the store, so that writing reads each source value once."""
 MEAN_OF = {"tas": ("tasmax", "tasmin")}
-"""Published only as daily maximum and minimum; the Met Office's own daily mean is their mean."""
+"""No daily mean temperature is published, only maximum and minimum; their mean stands for it."""
 
 
 def read(request: Request) -> xr.DataArray:

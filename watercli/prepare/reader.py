@@ -63,7 +63,9 @@ class Request:
 
 def unreadable(name: str, kind: str) -> DataError:
     """Return the error for a file that cannot be read at all."""
-    return DataError(f"{name} cannot be read as {kind}: it is damaged or of another kind; fetch it again or leave it out")
+    return DataError(
+        f"{name} cannot be read as {kind}: it is damaged or of another kind; fetch it again or leave it out"
+    )
 
 
 def name_unreadable(request: Request, cause: Exception) -> None:

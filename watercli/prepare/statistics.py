@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
 
-import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -17,6 +16,11 @@ from watercli.transforms import TRANSFORMS, TransformName
 
 MUCH_MISSING = 0.2
 """Share of the training days above which a catchment's missing days are reported."""
+
+
+def observed(data: xr.DataArray) -> xr.DataArray:
+    """Return where ``data`` has a value."""
+    return data.notnull()  # noqa: PD004  (xarray knows no other name)
 
 
 def of_training(name: str, modality: Modality, data: xr.DataArray) -> xr.DataArray:
@@ -38,26 +42,30 @@ def of_training(name: str, modality: Modality, data: xr.DataArray) -> xr.DataArr
 def of_modality(data: xr.DataArray) -> xr.DataArray:
     """Return statistics ``(transform, statistic)`` of all values, in the space of every transform, in one pass."""
     rows = [_lazy(data, name) for name in TRANSFORMS]
-    computed = dask.compute(*rows)
-    values = np.array([[float(row[name]) for name in STATISTICS] for row in computed])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=RuntimeWarning)  # a block without a value has no extremes
+        computed = xr.concat(rows, dim="transform").compute()
+    values = computed.transpose("transform", "statistic").to_numpy()
     return xr.DataArray(
         values, dims=("transform", "statistic"), coords={"transform": list(TRANSFORMS), "statistic": list(STATISTICS)}
     )
 
 
-def _lazy(data: xr.DataArray, transform: TransformName) -> dict[str, Any]:
+def _lazy(data: xr.DataArray, transform: TransformName) -> xr.DataArray:
     # float64: a float32 sum over 10^8 values of rain loses its last digits.
     wide = data.astype(np.float64)
     values = wide.copy(data=TRANSFORMS[transform].forward(wide.data))
-    count = values.notnull().sum()
-    return {
+    count = observed(values).sum()
+    found = {
         "mean": values.mean(),
         "std": values.std(),
         "min": values.min(),
         "max": values.max(),
-        "count": count,
+        "count": count.astype(np.float64),
         "missing": 1 - count / data.size,
     }
+    listed: xr.DataArray = xr.concat([found[name] for name in STATISTICS], dim="statistic")
+    return listed
 
 
 def check(name: str, modality: Modality, table: xr.DataArray) -> None:
@@ -70,7 +78,9 @@ def check(name: str, modality: Modality, table: xr.DataArray) -> None:
     """
     own = {statistic: float(table.sel(transform=modality.transform, statistic=statistic)) for statistic in STATISTICS}
     if own["count"] == 0:
-        raise DataError(f"'{name}' has no value in the training period; give its files of those days or move the splits")
+        raise DataError(
+            f"'{name}' has no value in the training period; give its files of those days or move recipe.splits"
+        )
     if not np.isfinite(own["std"]) or own["std"] <= 1e-9 * max(1.0, abs(own["mean"])):
         raise DataError(
             f"'{name}' is constant in the training period after its transform '{modality.transform}' "
@@ -81,14 +91,15 @@ def check(name: str, modality: Modality, table: xr.DataArray) -> None:
 def report_missing(name: str, data: xr.DataArray) -> None:
     """Warn, with counts, of what the training period lacks: ``data`` holds its days only."""
     if "catchment" not in data.dims:
-        bare = int((~data.notnull().any([dim for dim in data.dims if dim != "time"])).sum().compute())
-        if bare > MUCH_MISSING * data.sizes["time"]:
-            log.warning("%s has no value at all on %s of %s training days", name, f"{bare:,}", f"{data.sizes['time']:,}")
+        days = data.sizes["time"]
+        bare = int((~observed(data).any([dim for dim in data.dims if dim != "time"])).sum().compute())
+        if bare > MUCH_MISSING * days:
+            log.warning("%s has no value at all on %s of %s training days", name, f"{bare:,}", f"{days:,}")
         return
-    missing = data.isnull().sum("time").to_series().sort_values(ascending=False)
+    missing = (~observed(data)).sum("time").to_series().sort_values(ascending=False)
     many = missing[missing > MUCH_MISSING * data.sizes["time"]]
     if len(many):
-        worst = ", ".join(f"{gauge}: {days:,} days" for gauge, days in many.iloc[:5].items())
+        worst = ", ".join(f"{gauge}: {gaps:,} days" for gauge, gaps in many.iloc[:5].items())
         log.warning(
             "%s: %d of %d catchments lack more than %d %% of the %s training days (%s%s)",
             name,
@@ -114,7 +125,7 @@ def of_attributes(values: pd.DataFrame, attributes: dict[str, Attribute]) -> xr.
         data = TRANSFORMS[attribute.transform].forward(values[name].to_numpy(dtype=np.float64))
         if not np.ptp(data) > 1e-9 * max(1.0, float(np.abs(data).max())):
             raise DataError(
-                f"Attribute '{name}' (column '{attribute.column}') is the same for all {len(data)} catchments "
+                f"Attribute '{name}' (column '{attribute.column}') is the same for all {len(data)} gauges "
                 f"after its transform '{attribute.transform}'; leave it out of recipe.catchments.attributes"
             )
         rows.append([data.mean(), data.std(), data.min(), data.max(), float(data.size), 0.0])

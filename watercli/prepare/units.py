@@ -34,7 +34,8 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str) -> 
     except Exception as error:
         raise DataError(f"{where} is in '{source}', which are no known units; mend its units attribute") from error
     daily = given / registry.day
-    if "time: sum" in str(data.attrs.get("cell_methods", "")) and daily.dimensionality == wanted.dimensionality:
+    summed = "time: sum" in str(data.attrs.get("cell_methods", ""))
+    if summed and daily.dimensionality == wanted.dimensionality:
         log.info("%s is a sum over a day in %s: taken as %s/day", where, source, source)
         given = daily
     try:
@@ -42,7 +43,7 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str) -> 
         scale = registry.Quantity(1.0, given).to(wanted).magnitude - offset
     except pint.DimensionalityError as error:
         raise DataError(
-            f"{where} is in '{source}', which cannot be converted to '{target}'; mend modality units or variable"
+            f"{where} is in '{source}', which cannot be converted to '{target}'; mend the modality's units or variable"
         ) from error
     # A unit conversion must not touch the values where there is nothing to convert.
     if scale != 1.0 or offset != 0.0:

@@ -1,7 +1,7 @@
 """Writing a store: under a temporary name beside its own, renamed when whole.
 
-The temporary name holds machine and process, so that what a killed process left can be told from what a living one
-still writes.
+The temporary name holds machine and process, so that what a killed process left can be told from what a living
+one still writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from watercli.errors import ConfigError
 from watercli.log import log, progress
 
 CHUNK_DAYS = 10
-"""Days of a grid's chunk: 8 to 10 suit random windows best (``design/measurements.md``: 188 windows/s, 30 days: 125)."""
+"""Days of a grid's chunk: 8 to 10 suited random windows best when measured (188 windows/s; 30 days: 125)."""
 SHARD_DAYS = 360
 """Days of a grid's shard, so that decades are tens of files, not thousands."""
 OWN_ATTRIBUTES = ("schema_version", "fingerprint", "watercli_version")
@@ -89,7 +89,8 @@ def replacing(out: Path, overwrite: bool) -> Iterator[Path]:
 
 def _remove_stale(out: Path) -> None:
     """Remove what processes of this machine that no longer live left beside ``out``."""
-    pattern = re.compile(rf"\.{re.escape(out.name)}\.(partial|replaced)-{re.escape(socket.gethostname())}-(\d+)")
+    name, host = re.escape(out.name), re.escape(socket.gethostname())
+    pattern = re.compile(rf"\.{name}\.(partial|replaced)-{host}-(\d+)")
     for path in out.parent.iterdir():
         match = pattern.fullmatch(path.name)
         if match is None or _alive(int(match[2])):
@@ -110,32 +111,33 @@ def _alive(pid: int) -> bool:
     return True
 
 
-class _Counted(Callback):  # type: ignore[misc]
+class _Counted(Callback):
     """Counts dask's finished tasks on a progress bar."""
 
     def __init__(self, description: str) -> None:
-        super().__init__(posttask=self._after)
+        super().__init__(posttask=self._after)  # type: ignore[no-untyped-call]
         self._description = description
 
     def __enter__(self) -> _Counted:
         self._display = progress()
         self._bar = self._display.__enter__()
         self._task = self._bar.add_task(self._description, total=None)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         self._display.__exit__(*error)
 
     def _after(self, key: object, result: object, dsk: object, state: Mapping[str, Any], worker: object) -> None:
         done = len(state["finished"])
-        self._bar.update(self._task, completed=done, total=done + sum(len(state[k]) for k in ("waiting", "ready", "running")))
+        left = sum(len(state[kind]) for kind in ("waiting", "ready", "running"))
+        self._bar.update(self._task, completed=done, total=done + left)
 
 
 @contextmanager
 def computing(description: str) -> Iterator[None]:
-    """Run dask on threads of our own, all of them ended when this returns, so that none writes after a clean-up."""
+    """Run dask on threads of our own that all end before this does, so that none writes after a clean-up."""
     pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
     try:
         with dask.config.set(pool=pool), _Counted(description):
@@ -156,10 +158,18 @@ def _encoding(data: xr.Variable) -> dict[str, Any]:
     if data.dtype.kind == "O" or not data.ndim:
         return {}
     compressors = [BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")]
+    if data.dtype.kind == "M":
+        days = {
+            "units": f"days since {np.datetime_as_string(data.values[0], unit='D')}",
+            "calendar": "standard",
+            "dtype": "int64",
+        }
+        return days | {"chunks": data.shape, "compressors": compressors}
     fill: dict[str, Any] = {"_FillValue": np.float32(np.nan)} if data.dtype == np.float32 else {}
     if data.dims == ("time", "y", "x"):
         shard = grid_shard(data.shape[0])
-        return fill | {"chunks": (CHUNK_DAYS, *data.shape[1:]), "shards": (shard, *data.shape[1:]), "compressors": compressors}
+        chunks, shards = ((days, *data.shape[1:]) for days in (CHUNK_DAYS, shard))
+        return fill | {"chunks": chunks, "shards": shards, "compressors": compressors}
     return fill | {"chunks": data.shape, "compressors": compressors}
 
 
@@ -169,7 +179,7 @@ def grid_shard(days: int) -> int:
 
 
 def finish(partial: Path) -> None:
-    """Consolidate the metadata, so that ``xarray.open_zarr`` opens the store in one read and without a warning."""
+    """Consolidate the metadata, so that ``xarray.open_zarr`` opens the store in one read, without a warning."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # consolidated metadata are an extension of Zarr v3, which xarray knows
+        warnings.simplefilter("ignore")  # they are an extension of Zarr v3, which xarray reads
         zarr.consolidate_metadata(partial)
