@@ -1,0 +1,51 @@
+"""What tests share: one tiny store and one tiny run, made once in a session by the program itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from watercli.config import load
+from watercli.prepare import prepare
+from watercli.store import Store
+from watercli.training.pretrain import pretrain
+
+TINY = (
+    "recipe.demo.cells=[24, 20]",
+    "recipe.demo.catchments=6",
+    "recipe.period={start: 2000-01-01, end: 2002-06-30}",
+    "recipe.splits.train={start: 2000-01-01, end: 2001-06-30}",
+    "recipe.splits.validation={start: 2001-07-01, end: 2001-12-31}",
+    "recipe.splits.test={start: 2002-01-01, end: 2002-06-30}",
+    "window=10",
+    "model.width=16",
+    "model.decoder_width=16",
+    "model.heads=2",
+    "model.grid_layers=2",
+    "model.series_layers=1",
+    "model.decoder_layers=2",
+    "train.steps=6",
+    "train.warmup_steps=2",
+    "train.catchments=4",
+    "train.validate_every=3",
+    "train.validation_windows=4",
+    "train.checkpoint_every=3",
+    "train.log_every=2",
+    "evaluate.reconstruction_windows=4",
+)
+"""The demo configuration, cut down to seconds."""
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Two and a half years of a small demo domain with six catchments; do not write to it."""
+    return prepare(load("demo", TINY), tmp_path_factory.mktemp("store") / "tiny.zarr", data=None)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps on the tiny store; do not write to it."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    pretrain(tiny_store.config, tiny_store, run)
+    return run
