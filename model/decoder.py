@@ -28,7 +28,7 @@ class Decoder(ABC, nn.Module):
         width = config.decoder_width
         self.patches = patches
         self.mask_token = nn.Parameter(torch.empty(width))
-        self.position = nn.Parameter(torch.empty(patches, width)) if patches > 1 else None
+        self.position = nn.Embedding(patches, width) if patches > 1 else None
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, values)
 
@@ -37,7 +37,7 @@ class Decoder(ABC, nn.Module):
         day, patch = index // self.patches, index % self.patches
         found = sincos(days, self.mask_token.numel(), self.mask_token)[day.clamp_min(0)]
         if self.position is not None:
-            found = found + self.position[patch.clamp_min(0)]
+            found = found + self.position(patch.clamp_min(0))
         return found * (index >= 0)[..., None]
 
     @abstractmethod

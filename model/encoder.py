@@ -62,7 +62,7 @@ class GridEncoder(Encoder):
     def __init__(self, config: MAEConfig, grid: GridConfig) -> None:
         super().__init__(config, config.grid_layers, config.map_layers("grid"))
         self.embed = nn.Linear(grid.values, config.width)
-        self.position = nn.Parameter(torch.empty(len(grid.land_patches), config.width))
+        self.position = nn.Embedding(len(grid.land_patches), config.width)
         # Row of ``position`` for each patch; patches at sea have none and are never visible.
         row = torch.zeros(grid.patches, dtype=torch.int64)
         row[list(grid.land_patches)] = torch.arange(len(grid.land_patches))
@@ -77,7 +77,7 @@ class GridEncoder(Encoder):
         values = gather(patches.reshape(b, t * p, v), chosen.index)
         # What is not finite here is sea within a visible coastal patch, or padding.
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(self.embed.weight.dtype))
-        x = x + self.position[self.row[patch]] + sincos(t, x.shape[-1], x)[day]
+        x = x + self.position(self.row[patch]) + sincos(t, x.shape[-1], x)[day]
         return Features(tuple(self.run(x, chosen.valid)), chosen.index, chosen.valid)
 
 

@@ -16,23 +16,25 @@ class WeightedFeatureMaps(nn.Module):
 
     def __init__(self, layers: int, maps: int, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(layers, maps, bias=False)
+        # A parameter of this module, not a Linear's: what shards weights over processes gathers a module's own
+        # parameters around its forward, and the Linear's forward would never be called.
+        self.weight = nn.Parameter(torch.empty(maps, layers))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(maps))
         self.reset()
 
     def reset(self) -> None:
         """Draw the layer weights from N(0, 1/sqrt(K)), the standard deviation being 1/sqrt(K)."""
-        nn.init.normal_(self.linear.weight, std=self.linear.in_features**-0.5)
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
 
     def mix(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the M weighted sums ``[R, L, D]`` of K layers ``[R, L, D]``, before their norms.
 
         A running sum: no stacked copy of all layers is made.
         """
-        if len(features) != self.linear.in_features:
-            raise ValueError(f"{len(features)} layers given, {self.linear.in_features} expected")
+        if len(features) != self.weight.shape[1]:
+            raise ValueError(f"{len(features)} layers given, {self.weight.shape[1]} expected")
         sums = []
-        for weights in self.linear.weight:
+        for weights in self.weight:
             total = features[0] * weights[0]
             for feature, weight in zip(features[1:], weights[1:], strict=True):
                 total = torch.addcmul(total, feature, weight.to(feature.dtype))

@@ -187,7 +187,7 @@ class SelfBlock(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases for linear layers, ones and zeros for norms, zeros for FiLM.
+    """Xavier-uniform weights and zero biases for linear layers, N(0, 0.02) for positions, zeros for FiLM.
 
     A FiLM layer thus starts as the identity (as in Perez et al. 2018); ``module.apply(initialise)`` visits
     children first, so that its zeros stand.
@@ -196,6 +196,8 @@ def initialise(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
     elif isinstance(module, FiLM):
         nn.init.zeros_(module.linear.weight)
         nn.init.zeros_(module.linear.bias)

@@ -66,11 +66,11 @@ class MultiModalMAE(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Initialise every parameter; see :func:`model.layers.initialise`, positions and mask tokens N(0, 0.02)."""
+        """Initialise every parameter; see :func:`model.layers.initialise`, mask tokens are N(0, 0.02)."""
         self.apply(initialise)
-        for name, parameter in self.named_parameters():
-            if name.endswith(("position", "mask_token")):
-                nn.init.normal_(parameter, std=0.02)
+        for decoder in self.decoders.values():
+            assert isinstance(decoder, Decoder)
+            nn.init.normal_(decoder.mask_token, std=0.02)
         for maps in self.feature_maps.values():
             assert isinstance(maps, WeightedFeatureMaps)
             maps.reset()

@@ -259,7 +259,7 @@ def layer_weights(checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
     """Return the learned layer weights ``[K maps, layers]`` of each modality; empty without weighted maps."""
     model = checkpoint.model()
     return {
-        name: maps.linear.weight.detach().numpy()
+        name: maps.weight.detach().numpy()
         for name, maps in model.feature_maps.items()
         if isinstance(maps, WeightedFeatureMaps)
     }

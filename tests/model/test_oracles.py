@@ -106,9 +106,9 @@ def test_one_hot_weight_returns_that_layer() -> None:
     features = [torch.randn(2, 7, 8) for _ in range(5)]
     chosen = (4, 0, 2)
     with torch.no_grad():
-        maps.linear.weight.zero_()
+        maps.weight.zero_()
         for row, layer in enumerate(chosen):
-            maps.linear.weight[row, layer] = 1
+            maps.weight[row, layer] = 1
     for mixed, layer in zip(maps.mix(features), chosen, strict=True):
         torch.testing.assert_close(mixed, features[layer], atol=0, rtol=0)
     for normed, layer in zip(maps(features), chosen, strict=True):
@@ -118,7 +118,7 @@ def test_one_hot_weight_returns_that_layer() -> None:
 def test_weighted_maps_equal_stack_and_linear() -> None:
     maps = WeightedFeatureMaps(6, 4, 16)
     features = [torch.randn(2, 5, 16) for _ in range(6)]
-    expected = maps.linear(torch.stack(features, dim=-1))
+    expected = torch.nn.functional.linear(torch.stack(features, dim=-1), maps.weight)
     torch.testing.assert_close(torch.stack(maps.mix(features), dim=-1), expected)
 
 

@@ -102,7 +102,7 @@ def test_shapes_of_decoders(
 
 def test_weighted_feature_maps_of_the_report() -> None:
     maps = WeightedFeatureMaps(6, 4, 256)
-    assert maps.linear.weight.numel() == 24
-    assert WeightedFeatureMaps(4, 4, 256).linear.weight.numel() == 16
+    assert maps.weight.numel() == 24
+    assert WeightedFeatureMaps(4, 4, 256).weight.numel() == 16
     stacked = torch.stack(maps([torch.randn(2, 50, 256) for _ in range(6)]), dim=-1)
     assert stacked.shape == (2, 50, 256, 4)

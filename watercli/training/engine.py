@@ -58,7 +58,7 @@ def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
     decayed: list[torch.nn.Parameter] = []
     free: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        plain = parameter.ndim < 2 or name.endswith("position")
+        plain = parameter.ndim < 2 or "position" in name
         (free if plain else decayed).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": train.weight_decay},
