@@ -87,10 +87,10 @@ def _generate(size: DemoDomain, period: Period, seed: int) -> Domain:
     x = ORIGIN[1] + 1000 * size.cell_km * (np.arange(size.cells[1]) + 0.5)
     altitude, land = weather.terrain(size.cells, size.cell_km, rng)
     permeable = weather.GaussianFields(size.cells, 40 / size.cell_km).draw(1, rng)[0]
-    rain = weather.rain(times, altitude, size.cell_km, rng)
-    temperature = weather.temperature(times, altitude, size.cell_km, rng)
     latitude = _latitude(y, x)
     sites, shares = _sites(y, x, land, size.catchments, rng)
+    rain = weather.rain(times, altitude, size.cell_km, rng)
+    temperature = weather.temperature(times, altitude, size.cell_km, rng)
     attributes = _attributes(sites, shares, altitude, permeable, rain.mean(axis=0), rng)
 
     soil_pet = potential_evaporation(times, temperature[:, land], latitude[land])

@@ -27,33 +27,33 @@ RAIN_POWER = 2.0
 class GaussianFields:
     """Draws of a zero-mean, unit-variance Gaussian field with correlation ``exp(-(d / length)^2 / 2)``.
 
-    The correlation is imposed by filtering white noise in Fourier space on a domain doubled in size, so that
-    opposite edges are independent.
+    That correlation is a product of one along y and one along x, so a square root of each, applied to white noise
+    from both sides, gives it exactly.
     """
 
     def __init__(self, shape: tuple[int, int], length: float) -> None:
         self.shape = shape
-        self._padded = (2 * shape[0], 2 * shape[1])
-        ky = 2 * np.pi * np.fft.fftfreq(self._padded[0])[:, None]
-        kx = 2 * np.pi * np.fft.rfftfreq(self._padded[1])[None, :]
-        # The square root of the power spectrum of that correlation is a Gaussian too.
-        self._filter = np.exp(-(ky**2 + kx**2) * length**2 / 4)
-        kernel = np.fft.irfft2(self._filter, s=self._padded)
-        self._filter /= np.sqrt((kernel**2).sum())
+        self._along_y, self._along_x = (_square_root(cells, length) for cells in shape)
 
     def draw(self, count: int, rng: np.random.Generator) -> Array:
         """Return ``[count, Y, X]`` independent fields."""
-        noise = np.fft.rfft2(rng.standard_normal((count, *self._padded)))
-        fields: Array = np.fft.irfft2(noise * self._filter, s=self._padded)
-        return fields[:, : self.shape[0], : self.shape[1]]
+        noise = rng.standard_normal((count, *self.shape))
+        return np.asarray(self._along_y @ noise @ self._along_x)
 
     def evolve(self, days: int, memory: float, rng: np.random.Generator) -> Array:
         """Return ``[days, Y, X]``: fields whose lag-one autocorrelation is ``memory``, of unit variance."""
-        series = np.concatenate([self.draw(min(365, days - start), rng) for start in range(0, days, 365)])
+        series = self.draw(days, rng)
         series[1:] *= np.sqrt(1 - memory**2)
         for day in range(1, days):
             series[day] += memory * series[day - 1]
         return series
+
+
+def _square_root(cells: int, length: float) -> Array:
+    """Return the symmetric square root ``[cells, cells]`` of the correlation along one axis."""
+    distance = np.subtract.outer(np.arange(cells), np.arange(cells)) / length
+    values, vectors = np.linalg.eigh(np.exp(-(distance**2) / 2))
+    return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T)
 
 
 def terrain(shape: tuple[int, int], cell_km: float, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.base import compute
 
 from watercli.config import Attribute, Modality
 from watercli.errors import DataError
@@ -41,31 +43,30 @@ def of_training(name: str, modality: Modality, data: xr.DataArray) -> xr.DataArr
 
 def of_modality(data: xr.DataArray) -> xr.DataArray:
     """Return statistics ``(transform, statistic)`` of all values, in the space of every transform, in one pass."""
-    rows = [_lazy(data, name) for name in TRANSFORMS]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)  # a block without a value has no extremes
-        computed = xr.concat(rows, dim="transform").compute()
-    values = computed.transpose("transform", "statistic").to_numpy()
+        rows = compute([_summaries(data.data, name) for name in TRANSFORMS])[0]
     return xr.DataArray(
-        values, dims=("transform", "statistic"), coords={"transform": list(TRANSFORMS), "statistic": list(STATISTICS)}
+        np.array(rows, dtype=np.float64),
+        dims=("transform", "statistic"),
+        coords={"transform": list(TRANSFORMS), "statistic": list(STATISTICS)},
     )
 
 
-def _lazy(data: xr.DataArray, transform: TransformName) -> xr.DataArray:
+def _summaries(data: Any, transform: TransformName) -> list[Any]:
+    """Return the statistics of a numpy or dask array in their order; of a dask array, lazily."""
     # float64: a float32 sum over 10^8 values of rain loses its last digits.
-    wide = data.astype(np.float64)
-    values = wide.copy(data=TRANSFORMS[transform].forward(wide.data))
-    count = observed(values).sum()
+    values = TRANSFORMS[transform].forward(data.astype(np.float64))
+    count = (~np.isnan(values)).sum()
     found = {
-        "mean": values.mean(),
-        "std": values.std(),
-        "min": values.min(),
-        "max": values.max(),
-        "count": count.astype(np.float64),
+        "mean": np.nanmean(values),
+        "std": np.nanstd(values),
+        "min": np.nanmin(values),
+        "max": np.nanmax(values),
+        "count": count,
         "missing": 1 - count / data.size,
     }
-    listed: xr.DataArray = xr.concat([found[name] for name in STATISTICS], dim="statistic")
-    return listed
+    return [found[name] for name in STATISTICS]
 
 
 def check(name: str, modality: Modality, table: xr.DataArray) -> None:
