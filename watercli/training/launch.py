@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -41,18 +43,31 @@ def launch(run: Path, *, gpus: int, processes: int) -> None:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // number, 1))),
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     }
-    with (logs / "launcher.log").open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            code = process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-            raise
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        _forward(process, logs / "launcher.log")
+        code = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
     if code:
         raise _failure(logs)
+
+
+def _forward(process: subprocess.Popen[str], file: Path) -> None:
+    """Write all that the processes say to a file, and what rank 0 logs to our own log as well."""
+    ours = re.compile(r"\d\d:\d\d:\d\d (INFO|WARNING|ERROR) (.*)")
+    assert process.stdout is not None
+    with file.open("w", encoding="utf-8") as copy:
+        for line in process.stdout:
+            copy.write(line)
+            copy.flush()
+            match = ours.match(line)
+            if match:
+                log.log(logging.getLevelNamesMapping()[match[1]], "%s", match[2])
 
 
 def _failure(logs: Path) -> WatercliError:
