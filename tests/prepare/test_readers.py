@@ -112,7 +112,7 @@ def test_units_are_converted_or_refused(data: Path, build: Build) -> None:
 def test_a_file_without_units_is_taken_and_said(data: Path, build: Build, caplog: pytest.LogCaptureFixture) -> None:
     replace_rain(data, units=None, bounds=False)
     logging.getLogger("watercli").propagate = True
-    with caplog.at_level(logging.WARNING, "watercli"):
+    with caplog.at_level(logging.INFO, "watercli"):
         store = build()
     assert "'rainfall' in rainfall/rainfall.nc states no units: taken to be in mm/day" in caplog.text
     assert store.dataset["precip"].attrs["day"] == "as stamped by the source"

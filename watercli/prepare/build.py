@@ -62,7 +62,7 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     rest["crs"] = ((), np.int32(0), crs.to_cf())
     rest = rest.assign_coords(time=("time", align.days(recipe.period), {"axis": "T", "standard_name": "time"}))
     rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
-    write.append(partial, _plain_strings(rest), "Writing catchments and statistics")
+    write.append(partial, _plain_strings(rest))
     write.finish(partial)
 
 
@@ -124,6 +124,6 @@ def fingerprint(config: Config, records: list[dict[str, str | int]]) -> str:
         "recipe": config.recipe.model_dump(mode="json"),
         "modalities": modalities,
         "checksums": {str(record["name"]): record["sha256"] for record in records},
-        "seed": config.seed if demo.is_used(config) else None,
+        "generated": [demo.VERSION, config.seed] if demo.is_used(config) else None,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

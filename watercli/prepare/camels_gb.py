@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
-from watercli.log import log, progress
+from watercli.log import progress
 from watercli.prepare import units
 from watercli.prepare.reader import Request, ordered, unreadable
 
@@ -58,8 +58,8 @@ def read(request: Request) -> xr.DataArray:
         coords={"catchment": np.array(list(records), dtype=object), "time": table.index},
         attrs={"day": DAY},
     )
-    log.info("%s: the files do not say when a day begins; dates are kept as stamped", request.modality_name)
-    return units.convert(data, UNITS.get(column), request.modality.units, f"'{column}' of CAMELS-GB")
+    request.say("day", "the files do not say when a day begins; dates are kept as stamped")
+    return units.convert(data, UNITS.get(column), request.modality.units, f"'{column}' of CAMELS-GB", request.say)
 
 
 def _by_gauge(request: Request) -> dict[str, Path]:

@@ -30,6 +30,8 @@ from watercli.prepare.reader import Request
 
 Array = NDArray[np.floating]
 
+VERSION = 1
+"""Part of a store's fingerprint; raise it whenever the generated values change."""
 CRS_NAME = "EPSG:27700"
 ORIGIN = (400_000.0, 250_000.0)
 """Northing and easting of the domain's south-west corner in metres: the middle of Great Britain."""
@@ -69,7 +71,9 @@ def read(request: Request) -> xr.DataArray:
             f"'{variable}' of the demo domain is no {request.modality.kind}; mend "
             f"modalities.{request.modality_name}.kind"
         )
-    return units.convert(wanted, wanted.attrs["units"], request.modality.units, f"'{variable}' of the demo domain")
+    return units.convert(
+        wanted, wanted.attrs["units"], request.modality.units, f"'{variable}' of the demo domain", request.say
+    )
 
 
 def domain(config: Config) -> Domain:

@@ -59,7 +59,7 @@ def _square_root(cells: int, length: float) -> Array:
 def terrain(shape: tuple[int, int], cell_km: float, rng: np.random.Generator) -> tuple[Array, NDArray[np.bool_]]:
     """Return altitude in metres and land, both ``[Y, X]``: an island with a ragged coast and hills in its west."""
     rows, columns = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None, :]
-    island = 1.6 - 2.2 * (np.abs(rows) ** 3 + np.abs(columns) ** 3)
+    island = 1.8 - 2.2 * (np.abs(rows) ** 3 + np.abs(columns) ** 3)
     rough = GaussianFields(shape, 35 / cell_km).draw(1, rng)[0]
     fine = GaussianFields(shape, 10 / cell_km).draw(1, rng)[0]
     height = island + 0.7 * rough

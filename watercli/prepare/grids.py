@@ -74,7 +74,8 @@ class Grids:
         bare.attrs = described(name, request.modality, data)
         request.sources.use(request.paths)
         try:
-            write.append(self.partial, bare.to_dataset(name=name), f"Writing {name}")
+            with write.computing(f"Writing {name}"):
+                write.append(self.partial, bare.to_dataset(name=name))
         except (OSError, RuntimeError) as error:  # what HDF5 raises on damaged data, met only now
             name_unreadable(request, error)
             raise

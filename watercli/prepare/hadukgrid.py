@@ -18,7 +18,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from watercli.errors import DataError, nearest
-from watercli.log import log
+from watercli.log import progress
 from watercli.prepare import units
 from watercli.prepare.reader import Request, unreadable
 
@@ -38,13 +38,14 @@ def read(request: Request) -> xr.DataArray:
     """
     wanted = request.source.variable
     parts: dict[str, list[tuple[Path, xr.DataArray]]] = {}
-    for path in request.paths:
-        dataset = _open(path, request)
-        found = next((name for name in (wanted, *MEAN_OF.get(wanted, ())) if name in dataset), None)
-        if found is None:
-            known = [str(name) for name, data in dataset.data_vars.items() if data.ndim >= 3]
-            raise DataError(f"{request.name(path)} has no variable '{wanted}'{nearest(wanted, known)}")
-        parts.setdefault(found, []).append((path, _field(dataset, found, path, request)))
+    with progress() as display:
+        for path in display.track(request.paths, description=f"Opening {request.modality_name}"):
+            dataset = _open(path, request)
+            found = next((name for name in (wanted, *MEAN_OF.get(wanted, ())) if name in dataset), None)
+            if found is None:
+                known = [str(name) for name, data in dataset.data_vars.items() if data.ndim >= 3]
+                raise DataError(f"{request.name(path)} has no variable '{wanted}'{nearest(wanted, known)}")
+            parts.setdefault(found, []).append((path, _field(dataset, found, path, request)))
     fields = {name: _concatenate(files, request) for name, files in parts.items()}
     if wanted in fields:
         return fields[wanted]
@@ -74,7 +75,7 @@ def _field(dataset: xr.Dataset, variable: str, path: Path, request: Request) -> 
     data = data.drop_vars([name for name in data.coords if name not in axes.values()])
     data = data.rename({axes["T"]: "time", axes["Y"]: "y", axes["X"]: "x"})
     data = data.assign_coords(time=_dates(data, where)).sortby(["y", "x"])
-    data = units.convert(data.astype(np.float32), data.attrs.get("units"), request.modality.units, where)
+    data = units.convert(data.astype(np.float32), data.attrs.get("units"), request.modality.units, where, request.say)
     return data.assign_attrs(crs_wkt=crs.to_wkt(), day=day)
 
 
@@ -113,7 +114,7 @@ def _day(dataset: xr.Dataset, data: xr.DataArray, time: str) -> str:
 def _crs(dataset: xr.Dataset, data: xr.DataArray, where: str, request: Request) -> CRS:
     mapping = data.attrs.get("grid_mapping", data.encoding.get("grid_mapping"))
     if mapping not in dataset:
-        log.warning("%s names no grid mapping: taken to be in %s", where, request.grid.crs)
+        request.say("no grid mapping", f"{where} names no grid mapping: taken to be in {request.grid.crs}")
         return CRS(request.grid.crs)
     try:
         return CRS.from_cf(dataset[mapping].attrs)
@@ -130,7 +131,7 @@ def _concatenate(files: Sequence[tuple[Path, xr.DataArray]], request: Request) -
     owner = pd.concat([pd.Series(request.name(path), index=data.indexes["time"]) for path, data in files])
     doubled = owner.index[owner.index.duplicated()]
     if len(doubled):
-        names = ", ".join(dict.fromkeys(owner[doubled[0]] if len(files) > 1 else [owner.iloc[0]]))
+        names = ", ".join(dict.fromkeys(owner[owner.index == doubled[0]]))
         raise DataError(
             f"{len(doubled)} dates of '{first.name}' come twice, first {doubled[0]:%Y-%m-%d} in {names}; "
             "give each date in one file"

@@ -7,13 +7,14 @@ A reader is a function of a :class:`Request` that returns a daily ``xarray.DataA
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import xarray as xr
 
 from watercli.config import Config, GridSpec, Modality, Recipe, Source
 from watercli.errors import DataError
+from watercli.log import log
 from watercli.prepare.sources import Sources
 
 
@@ -26,6 +27,7 @@ class Request:
     sources: Sources
     paths: Sequence[Path]
     """Files that the modality's patterns match; empty for a reader that needs none."""
+    said: set[str] = field(default_factory=set)
 
     @property
     def modality(self) -> Modality:
@@ -55,6 +57,12 @@ class Request:
     def gauges(self) -> tuple[str, ...]:
         """Gauge ids asked for; empty means all."""
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
+
+    def say(self, topic: str, message: str) -> None:
+        """Log what was taken for granted, once for each topic: hundreds of monthly files are alike."""
+        if topic not in self.said:
+            self.said.add(topic)
+            log.info("%s: %s", self.modality_name, message)
 
     def name(self, path: Path) -> str:
         """Return a file's name relative to the data folder."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pint
 import xarray as xr
 from cf_xarray.units import units as registry
 
 from watercli.errors import ConfigError, DataError
-from watercli.log import log
 
 
-def convert(data: xr.DataArray, source: str | None, target: str, where: str) -> xr.DataArray:
-    """Return ``data`` in ``target`` units; ``where`` names the variable and file in errors and in the log.
+def convert(
+    data: xr.DataArray, source: str | None, target: str, where: str, say: Callable[[str, str], None]
+) -> xr.DataArray:
+    """Return ``data`` in ``target`` units; ``where`` names variable and file, ``say(topic, message)`` tells of a guess.
 
     A sum over a day (``cell_methods: time: sum``) is a rate per day: ``mm`` becomes ``mm/day``.
 
@@ -27,7 +30,7 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str) -> 
     except Exception as error:  # pint raises half a dozen kinds, tokeniser errors among them
         raise ConfigError(f"'{target}', the units asked for {where}, are no units; write them like 'mm/day'") from error
     if source is None:
-        log.warning("%s states no units: taken to be in %s", where, target)
+        say("no units", f"{where} states no units: taken to be in {target}")
         return data.assign_attrs(units=target)
     try:
         given = registry.Unit(source)
@@ -36,7 +39,7 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str) -> 
     daily = given / registry.day
     summed = "time: sum" in str(data.attrs.get("cell_methods", ""))
     if summed and daily.dimensionality == wanted.dimensionality:
-        log.info("%s is a sum over a day in %s: taken as %s/day", where, source, source)
+        say(f"sum of {source}", f"{where} is a sum over a day in {source}: taken as {source}/day")
         given = daily
     try:
         offset = registry.Quantity(0.0, given).to(wanted).magnitude

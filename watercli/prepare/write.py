@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from dask.callbacks import Callback
+from dask.system import CPU_COUNT
 from zarr.codecs import BloscCodec
 
 from watercli.errors import ConfigError
@@ -138,7 +139,7 @@ class _Counted(Callback):
 @contextmanager
 def computing(description: str) -> Iterator[None]:
     """Run dask on threads of our own that all end before this does, so that none writes after a clean-up."""
-    pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(max_workers=CPU_COUNT)
     try:
         with dask.config.set(pool=pool), _Counted(description):
             yield
@@ -146,11 +147,10 @@ def computing(description: str) -> Iterator[None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def append(partial: Path, dataset: xr.Dataset, description: str) -> None:
+def append(partial: Path, dataset: xr.Dataset) -> None:
     """Write variables and attributes of ``dataset`` into the temporary store."""
     encoding = {str(name): _encoding(data) for name, data in dataset.variables.items()}
-    with computing(description):
-        dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=encoding)
+    dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=encoding)
 
 
 def _encoding(data: xr.Variable) -> dict[str, Any]:
