@@ -5,7 +5,7 @@ Shapes: R rows (B windows for grids, B * C for series), N tokens of a row, Q que
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -82,9 +82,11 @@ class MultiModalMAE(nn.Module):
         assert self.config.grid is not None
         return patchify(batch.grids[name], self.config.grid.patch_size).flatten(1, 2)
 
-    def encode(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Features]:
-        """Return each modality's per-layer features of its visible tokens."""
-        return {name: self._encode(batch, name, masks[name]) for name in self.config.modalities}
+    def encode(
+        self, batch: Batch, masks: Mapping[str, TokenMask], names: Iterable[str] | None = None
+    ) -> dict[str, Features]:
+        """Return per-layer features of the visible tokens of all modalities, or of those named."""
+        return {name: self._encode(batch, name, masks[name]) for name in names or self.config.modalities}
 
     def _encode(self, batch: Batch, name: str, mask: TokenMask) -> Features:
         values = self.values(batch, name)

@@ -233,6 +233,8 @@ class Embed(Section):
     """Days between two embeddings of a catchment."""
     hide: Strings = ("riverflow",)
     """Modalities that the encoder never sees; the default keeps river flow out of what will predict it."""
+    pools: Annotated[tuple[Literal["last", "mean"], ...], Field(min_length=1)] = ("last", "mean")
+    """How the days of a window become one embedding: the last day with a value, the mean over all such days."""
     dtype: Literal["float16", "float32"] = "float32"
     batch: Annotated[int, Field(gt=0)] = 8
     """Windows encoded at once."""
@@ -245,9 +247,11 @@ class Evaluate(Section):
     """The series that the probe predicts."""
     reconstruction_windows: Annotated[int, Field(gt=0)] = 64
     probe_stride: Annotated[int, Field(gt=0)] = 5
-    """Days between two training samples of the probe; every test day is scored."""
+    """Days between two training (and validation) samples of the probe; every test day is scored."""
     alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
     """Ridge penalties, chosen on the validation dates."""
+    min_training_rows: Annotated[int, Field(gt=1)] = 60
+    """A catchment with fewer training samples of the probe than this is not scored."""
 
 
 class Config(Section):

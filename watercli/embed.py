@@ -1,11 +1,13 @@
 """Embeddings: the weighted feature maps that the decoders read, pooled over the tokens that belong to a catchment.
 
 The embedding of a date sees the window that ends on it, nothing later, and nothing of the hidden modalities.
-Shapes: B windows, C catchments, T days, P patches, L visible tokens, M modalities, K maps, D width.
+Shapes: B windows, C catchments, T days, P patches, L visible tokens, M modalities, K maps,
+S ways of pooling over time, D width.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +38,7 @@ from watercli.store import Store
 
 SCHEMA_VERSION = 1
 DATES_IN_CHUNK = 64
+POOLS = ("last", "mean")
 SPLITS = ("none", "train", "validation", "test")
 
 
@@ -47,7 +50,8 @@ class Embedder:
     store: Store
     hide: tuple[str, ...]
     """Modalities that the encoder never sees."""
-    pool: str = "last"
+    pools: tuple[str, ...] = POOLS
+    """How a window's days become one embedding: the last day with a visible token, or the mean over all such days."""
 
     def __post_init__(self) -> None:
         check_fits(self.checkpoint, self.store)
@@ -73,11 +77,11 @@ class Embedder:
         return self.checkpoint.config.window
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """M, K, D of an embedding."""
+    def shape(self) -> tuple[int, int, int, int]:
+        """M, K, S, D of an embedding."""
         structure = self.checkpoint.structure
         maps = structure.decoder_layers if structure.use_weighted_fm else 1
-        return len(self.modalities), maps, structure.width
+        return len(self.modalities), maps, len(self.pools), structure.width
 
     @cached_property
     def _model(self) -> MultiModalMAE:
@@ -92,7 +96,7 @@ class Embedder:
         return np.arange(max(first, self.days - 1), last + 1, stride, dtype=np.int64)
 
     def windows(self, ends: Indices, batch: int) -> Iterator[tuple[Indices, NDArray[np.float32]]]:
-        """Yield ``batch`` ends at a time and their embeddings ``[B, C, M, K, D]``; NaN where nothing was visible."""
+        """Yield ``batch`` ends at a time and their embeddings ``[B, C, M, K, S, D]``; NaN where nothing was visible."""
         everyone = np.arange(len(self.store.gauge_ids), dtype=np.int64)
         for first in range(0, len(ends), batch):
             some = ends[first : first + batch]
@@ -102,33 +106,30 @@ class Embedder:
     def _encode(self, starts: Indices, catchments: Indices) -> NDArray[np.float32]:
         model = self._model
         batch = self._reader.read(starts, catchments)
-        features = model.encode(batch, show_all(batch, model.config, self.hide))
+        features = model.encode(batch, show_all(batch, model.config, self.hide), self.modalities)
         pooled = []
         for name in self.modalities:
-            weights = self._weights(name, features[name], len(starts))
+            weights = [self._weights(name, pool, features[name], len(starts)) for pool in self.pools]
             maps = model.maps(name, features[name])
             if self.checkpoint.config.modalities[name].kind == "series":
                 maps = [one.unflatten(0, (len(starts), -1)) for one in maps]
-            pooled.append(torch.stack([_pool(one, weights) for one in maps], dim=2))
+            pooled.append(torch.stack([torch.stack([_pool(one, w) for w in weights], dim=2) for one in maps], dim=2))
         found: NDArray[np.float32] = torch.stack(pooled, dim=2).numpy()
         return found
 
-    def _weights(self, name: str, features: Features, windows: int) -> Tensor:
+    def _weights(self, name: str, pool: str, features: Features, windows: int) -> Tensor:
         """Return how much each token counts for each catchment, ``[B, C, L]``; rows sum to 1 or are all 0."""
-        day_weight = torch.zeros(self.days)
-        if self.pool == "last":
-            day_weight[-1] = 1
-        else:
-            day_weight[:] = 1
         here = features.valid & (features.index >= 0)
         index = features.index.clamp_min(0)
         if self.checkpoint.config.modalities[name].kind == "series":
-            weights = (day_weight[index] * here).unflatten(0, (windows, -1))
+            day, weights = index.unflatten(0, (windows, -1)), here.float().unflatten(0, (windows, -1))
         else:
             area = torch.from_numpy(self.store.patch_weight)
-            patches = area.shape[1]
-            of_patch = area[:, index % patches].transpose(0, 1)
-            weights = of_patch * (day_weight[index // patches] * here)[:, None]
+            day = (index // area.shape[1])[:, None]
+            weights = area[:, index % area.shape[1]].transpose(0, 1) * here[:, None]
+        if pool == "last":
+            day = torch.where(weights > 0, day, -1)
+            weights = weights * (day == day.amax(-1, keepdim=True))
         normed: Tensor = weights / weights.sum(-1, keepdim=True).clamp_min(1e-12)
         return normed
 
@@ -142,16 +143,16 @@ def _pool(features: Tensor, weights: Tensor) -> Tensor:
 def embed(checkpoint: Checkpoint, store: Store, out: Path, settings: Embed, *, overwrite: bool = False) -> Path:
     """Write the embeddings of every catchment and date to a Zarr store that xarray opens.
 
-    Variables: ``embedding`` (catchment, time, modality, feature_map, channel), NaN where the encoder saw nothing of
-    the modality that belongs to the catchment; ``window_start`` (time), the first day that it saw; ``split`` (time);
-    ``layer_weight`` (modality, feature_map, layer), what mixes encoder layers into each map.
+    Variables: ``embedding`` (catchment, time, modality, feature_map, pooling, channel), NaN where the encoder saw
+    nothing of the modality that belongs to the catchment; ``window_start`` (time), the first day that it saw;
+    ``split`` (time); ``layer_weight`` (modality, feature_map, layer), what mixes encoder layers into each map.
 
     Raises
     ------
     ConfigError
         If run and store do not fit each other, or ``out`` may not be written.
     """
-    embedder = Embedder(checkpoint, store, settings.hide)
+    embedder = Embedder(checkpoint, store, settings.hide, settings.pools)
     target = Target(out, overwrite, "embeddings", zarr_with("embeddings_schema_version"))
     target.check()
     ends = embedder.ends(0, len(store.times) - 1, settings.stride)
@@ -169,7 +170,10 @@ def embed(checkpoint: Checkpoint, store: Store, out: Path, settings: Embed, *, o
                 array[:, done : done + len(some)] = values.swapaxes(0, 1).astype(settings.dtype)
                 done += len(some)
                 display.update(task, completed=done)
-        zarr.consolidate_metadata(partial)
+        with warnings.catch_warnings():
+            # Zarr v3's specification does not yet have what every reader of it already understands.
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(partial)
     seen = ", ".join(embedder.modalities)
     log.info("%d dates x %d catchments of %s in %s", len(ends), len(store.gauge_ids), seen, out)
     return out
@@ -180,14 +184,13 @@ def _template(embedder: Embedder, ends: Indices, settings: Embed) -> xr.Dataset:
     import dask.array
 
     store, checkpoint = embedder.store, embedder.checkpoint
-    m, k, d = embedder.shape
-    shape = (len(store.gauge_ids), len(ends), m, k, d)
+    shape = (len(store.gauge_ids), len(ends), *embedder.shape)
     dates = store.times[ends]
-    chunks = (len(store.gauge_ids), DATES_IN_CHUNK, m, k, d)
+    chunks = (shape[0], DATES_IN_CHUNK, *embedder.shape)
     dataset = xr.Dataset(
         {
             "embedding": (
-                ("catchment", "time", "modality", "feature_map", "channel"),
+                ("catchment", "time", "modality", "feature_map", "pooling", "channel"),
                 dask.array.full(shape, np.nan, dtype=settings.dtype, chunks=chunks),
                 {
                     "long_name": "weighted feature map, pooled over the tokens that belong to the catchment",
@@ -206,8 +209,9 @@ def _template(embedder: Embedder, ends: Indices, settings: Embed) -> xr.Dataset:
             "catchment": store.dataset["catchment"].values,
             "time": ("time", dates, {"standard_name": "time", "long_name": "last day seen"}),
             "modality": np.array(embedder.modalities, dtype=object),
-            "feature_map": np.arange(k),
-            "channel": np.arange(d),
+            "feature_map": np.arange(shape[3]),
+            "pooling": np.array(embedder.pools, dtype=object),
+            "channel": np.arange(shape[-1]),
             **{
                 name: store.dataset[name].load()
                 for name in ("gauge_name", "latitude", "longitude", "area")
@@ -225,7 +229,6 @@ def _template(embedder: Embedder, ends: Indices, settings: Embed) -> xr.Dataset:
             "store_fingerprint": store.fingerprint,
             "hidden_modalities": list(settings.hide),
             "window_days": embedder.days,
-            "pooling": embedder.pool,
             "splits": store.dataset.attrs["splits"],
             "config": checkpoint.config.to_yaml(),
         },

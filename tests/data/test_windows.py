@@ -1,0 +1,132 @@
+"""Windows, what a step draws, and what is read for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from watercli.checkpoint import open_run
+from watercli.config import with_overrides
+from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
+from watercli.data.scaling import Scaling
+from watercli.data.windows import Windows, draw
+from watercli.errors import ConfigError
+from watercli.store import Store
+from watercli.transforms import TRANSFORMS
+
+
+@given(
+    first=st.integers(0, 50),
+    length=st.integers(5, 60),
+    days=st.integers(2, 5),
+    batch=st.integers(1, 4),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_every_window_comes_once_in_an_epoch(first: int, length: int, days: int, batch: int, seed: int) -> None:
+    windows = Windows.within(slice(first, first + length), days, "training")
+    assert windows.last + days == first + length
+    drawn = [draw(windows, 7, step=step, batch=batch, sample=3, seed=seed) for step in range(len(windows))]
+    starts = np.concatenate([one.starts for one in drawn])[: len(windows)]
+    assert sorted(starts) == list(range(windows.first, windows.last + 1))
+    for one in drawn:
+        assert one.catchments.shape == (batch, 3)
+        assert all(len(set(row)) == 3 and max(row) < 7 for row in one.catchments)
+
+
+def test_a_period_shorter_than_a_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match="validation period has 20 days, fewer than window"):
+        Windows.within(slice(10, 30), 21, "validation")
+
+
+def test_spread_covers_the_period() -> None:
+    windows = Windows(100, 399, 30)
+    assert windows.spread(4).tolist() == [100, 200, 299, 399]
+    assert windows.spread(10_000).tolist() == list(range(100, 400))
+
+
+@pytest.fixture(scope="module")
+def reader(tiny_store: Store) -> WindowReader:
+    return WindowReader(tiny_store, tiny_store.config, Scaling.of(tiny_store, tiny_store.config))
+
+
+def test_batches_hold_the_stores_values(reader: WindowReader, tiny_store: Store) -> None:
+    """Read back to physical units, a batch is a slice of the store, and missing is still missing."""
+    starts, catchments = np.array([3, 700]), np.array([[0, 5], [2, 4]])
+    batch = reader.read(starts, catchments)
+    for name in ("precip", "riverflow"):
+        stored, scale = tiny_store.dataset[name], reader.scaling.modalities[name]
+        values = batch.grids[name] if name in batch.grids else batch.series[name]
+        for row, start in enumerate(starts):
+            days = slice(start, start + tiny_store.config.window)
+            wanted = stored.values[days] if name == "precip" else stored.values[catchments[row], days]
+            np.testing.assert_allclose(scale.inverse(values[row].numpy()), wanted, rtol=1e-3, atol=1e-3)
+    assert np.isnan(tiny_store.dataset["riverflow"].values).any(), "the demo has gaps"
+    assert torch.isfinite(batch.static).all()
+
+
+def test_training_values_are_standardised(reader: WindowReader, tiny_store: Store) -> None:
+    period = tiny_store.period("train")
+    for name in ("precip", "riverflow"):
+        scale = reader.scaling.modalities[name]
+        values = tiny_store.dataset[name].isel(time=period).values
+        if name == "precip":
+            values = values[:, tiny_store.dataset["land_fraction"].values > 0]
+        scaled = scale.forward(values)
+        assert np.nanmean(scaled) == pytest.approx(0, abs=1e-3)
+        assert np.nanstd(scaled) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", list(TRANSFORMS))
+def test_transforms_invert(name: str) -> None:
+    transform = TRANSFORMS[name]  # type: ignore[index]
+    x = np.array([0.0, 0.004, 0.3, 7, 180, np.nan])
+    np.testing.assert_allclose(transform.inverse(transform.forward(x)), x, rtol=1e-6, atol=1e-9)
+    assert (np.diff(transform.forward(x[:-1])) > 0).all()
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_a_step_is_the_same_for_any_number_of_processes(reader: WindowReader, tiny_store: Store, world: int) -> None:
+    config = with_overrides(tiny_store.config, ["train.windows=4"])
+    structure = store_model_config(config, tiny_store)
+    windows = Windows.within(tiny_store.period("train"), config.window, "training")
+    whole = Steps(reader, windows, config, structure)[5]
+    parts = [Steps(reader, windows, config, structure, rank, world)[5] for rank in range(world)]
+    for name in config.modalities:
+        visible = torch.cat([part.masks[name].visible for part in parts])
+        assert torch.equal(visible, whole.masks[name].visible)
+    flow = torch.cat([part.batch.series["riverflow"] for part in parts])
+    torch.testing.assert_close(flow, whole.batch.series["riverflow"], equal_nan=True)
+
+
+def test_steps_differ_in_windows_and_masks(reader: WindowReader, tiny_store: Store) -> None:
+    config = tiny_store.config
+    structure = store_model_config(config, tiny_store)
+    steps = Steps(reader, Windows.within(tiny_store.period("train"), config.window, "training"), config, structure)
+    one, two = steps[0], steps[1]
+    assert not torch.equal(one.masks["evap"].visible, two.masks["evap"].visible)
+    assert not torch.equal(one.batch.grids["temp"], two.batch.grids["temp"])
+
+
+def test_training_windows_lie_in_the_training_period(tiny_store: Store) -> None:
+    windows = Windows.within(tiny_store.period("train"), tiny_store.config.window, "training")
+    last = tiny_store.times[windows.last + windows.days - 1]
+    assert f"{last:%Y-%m-%d}" == "2001-06-30"
+
+
+def test_validation_masks_are_fixed(reader: WindowReader, tiny_store: Store) -> None:
+    structure = store_model_config(tiny_store.config, tiny_store)
+    starts = np.array([600, 610, 620])
+    one, two = (fixed_steps(reader, starts, structure, seed=0, catchments=3, size=2) for _ in range(2))
+    assert [step.batch.windows for step in one] == [2, 1]
+    for left, right in zip(one, two, strict=True):
+        assert torch.equal(left.masks["precip"].target, right.masks["precip"].target)
+
+
+def test_a_run_keeps_its_scaling(tiny_run: Path, tiny_store: Store) -> None:
+    assert open_run(tiny_run).scaling == Scaling.of(tiny_store, tiny_store.config)

@@ -1,0 +1,311 @@
+"""A run: what it writes, how it stops and goes on, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from watercli import checkpoint as checkpoints
+from watercli.config import Config, with_overrides
+from watercli.errors import ConfigError, RunError
+from watercli.store import Store
+from watercli.training import loop
+from watercli.training.metrics_log import read_metrics
+from watercli.training.pretrain import pretrain
+
+TIMES = {"windows_per_second", "data_share"}
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """Return the metrics without what depends on the clock."""
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in read_metrics(run)]
+
+
+def longer(config: Config, *changes: str) -> Config:
+    return with_overrides(config, ["train.steps=8", "train.checkpoint_every=4", "train.log_every=1", *changes])
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return checkpoints.all_checkpoints(run)[-1].model().state_dict()
+
+
+def test_metrics_rows(tiny_run: Path, tiny_store: Store) -> None:
+    found = read_metrics(tiny_run)
+    assert {row["split"] for row in found} == {"train", "validation"}
+    for row in found:
+        for name in tiny_store.config.modalities:
+            assert np.isfinite(row[f"loss/{name}"])
+        parts = sum(row[f"loss/{name}"] for name in tiny_store.config.modalities)
+        assert row["loss"] == pytest.approx(parts, rel=1e-5)
+    assert [row["step"] for row in found if row["split"] == "validation"] == [3, 6]
+
+
+def test_run_directory_is_complete(tiny_run: Path, tiny_store: Store) -> None:
+    about = json.loads((tiny_run / "run.json").read_text())
+    assert about["fingerprint"] == tiny_store.fingerprint
+    assert {"torch", "watercli", "python"} <= set(about["versions"])
+    assert list((tiny_run / "tensorboard").glob("events*"))
+    best = checkpoints.open_run(tiny_run)
+    assert best.config == tiny_store.config
+    losses = [one.validation_loss for one in checkpoints.all_checkpoints(tiny_run)]
+    assert best.validation_loss == min(loss for loss in losses if loss is not None)
+
+
+def test_a_moved_run_still_works(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    moved = tiny_run.rename(tmp_path / "moved")
+    try:
+        assert checkpoints.open_run(moved).model().config.grid is not None
+        checkpoints.check_fits(checkpoints.open_run(moved), tiny_store)
+    finally:
+        moved.rename(tiny_run)
+
+
+def test_one_seed_governs_all(tiny_store: Store, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        pretrain(with_overrides(tiny_store.config, [f"seed={seed}"]), tiny_store, tmp_path / name)
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    assert rows(tmp_path / "a") != rows(tmp_path / "c")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    pretrain(longer(tiny_store.config), tiny_store, run)
+    return run
+
+
+def test_resumed_run_ends_like_one_never_interrupted(
+    uninterrupted: Path, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run dies between two checkpoints, as by SIGKILL: nothing is tidied up."""
+    config, run = longer(tiny_store.config), tmp_path / "run"
+    step = loop.train_step
+
+    def dies(engine: Any, data: Any, number: int, *rest: Any) -> Any:
+        if number == 6:
+            raise MemoryError
+        return step(engine, data, number, *rest)
+
+    monkeypatch.setattr(loop, "train_step", dies)
+    with pytest.raises(MemoryError):
+        pretrain(config, tiny_store, run)
+    monkeypatch.undo()
+    assert rows(run)[-1]["step"] == 6, "rows beyond the checkpoint at step 4, to be dropped"
+    pretrain(config, tiny_store, run, resume=True)
+    assert rows(run) == rows(uninterrupted)
+    for name, tensor in weights(uninterrupted).items():
+        assert torch.equal(tensor, weights(run)[name]), name
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(
+    uninterrupted: Path, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    config, run = longer(tiny_store.config), tmp_path / "run"
+    step = loop.train_step
+
+    def interrupted(engine: Any, data: Any, at: int, *rest: Any) -> Any:
+        if at == 2:
+            os.kill(os.getpid(), number)
+        return step(engine, data, at, *rest)
+
+    monkeypatch.setattr(loop, "train_step", interrupted)
+    with pytest.raises(RunError, match=r"Stopped after step 3; continue with .*--resume"):
+        pretrain(config, tiny_store, run)
+    monkeypatch.undo()
+    assert [one.step for one in checkpoints.all_checkpoints(run)] == [3]
+    pretrain(config, tiny_store, run, resume=True)
+    assert rows(run) == rows(uninterrupted)
+
+
+def test_torn_checkpoint_is_passed_over(tiny_store: Store, uninterrupted: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    (checkpoints.folder(run, 8) / checkpoints.META).write_text('{"schema')
+    assert [one.step for one in checkpoints.all_checkpoints(run)] == [4]
+    pretrain(longer(tiny_store.config), tiny_store, run, resume=True)
+    assert rows(run) == rows(uninterrupted)
+
+
+def test_accumulation_changes_memory_not_losses(tiny_store: Store, tmp_path: Path) -> None:
+    for parts in (1, 2):
+        config = with_overrides(tiny_store.config, [f"train.accumulate={parts}", "model.dropout=0", "train.windows=4"])
+        pretrain(config, tiny_store, tmp_path / str(parts))
+    one, two = rows(tmp_path / "1"), rows(tmp_path / "2")
+    for left, right in zip(one, two, strict=True):
+        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_names_its_modality(
+    tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model.mae import MultiModalMAE
+
+    forward = MultiModalMAE.forward
+
+    def poisoned(self: MultiModalMAE, batch: Any, masks: Any) -> Any:
+        found = forward(self, batch, masks)
+        found["soil"].squared_error.mul_(float("nan"))
+        return found
+
+    monkeypatch.setattr(MultiModalMAE, "forward", poisoned)
+    with pytest.raises(RunError, match="'soil' is not finite at step 1"):
+        pretrain(tiny_store.config, tiny_store, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.width=32", r"another configuration \(model.width: 16 -> 32\)"),
+        ("seed=3", r"another configuration \(seed: 0 -> 3\)"),
+        ("train.steps=6", "already has 6 steps"),
+    ],
+)
+def test_resume_refuses_another_experiment(tiny_run: Path, tiny_store: Store, change: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        pretrain(with_overrides(tiny_store.config, [change]), tiny_store, tiny_run, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("modalities.snow={kind: grid}", "'snow' is not in"),
+        ("train.windows=3", None),
+        ("train.accumulate=3", "train.windows"),
+        ("window=400", "fewer than window"),
+        ("model.heads=5", "model.width"),
+        ("train.precision=fp16", "fp16"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tiny_store: Store, tmp_path: Path, change: str, message: str | None) -> None:
+    config = with_overrides(tiny_store.config, [change])
+    if message is None:
+        pretrain(config, tiny_store, tmp_path / "run")
+        return
+    with pytest.raises(ConfigError, match=message):
+        pretrain(config, tiny_store, tmp_path / "run")
+
+
+def test_an_existing_run_is_left_alone(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    before = rows(tiny_run)
+    with pytest.raises(ConfigError, match="--resume"):
+        pretrain(tiny_store.config, tiny_store, tiny_run)
+    assert rows(tiny_run) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("dear")
+    with pytest.raises(ConfigError, match="no run directory"):
+        pretrain(tiny_store.config, tiny_store, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_gpus_that_are_not_there(tiny_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="this machine has 0"):
+        pretrain(tiny_store.config, tiny_store, tmp_path / "run", gpus=4)
+    assert not (tmp_path / "run").exists()
+
+
+def test_workers_read_the_same_windows(tiny_store: Store, tmp_path: Path) -> None:
+    for workers in (0, 1):
+        changes = [f"train.workers={workers}", "train.steps=2", "train.checkpoint_every=2"]
+        pretrain(with_overrides(tiny_store.config, changes), tiny_store, tmp_path / str(workers))
+    assert rows(tmp_path / "0") == rows(tmp_path / "1")
+
+
+def test_a_grid_read_window_by_window_gives_the_same_run(tiny_store: Store, tiny_run: Path, tmp_path: Path) -> None:
+    pretrain(with_overrides(tiny_store.config, ["train.memory_gib=0"]), tiny_store, tmp_path / "run")
+    assert rows(tmp_path / "run") == rows(tiny_run)
+
+
+def test_learning_rate_warms_up_and_decays(tiny_store: Store) -> None:
+    train = with_overrides(tiny_store.config, ["train.steps=100", "train.warmup_steps=10"]).train
+    rates = [loop.learning_rate(step, train) for step in range(100)]
+    assert rates[0] == pytest.approx(train.learning_rate / 10)
+    assert max(rates) == rates[9] == pytest.approx(train.learning_rate)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(train.min_learning_rate, abs=1e-6)
+
+
+# DeepSpeed takes about ten seconds to start its processes.
+
+
+@pytest.fixture(scope="module")
+def command(tiny_store: Store) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
+                *("--run", str(place), "--set", "model.dropout=0", *options),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+def test_two_processes_do_what_one_does(
+    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    pretrain(with_overrides(tiny_store.config, ["model.dropout=0"]), tiny_store, tmp_path / "one")
+    done = command(tmp_path / "two", "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert "step 6/6" in done.stderr, "rank 0 is heard"
+    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_zero_stages_do_what_one_process_does(
+    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]], stage: int
+) -> None:
+    pretrain(with_overrides(tiny_store.config, ["model.dropout=0"]), tiny_store, tmp_path / "one")
+    done = command(tmp_path / "two", "--processes", "2", "--set", f"train.deepspeed.zero_stage={stage}")
+    assert done.returncode == 0, done.stderr
+    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
+    assert set(weights(tmp_path / "one")) == set(weights(tmp_path / "two"))
+
+
+@pytest.mark.slow
+def test_deepspeed_resumes_and_a_killed_process_ends_in_one_sentence(
+    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    whole = ("--set", "train.steps=400", "--set", "train.checkpoint_every=20", "--set", "train.validate_every=50")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
+            *("--run", str(tmp_path / "run"), "--processes", "2", "--set", "model.dropout=0", *whole),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not checkpoints.all_checkpoints(tmp_path / "run"):
+        time.sleep(0.2)
+    workers = subprocess.run(["pgrep", "-f", f"worker.*{tmp_path}"], capture_output=True, text=True, check=True)
+    os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "--resume" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    before = checkpoints.all_checkpoints(tmp_path / "run")[-1].step
+    done = command(tmp_path / "run", "--processes", "2", "--resume", *whole)
+    assert done.returncode == 0, done.stderr
+    assert f"step {before} of 400" in done.stderr
+    assert checkpoints.all_checkpoints(tmp_path / "run")[-1].step == 400

@@ -1,0 +1,5 @@
+"""``python -m watercli.cli``."""
+
+from watercli.cli.main import main
+
+main()
