@@ -231,7 +231,7 @@ def test_what_exists_is_refused(data: Path, build: Build, tmp_path: Path) -> Non
     note = tmp_path / "note.txt"
     note.write_text("a file")
     for precious in (document, note):
-        with pytest.raises(ConfigError, match="is no store of watercli, and --overwrite replaces nothing else"):
+        with pytest.raises(ConfigError, match="holds no store of watercli, and --overwrite replaces nothing else"):
             prepare(factory.config(), precious, data=data, overwrite=True)
     assert (document / "chapter.txt").exists()
     assert note.read_text() == "a file"

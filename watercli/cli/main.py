@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -51,6 +52,8 @@ def main() -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
+    # What is half written is removed on SIGTERM as it is on Ctrl-C (pretrain has its own way to stop).
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     command: Any = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="watercli", standalone_mode=False)

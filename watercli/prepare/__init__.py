@@ -12,7 +12,7 @@ from watercli.errors import ConfigError
 from watercli.log import log
 from watercli.prepare.build import build, requests
 from watercli.prepare.sources import Sources
-from watercli.prepare.write import check_target, replacing
+from watercli.prepare.write import target
 from watercli.store import Store
 
 __all__ = ["prepare"]
@@ -41,10 +41,11 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
     """
     if config.recipe is None:
         raise ConfigError(f"Configuration '{config.name}' has no recipe, so nothing can be prepared; add one")
-    check_target(out, overwrite)
+    place = target(out, overwrite)
+    place.check()
     sources = Sources(data)
     asked = requests(config, sources)
-    with replacing(out, overwrite) as partial:
+    with place.writing() as partial:
         build(config, config.recipe, asked, sources, partial)
     store = Store.open(out)
     log.info("Wrote %s (fingerprint %s)", out, store.fingerprint[:12])

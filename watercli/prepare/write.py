@@ -1,15 +1,7 @@
-"""Writing a store: under a temporary name beside its own, renamed when whole.
-
-The temporary name holds machine and process, so that what a killed process left can be told from what a living
-one still writes.
-"""
+"""Writing a store: chunks, compression, and the progress of the computation."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +17,8 @@ from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 from zarr.codecs import BloscCodec
 
-from watercli.errors import ConfigError
-from watercli.log import log, progress
+from watercli.files import Target, zarr_with
+from watercli.log import progress
 
 CHUNK_DAYS = 10
 """Days of a grid's chunk: 8 to 10 suited random windows best when measured (188 windows/s; 30 days: 125)."""
@@ -36,80 +28,9 @@ OWN_ATTRIBUTES = ("schema_version", "fingerprint", "watercli_version")
 """Root attributes by which a folder is known to be a store of watercli."""
 
 
-def check_target(out: Path, overwrite: bool) -> None:
-    """Refuse to write where something is that may not be replaced.
-
-    Raises
-    ------
-    ConfigError
-        If ``out`` exists and ``overwrite`` is off, or it is no store of watercli.
-    """
-    if not out.exists() and not out.is_symlink():
-        return
-    if not overwrite:
-        raise ConfigError(f"{out} exists; give another --out, or --overwrite to replace it")
-    if not is_own(out):
-        raise ConfigError(f"{out} is no store of watercli, and --overwrite replaces nothing else; give another --out")
-
-
-def is_own(path: Path) -> bool:
-    """Whether ``path`` is a folder that watercli wrote as a store."""
-    if path.is_symlink() or not path.is_dir():
-        return False
-    try:
-        attributes = zarr.open_group(path, mode="r").attrs
-    except Exception:
-        return False
-    return all(name in attributes for name in OWN_ATTRIBUTES)
-
-
-@contextmanager
-def replacing(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder's path; on a clean exit it becomes ``out``, on any other it is removed."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(out)
-    mark = f"{socket.gethostname()}-{os.getpid()}"
-    partial, replaced = (out.with_name(f".{out.name}.{kind}-{mark}") for kind in ("partial", "replaced"))
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        yield partial
-        check_target(out, overwrite)  # something may have come into being since
-        if out.exists():
-            out.rename(replaced)
-        try:
-            partial.rename(out)
-        except BaseException:
-            if replaced.exists():
-                replaced.rename(out)
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if out.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _remove_stale(out: Path) -> None:
-    """Remove what processes of this machine that no longer live left beside ``out``."""
-    name, host = re.escape(out.name), re.escape(socket.gethostname())
-    pattern = re.compile(rf"\.{name}\.(partial|replaced)-{host}-(\d+)")
-    for path in out.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match is None or _alive(int(match[2])):
-            continue
-        # A replaced store is the only copy if the process died between its two renames.
-        if match[1] == "partial" or out.exists():
-            log.info("Removing %s, left by a process that ended", path)
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def target(out: Path, overwrite: bool) -> Target:
+    """Return where the store goes; only a store may be replaced there."""
+    return Target(out, overwrite, "store", zarr_with(*OWN_ATTRIBUTES))
 
 
 class _Counted(Callback):
