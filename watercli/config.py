@@ -248,7 +248,7 @@ class Evaluate(Section):
     reconstruction_windows: Annotated[int, Field(gt=0)] = 64
     probe_stride: Annotated[int, Field(gt=0)] = 5
     """Days between two training (and validation) samples of the probe; every test day is scored."""
-    alphas: tuple[float, ...] = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+    alphas: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
     """Ridge penalties, chosen on the validation dates."""
     min_training_rows: Annotated[int, Field(gt=1)] = 60
     """A catchment with fewer training samples of the probe than this is not scored."""

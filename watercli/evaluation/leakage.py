@@ -1,0 +1,52 @@
+"""What must hold for a score to be worth anything; each failure ends the evaluation."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from watercli.checkpoint import Checkpoint
+from watercli.config import Splits
+from watercli.data.windows import Indices
+from watercli.errors import ConfigError
+from watercli.store import Store
+
+
+def check_splits(store: Store) -> Splits:
+    """Return the store's splits, which follow each other without overlap, as do the day indices that they mean."""
+    splits = Splits.model_validate(json.loads(store.dataset.attrs["splits"]))
+    train, validation, test = (store.period(name) for name in ("train", "validation", "test"))
+    assert train.stop <= validation.start, "training and validation dates overlap"
+    assert validation.stop <= test.start, "validation and test dates overlap"
+    return splits
+
+
+def check_training(checkpoint: Checkpoint, store: Store, splits: Splits) -> None:
+    """Refuse a run that was trained or validated on what is now the test period.
+
+    A run of the store itself was trained within the store's splits; one of another store tells its own.
+
+    Raises
+    ------
+    ConfigError
+        If the periods overlap.
+    """
+    if checkpoint.fingerprint == store.fingerprint or checkpoint.config.recipe is None:
+        return
+    trained = checkpoint.config.recipe.splits
+    if trained.validation.end >= splits.test.start and trained.train.start <= splits.test.end:
+        raise ConfigError(
+            f"The run was trained and validated on dates to {trained.validation.end}, and the test period of "
+            f"{store.path} begins on {splits.test.start}; give a store with a later test period"
+        )
+
+
+def check_probe(
+    store: Store, target: str, visible: list[str], train: Indices, validation: Indices, test: Indices
+) -> None:
+    """Assert that a probe's dates lie in their periods and that its inputs do not hold the target."""
+    assert target not in visible, f"the encoder would see '{target}', which the probe is to predict"
+    for name, days in (("train", train), ("validation", validation), ("test", test)):
+        period = store.period(name)
+        assert bool(np.all((days >= period.start) & (days < period.stop))), f"{name} dates outside their period"

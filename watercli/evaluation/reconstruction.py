@@ -1,0 +1,229 @@
+"""Masked reconstruction on the test period, in physical units, beside two baselines on the same values.
+
+Shapes: B windows, C catchments, T days, P patches, V cells of a patch; R = B for grids, B * C for series (P = V = 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from model.layers import unpatchify
+from model.mae import MultiModalMAE, Prediction
+from model.masking import draw_noise, mask_batch
+from watercli.checkpoint import Checkpoint
+from watercli.config import Evaluate
+from watercli.data.dataset import Step, WindowReader
+from watercli.data.windows import Indices, Windows, derived_seed
+from watercli.evaluation.blocks import grid_blocks, land_cells, series_blocks, to_patches
+from watercli.evaluation.climatology import Climatology
+from watercli.evaluation.interpolation import interpolate
+from watercli.evaluation.metrics import Sums
+from watercli.log import log, progress
+from watercli.store import Store
+
+Floats = NDArray[np.floating[Any]]
+Flags = NDArray[np.bool_]
+BASELINES = {
+    "model": "the pretrained model",
+    "interpolation": "linear in time between visible days, else the day's visible mean",
+    "climatology": "mean of the calendar day, 15 days wide, training dates",
+}
+
+EXAMPLE = 2**31 - 1
+"""Number of the step that the example is drawn from: none that is scored has it."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One day of a masked field; arrays ``[Y, X]``."""
+
+    name: str
+    units: str
+    date: pd.Timestamp
+    truth: Floats
+    seen: Flags
+    """Cells that the encoder saw on that day."""
+    predicted: Floats
+    """NaN where nothing was predicted."""
+
+
+@dataclass
+class Reconstruction:
+    """What came out."""
+
+    windows: int
+    sums: dict[str, dict[str, Sums]] = field(default_factory=dict)
+    """By modality, then by method, the keys of :data:`BASELINES`."""
+    example: Example | None = None
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """One modality of a step in physical units: ``[R, T, P, V]``, masks ``[R, T, P]``."""
+
+    observed: Floats
+    predicted: Floats
+    climatology: Floats
+    visible: Flags
+    target: Flags
+
+    def sums(self) -> dict[str, Sums]:
+        """Score the observed values of the target tokens, the same ones for every method."""
+        scored = self.target[..., None] & np.isfinite(self.observed) & np.isfinite(self.climatology)
+        guesses = {
+            "model": self.predicted,
+            "interpolation": interpolate(self.observed, self.visible, self.climatology),
+            "climatology": self.climatology,
+        }
+        return {method: Sums.of(guess, self.observed, scored) for method, guess in guesses.items()}
+
+
+def climatologies(store: Store, names: list[str]) -> dict[str, Climatology]:
+    """Return each modality's climatology of the training dates: of its land cells, or of its catchments."""
+    train = store.period("train")
+    found = {}
+    for name in names:
+        if store.config.modalities[name].kind == "series":
+            found[name] = Climatology.of(series_blocks(store, name, train), len(store.gauge_ids))
+        else:
+            cells = land_cells(store, name)
+            blocks = ((store.times[some], values[:, cells]) for some, values in grid_blocks(store, name, train))
+            found[name] = Climatology.of(blocks, int(cells.sum()))
+    return found
+
+
+class _Scorer:
+    """Runs windows through the model and brings everything back to physical units."""
+
+    def __init__(self, checkpoint: Checkpoint, store: Store) -> None:
+        self.store, self.config = store, checkpoint.config
+        self.scaling, self.structure = checkpoint.scaling, checkpoint.structure
+        self.model: MultiModalMAE = checkpoint.model()
+        self.reader = WindowReader(store, self.config, checkpoint.scaling)
+        self.climatology = climatologies(store, list(self.config.modalities))
+        self.cells = {name: land_cells(store, name) for name in self.config.of_kind("grid")}
+
+    def step(self, starts: Indices, number: int) -> tuple[Step, NDArray[np.int64]]:
+        """Return windows with masks that depend on seed and ``number`` only, and their catchments ``[B, C]``."""
+        seed, sample = self.config.seed, min(self.config.train.catchments, self.reader.catchments)
+        rng = np.random.default_rng([seed, 7, number])
+        drawn = [np.sort(rng.choice(self.reader.catchments, sample, replace=False)) for _ in starts]
+        catchments = np.array(drawn, dtype=np.int64).reshape(len(starts), sample)
+        batch = self.reader.read(starts, catchments)
+        generator = torch.Generator().manual_seed(derived_seed(seed, 8, number))
+        noise = draw_noise(
+            self.structure, windows=len(starts), catchments=sample, days=self.reader.days, generator=generator
+        )
+        return Step(batch, mask_batch(batch, self.structure, noise)), catchments
+
+    @torch.inference_mode()
+    def tokens(self, starts: Indices, number: int) -> Iterator[tuple[str, _Tokens]]:
+        """Predict and yield every modality's tokens."""
+        step, catchments = self.step(starts, number)
+        predictions = self.model(step.batch, step.masks)
+        for name in self.config.modalities:
+            yield name, self._tokens(name, step, predictions[name], starts, catchments)
+
+    def _tokens(
+        self, name: str, step: Step, predicted: Prediction, starts: Indices, catchments: NDArray[np.int64]
+    ) -> _Tokens:
+        scale, mask = self.scaling.modalities[name], step.masks[name]
+        values = self.model.values(step.batch, name)
+        days, patches = self.reader.days, values.shape[1] // self.reader.days
+
+        def shaped(x: torch.Tensor) -> NDArray[Any]:
+            array: NDArray[Any] = x.unflatten(1, (days, patches)).numpy()
+            return array
+
+        return _Tokens(
+            observed=scale.inverse(shaped(values)),
+            predicted=scale.inverse(shaped(predicted.full(values.shape[1]))),
+            climatology=self._climatology(name, starts, catchments),
+            visible=shaped(mask.visible),
+            target=shaped(mask.target),
+        )
+
+    def _climatology(self, name: str, starts: Indices, catchments: NDArray[np.int64]) -> Floats:
+        """Return ``[R, T, P, V]`` of the windows' days."""
+        days = starts[:, None] + np.arange(self.reader.days)
+        usual = self.climatology[name].at(self.store.times[days.ravel()])
+        if name not in self.cells:
+            by_window = usual.reshape(*days.shape, -1)  # [B, T, every catchment]
+            chosen = np.take_along_axis(by_window, catchments[:, None, :], axis=2)
+            return chosen.transpose(0, 2, 1).reshape(-1, days.shape[1], 1, 1)
+        cells = self.cells[name]
+        fields = np.full((len(usual), *cells.shape), np.nan, dtype=np.float32)
+        fields[:, cells] = usual
+        patches = to_patches(fields, self.store.patch_size)
+        return patches.reshape(*days.shape, *patches.shape[1:])
+
+
+def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> Reconstruction:
+    """Score masked reconstruction on windows spread over the test period.
+
+    Raises
+    ------
+    ConfigError
+        If the test period is shorter than a window.
+    """
+    config, period = checkpoint.config, store.period("test")
+    starts = Windows.within(period, config.window, "test").spread(settings.reconstruction_windows)
+    scorer = _Scorer(checkpoint, store)
+    result = Reconstruction(len(starts), {name: dict.fromkeys(BASELINES, Sums()) for name in config.modalities})
+    size = config.train.windows
+    log.info("Reconstructing masked values of %d test windows", len(starts))
+    with progress() as display:
+        for first in display.track(range(0, len(starts), size), description="reconstruct"):
+            for name, tokens in scorer.tokens(starts[first : first + size], first):
+                for method, sums in tokens.sums().items():
+                    result.sums[name][method] += sums
+    grids = list(config.of_kind("grid"))
+    if grids:
+        result.example = _example(scorer, grids[0], period)
+    return result
+
+
+def _example(scorer: _Scorer, name: str, period: slice) -> Example | None:
+    """Reconstruct the test day on which the field's mean is largest, from the middle of a window."""
+    day = _largest_day(scorer.store, name, scorer.cells[name], period)
+    if day is None:
+        return None
+    days = scorer.reader.days
+    start = int(np.clip(day - days // 2, period.start, period.stop - days))
+    tokens = dict(scorer.tokens(np.array([start]), EXAMPLE))[name]
+    (height, width), here = scorer.cells[name].shape, day - start
+
+    def field_of(patches: NDArray[Any]) -> NDArray[Any]:
+        joined = unpatchify(torch.from_numpy(patches[:1, here : here + 1]), (height, width), scorer.store.patch_size)
+        array: NDArray[Any] = joined[0, 0].numpy()
+        return array
+
+    on_land = scorer.cells[name]
+    seen = np.broadcast_to(tokens.visible[..., None], tokens.observed.shape).copy()
+    return Example(
+        name=name,
+        units=scorer.config.modalities[name].units,
+        date=scorer.store.times[day],
+        truth=np.where(on_land, field_of(tokens.observed), np.nan),
+        seen=field_of(seen) & on_land,
+        predicted=np.where(on_land, field_of(tokens.predicted), np.nan),
+    )
+
+
+def _largest_day(store: Store, name: str, cells: Flags, period: slice) -> int | None:
+    """Return the day of the largest mean over the cells, among those on which nearly all are observed."""
+    means = []
+    for _, values in grid_blocks(store, name, period):
+        here = values[:, cells]
+        there = np.isfinite(here)
+        usable = there.mean(1) > 0.95
+        means.append(np.where(usable, np.where(there, here, 0).sum(1) / np.maximum(there.sum(1), 1), -np.inf))
+    joined = np.concatenate(means)
+    return period.start + int(joined.argmax()) if np.isfinite(joined).any() else None

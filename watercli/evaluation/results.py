@@ -1,0 +1,209 @@
+"""The outcome of an evaluation as plain data, and the files that hold it."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import importlib.metadata
+import json
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from watercli.checkpoint import Checkpoint, versions
+from watercli.config import Config, Splits
+from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
+from watercli.evaluation.reconstruction import Reconstruction
+from watercli.evaluation.riverflow import METHODS, PROBE, Flow
+from watercli.store import Store
+
+SCHEMA = "evaluation_schema_version"
+SCHEMA_VERSION = 1
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that was found out."""
+
+    checkpoint: Checkpoint
+    store: Store
+    config: Config
+    splits: Splits
+    reconstruction: Reconstruction
+    flow: Flow | None
+    notes: list[str]
+    """What a reader must know: parts that were left out, a store other than the run's."""
+
+    def summaries(self) -> dict[str, dict[str, Summary]]:
+        """Return the summary over catchments of every score, by method and metric."""
+        if self.flow is None:
+            return {}
+        scores = self.flow.data["score"]
+        return {
+            method: {
+                metric: summarise(scores.sel(predictor=method, metric=metric).values, self.config.seed)
+                for metric in METRICS
+            }
+            for method in METHODS
+        }
+
+    def comparisons(self) -> dict[str, Comparison]:
+        """Return how the gauged probe's efficiency compares with that of every other method."""
+        if self.flow is None:
+            return {}
+        nse = self.flow.data["score"].sel(metric="nse")
+        probe = nse.sel(predictor=PROBE).values
+        others = [method for method in METHODS if method != PROBE]
+        return {method: compare(probe, nse.sel(predictor=method).values, self.config.seed) for method in others}
+
+
+def is_evaluation(path: Path) -> bool:
+    """Return whether a folder is one that ``evaluate`` wrote."""
+    try:
+        return SCHEMA in json.loads((path / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def write(outcome: Outcome, folder: Path) -> None:
+    """Write ``results.json``, the CSV files and ``results.zarr``."""
+    folder.mkdir(parents=True)
+    text = json.dumps(_finite(to_dict(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+    _write_csv(folder / "reconstruction.csv", reconstruction_rows(outcome))
+    if outcome.flow is not None:
+        _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
+        _write_zarr(outcome, outcome.flow, folder / "results.zarr")
+
+
+def to_dict(outcome: Outcome) -> dict[str, Any]:
+    """Return all that was summarised, as JSON types."""
+    checkpoint, store = outcome.checkpoint, outcome.store
+    packages = ("scores", "scikit-learn", "pandas", "matplotlib")
+    return {
+        SCHEMA: SCHEMA_VERSION,
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "versions": {**versions(), **{name: importlib.metadata.version(name) for name in packages}},
+        "seed": outcome.config.seed,
+        "run": {
+            "name": checkpoint.config.name,
+            "step": checkpoint.step,
+            "validation_loss": checkpoint.validation_loss,
+            "weights_fingerprint": checkpoint.fingerprint_of_weights(),
+            "store_fingerprint": checkpoint.fingerprint,
+        },
+        "store": {"name": store.path.name, "fingerprint": store.fingerprint},
+        "splits": outcome.splits.model_dump(mode="json"),
+        "settings": outcome.config.evaluate.model_dump(mode="json"),
+        "notes": outcome.notes,
+        "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
+        "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
+    }
+
+
+def _flow_dict(outcome: Outcome, flow: Flow) -> dict[str, Any]:
+    return {
+        "target": flow.target,
+        "units": flow.units,
+        "hidden_from_encoder": flow.hidden,
+        "seen_by_encoder": flow.visible,
+        "counts": flow.counts,
+        "left_out": flow.left_out,
+        "methods": {
+            method: {
+                "label": METHODS[method],
+                "saw": flow.saw[method],
+                **({"ridge_penalty": flow.fits[method].alpha} if method in flow.fits else {}),
+                "scores": {metric: asdict(one) for metric, one in by_metric.items()},
+            }
+            for method, by_metric in outcome.summaries().items()
+        },
+        "probe_against": {
+            method: {"verdict": one.verdict, "better_in": one.better, "of": one.count,
+                     "nse_difference": asdict(one.difference)}
+            for method, one in outcome.comparisons().items()
+        },
+    }  # fmt: skip
+
+
+def reconstruction_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return one row for each modality and method."""
+    rows = []
+    for name, by_method in outcome.reconstruction.sums.items():
+        for method, sums in by_method.items():
+            scores = {"rmse": sums.rmse, "mae": sums.mae, "bias": sums.bias}
+            skill = sums.skill(by_method["climatology"])
+            units = outcome.config.modalities[name].units
+            rows.append(
+                {"modality": name, "method": method, "units": units, "values": sums.count, **scores, "skill": skill}
+            )
+    return rows
+
+
+def flow_rows(flow: Flow) -> list[dict[str, Any]]:
+    """Return one row for each catchment and method that was scored, and where it is."""
+    rows = []
+    places = [name for name in ("gauge_name", "latitude", "longitude", "area") if name in flow.data.coords]
+    scored = flow.data.sel(catchment=flow.data["days"].values > 0)
+    for gauge in scored["catchment"].values:
+        here = scored.sel(catchment=gauge)
+        place = {("area_km2" if name == "area" else name): here[name].item() for name in places}
+        for method in METHODS:
+            scores = here["score"].sel(predictor=method)
+            row = {"gauge_id": gauge, **place, "method": method, "days": int(here["days"])}
+            rows.append(row | {metric: float(scores.sel(metric=metric)) for metric in METRICS})
+    return rows
+
+
+def _write_csv(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows; a missing number is an empty field."""
+    listed = [_finite(dict(row)) for row in rows]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(listed[0]) if listed else [])
+        writer.writeheader()
+        writer.writerows({key: _short(value) for key, value in row.items()} for row in listed)
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
+    labels = [METHODS[str(method)] for method in flow.data["predictor"].values]
+    data = flow.data.assign_coords(label=("predictor", np.array(labels, dtype=object)))
+    data.attrs = {
+        "Conventions": "CF-1.11",
+        "title": f"Observed and simulated {flow.target} of the test period",
+        SCHEMA: SCHEMA_VERSION,
+        "run_fingerprint": outcome.checkpoint.fingerprint_of_weights(),
+        "store_fingerprint": outcome.store.fingerprint,
+        "hidden_modalities": flow.hidden,
+        "splits": outcome.store.dataset.attrs["splits"],
+    }
+    _encode(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # strings have no place yet in the Zarr v3 specification; xarray reads them
+        data.to_zarr(path, zarr_format=3, consolidated=True)
+
+
+def _encode(data: xr.Dataset) -> None:
+    for variable in data.variables.values():
+        variable.encoding = {}
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON types with None for what is not a number."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,316 @@
+"""River flow from frozen embeddings: linear probes beside baselines, on the same test days of the same catchments.
+
+Shapes: C catchments, N dates (training, validation, test), T test days, F features.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from watercli.checkpoint import Checkpoint
+from watercli.config import Config, Evaluate
+from watercli.data.windows import Indices
+from watercli.embed import Embedder
+from watercli.errors import ConfigError, nearest
+from watercli.evaluation.blocks import series_blocks
+from watercli.evaluation.climatology import Climatology
+from watercli.evaluation.leakage import check_probe
+from watercli.evaluation.metrics import catchment_scores
+from watercli.evaluation.probe import Fitted, Task, gauged, shared
+from watercli.evaluation.weather import antecedent, catchment_weather
+from watercli.log import log, progress
+from watercli.store import Store
+
+Floats = NDArray[np.floating[Any]]
+Flags = NDArray[np.bool_]
+SPANS = (1, 3, 7)
+"""Days over which raw weather is averaged, beside the whole window."""
+PROBE = "probe"
+METHODS = {
+    PROBE: "linear probe, one for each gauge",
+    "probe_shared": "linear probe, one for all gauges",
+    "weather_ridge": "ridge on raw weather",
+    "climatology": "day-of-year climatology",
+    "persistence": "persistence",
+}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What came out of the river-flow part."""
+
+    data: xr.Dataset
+    """``observed`` (catchment, time), ``simulated`` (predictor, catchment, time), ``score`` (metric, predictor, catchment)."""
+    target: str
+    units: str
+    visible: list[str]
+    """Modalities that the encoder saw."""
+    hidden: list[str]
+    saw: dict[str, str]
+    """In words, by method."""
+    fits: dict[str, Fitted]
+    left_out: dict[str, str]
+    """Reason by gauge id."""
+    counts: dict[str, int]
+    """Rows and days used and left out, by what they are."""
+
+
+def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> str | None:
+    """Return why there can be no river-flow part, or None if there can.
+
+    Raises
+    ------
+    ConfigError
+        If ``evaluate.target`` names no series of the run (the default may be absent).
+    """
+    target, known = settings.target, checkpoint.config.modalities
+    if not store.gauge_ids:
+        return "the store has no catchments"
+    if target not in known:
+        if target == type(settings)().target:
+            return f"the run has no series '{target}'"
+        series = checkpoint.config.of_kind("series")
+        raise ConfigError(f"Setting 'evaluate.target' names '{target}', which the run lacks{nearest(target, series)}")
+    if known[target].kind == "grid":
+        series = checkpoint.config.of_kind("series")
+        raise ConfigError(f"Setting 'evaluate.target' names '{target}', a grid; name a series{nearest(target, series)}")
+    if len(known) == 1:
+        return f"the run has no modality besides '{target}' that an encoder could see"
+    return None
+
+
+@dataclass(frozen=True)
+class _Dates:
+    """Day indices: every ``probe_stride`` days of training and validation, every test day."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+    @classmethod
+    def of(cls, embedder: Embedder, stride: int) -> _Dates:
+        periods = [embedder.store.period(name) for name in ("train", "validation", "test")]
+        strides = (stride, stride, 1)
+        ends = [embedder.ends(one.start, one.stop - 1, step) for one, step in zip(periods, strides, strict=True)]
+        return cls(*ends)
+
+    @property
+    def all(self) -> Indices:
+        return np.concatenate([self.train, self.validation, self.test])
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice]:
+        """Positions of the three along :attr:`all`."""
+        first, second = len(self.train), len(self.train) + len(self.validation)
+        return slice(0, first), slice(first, second), slice(second, second + len(self.test))
+
+
+def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
+    """Fit the probes and the baselines, simulate the test period, score every method on the same days."""
+    settings, target = config.evaluate, config.evaluate.target
+    hidden = tuple(dict.fromkeys((*config.embed.hide, target)))
+    if target not in config.embed.hide:
+        log.info(
+            "'%s' is hidden from the encoder, as it is what the probe predicts, though embed.hide lacks it", target
+        )
+    embedder = Embedder(checkpoint, store, hidden)
+    dates = _Dates.of(embedder, settings.probe_stride)
+    check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
+
+    daily = catchment_weather(store, checkpoint.scaling, embedder.modalities, slice(0, store.period("test").stop))
+    # A mean over a span begins to count on the last day: where that is missing, so is the row.
+    today = np.isfinite(daily).all(0)[:, dates.all]
+    spans = sorted({min(span, embedder.days) for span in (*SPANS, embedder.days)})
+    weather = np.where(today[..., None], antecedent(daily, dates.all, spans), np.nan)
+
+    baselines = _baselines(store, target, dates.test)
+    with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
+        limit = config.train.memory_gib
+        embedded = _embeddings(embedder, dates.all, today.any(0), config.embed.batch, limit, Path(folder))
+        task = _task(checkpoint, store, settings, dates, today & np.isfinite(embedded).all(-1), baselines)
+        log.info("Fitting ridge regressions for %d catchments", int(task.chosen.sum()))
+        fits = {
+            PROBE: gauged(embedded, task),
+            "probe_shared": shared(embedded, checkpoint.scaling.static(store), task),
+            "weather_ridge": gauged(weather, task),
+        }
+    simulated = {**{name: fit.simulated for name, fit in fits.items()}, **baselines}
+    scored = _scored(task, store.dataset[target].values[:, dates.test], simulated)
+    return Flow(
+        data=_dataset(store, target, dates.test, simulated, scored, checkpoint.config.modalities[target].units),
+        target=target,
+        units=checkpoint.config.modalities[target].units,
+        visible=embedder.modalities,
+        hidden=list(hidden),
+        saw=_saw(embedder, target, spans),
+        fits=fits,
+        left_out=_left_out(store, task, scored, settings.min_training_rows),
+        counts=_counts(task, scored),
+    )
+
+
+def _embeddings(
+    embedder: Embedder, ends: Indices, worth: Flags, batch: int, memory_gib: float, folder: Path
+) -> NDArray[np.float32]:
+    """Return ``[C, N, M * K * D]``, NaN where a modality was absent; beyond ``memory_gib`` it lives in a file."""
+    shape = (len(embedder.store.gauge_ids), len(ends), int(np.prod(embedder.shape)))
+    found: NDArray[np.float32]
+    if np.prod(shape) * 4 > memory_gib * 2**30:
+        found = np.memmap(folder / "embeddings", dtype=np.float32, mode="w+", shape=shape)
+    else:
+        found = np.empty(shape, dtype=np.float32)
+    found[:, ~worth] = np.nan
+    places = np.flatnonzero(worth)
+    log.info("Embedding %d dates of %d catchments", len(places), shape[0])
+    with progress() as display:
+        task = display.add_task("embed", total=len(places))
+        done = 0
+        for some, values in embedder.windows(ends[places], batch):
+            found[:, places[done : done + len(some)]] = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
+            done += len(some)
+            display.update(task, completed=done)
+    return found
+
+
+def _baselines(store: Store, target: str, test: Indices) -> dict[str, Floats]:
+    """Return ``[C, T]`` of the methods that know nothing but the target, in physical units."""
+    own = Climatology.of(series_blocks(store, target, store.period("train")), len(store.gauge_ids))
+    earlier = pd.DataFrame(store.dataset[target].values.T).ffill().shift(1)
+    return {
+        "climatology": own.at(store.times[test]).T,
+        "persistence": earlier.to_numpy()[test].T,
+    }
+
+
+def _task(
+    checkpoint: Checkpoint,
+    store: Store,
+    settings: Evaluate,
+    dates: _Dates,
+    complete: Flags,
+    baselines: dict[str, Floats],
+) -> Task:
+    scale = checkpoint.scaling.modalities[settings.target]
+    physical: Floats = store.dataset[settings.target].values[:, dates.all]
+    train, validation, test = dates.parts
+    rows = (complete & np.isfinite(physical))[:, train].sum(1)
+    known = np.logical_and.reduce([np.isfinite(one) for one in baselines.values()])
+    days = (complete & np.isfinite(physical))[:, test] & known
+    # What is never negative while training (flow, rain, evaporation) is not simulated as such.
+    floor = 0.0 if np.nanmin(physical[:, train], initial=np.inf) >= 0 else -np.inf
+    return Task(
+        target=scale.forward(physical),
+        physical=physical,
+        complete=complete,
+        train=train,
+        validation=validation,
+        test=test,
+        chosen=(rows >= settings.min_training_rows) & days.any(1),
+        inverse=lambda x: np.maximum(scale.inverse(x), floor),
+        alphas=settings.alphas,
+    )
+
+
+def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags:
+    """Return the days ``[C, T]`` that are observed and that every method has an answer for."""
+    answered = np.logical_and.reduce([np.isfinite(one) for one in simulated.values()])
+    return np.isfinite(observed) & answered & task.chosen[:, None]
+
+
+def _left_out(store: Store, task: Task, scored: Flags, least: int) -> dict[str, str]:
+    observed = np.isfinite(task.physical[:, task.test])
+    rows = (task.complete & np.isfinite(task.target))[:, task.train].sum(1)
+    reasons = {}
+    for c, gauge in enumerate(store.gauge_ids):
+        if scored[c].any():
+            continue
+        if rows[c] < least:
+            reasons[gauge] = f"{rows[c]} complete training rows, fewer than {least}"
+        elif not observed[c].any():
+            reasons[gauge] = "no observed test day"
+        else:
+            reasons[gauge] = "no observed test day with all inputs"
+    return reasons
+
+
+def _counts(task: Task, scored: Flags) -> dict[str, int]:
+    known = np.isfinite(task.target)[:, task.train][task.chosen]
+    inputs = task.complete[:, task.train][task.chosen]
+    observed = np.isfinite(task.physical[:, task.test])[task.chosen]
+    per_gauge = task.rows[task.chosen].sum(1)
+    return {
+        "catchments": int(scored.any(1).sum()),
+        "catchments_left_out": int((~scored.any(1)).sum()),
+        "training_rows": int(per_gauge.sum()),
+        "training_rows_fewest": int(per_gauge.min(initial=np.iinfo(np.int64).max)) if per_gauge.size else 0,
+        "training_rows_most": int(per_gauge.max(initial=0)),
+        "training_rows_without_inputs": int((known & ~inputs).sum()),
+        "training_rows_without_target": int((~known).sum()),
+        "test_days": int(scored.sum()),
+        "test_days_without_inputs": int(observed.sum() - scored.sum()),
+        "test_days_not_observed": int((~observed).sum()),
+    }
+
+
+def _saw(embedder: Embedder, target: str, spans: list[int]) -> dict[str, str]:
+    seen, days = ", ".join(embedder.modalities), embedder.days
+    means = ", ".join(str(span) for span in spans[1:])
+    own = f"fitted to the gauge's own {target} of the training dates"
+    return {
+        PROBE: f"frozen embedding of the {days} days up to the day ({seen}); never {target}; {own}",
+        "probe_shared": f"the same embedding and the static attributes; fitted to all gauges' {target} at once",
+        "weather_ridge": f"catchment means of {seen} on the day and over the last {means} days, no model; {own}",
+        "climatology": f"the gauge's own {target} of the training dates, 15-day circular mean",
+        "persistence": f"the latest observed {target} before the day, as a rule yesterday's: it sees flow that no "
+        "other method sees",
+    }
+
+
+def _dataset(
+    store: Store, target: str, test: Indices, simulated: dict[str, Floats], scored: Flags, units: str
+) -> xr.Dataset:
+    place = {
+        name: ("catchment", store.dataset[name].values, dict(store.dataset[name].attrs))
+        for name in ("gauge_name", "latitude", "longitude", "area", "gauge_y", "gauge_x")
+        if name in store.dataset
+    }
+    place = {name: (dims, _plain(values), attrs) for name, (dims, values, attrs) in place.items()}
+    data = xr.Dataset(
+        {
+            "observed": (
+                ("catchment", "time"),
+                store.dataset[target].values[:, test],
+                {"units": units, "long_name": f"observed {target}"},
+            ),
+            "simulated": (
+                ("predictor", "catchment", "time"),
+                np.stack([simulated[name] for name in METHODS]).astype(np.float32),
+                {"units": units, "long_name": f"simulated {target}"},
+            ),
+            "scored": (("catchment", "time"), scored, {"long_name": "day is part of the scores"}),
+        },
+        coords={
+            "predictor": np.array(list(METHODS), dtype=object),
+            "catchment": np.array(store.gauge_ids, dtype=object),
+            "time": ("time", store.times[test], {"standard_name": "time"}),
+            **place,
+        },
+    )
+    observed = data["observed"].where(data["scored"])
+    data["score"] = catchment_scores(data["simulated"].astype(np.float64), observed.astype(np.float64))
+    data["score"].attrs = {"long_name": "score over the scored days", "units": f"{units} for rmse and bias, else 1"}
+    data["days"] = data["scored"].sum("time").assign_attrs(long_name="scored days", units="day")
+    return data
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Return strings as objects, which every version of Zarr can write."""
+    return values if np.issubdtype(values.dtype, np.number) else values.astype(object)

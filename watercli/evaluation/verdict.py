@@ -1,0 +1,76 @@
+"""The outcome in plain words, in the report and on the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from watercli.evaluation.metrics import Comparison
+from watercli.evaluation.results import Outcome
+from watercli.evaluation.riverflow import METHODS, PROBE
+
+
+def flow_sentences(outcome: Outcome) -> list[str]:
+    """Say how the gauged probe does by itself and against each other method."""
+    if outcome.flow is None:
+        return []
+    if not outcome.flow.counts["catchments"]:
+        return ["No catchment could be scored"]
+    nse = outcome.summaries()[PROBE]["nse"]
+    first = (
+        f"The linear probe reaches a median NSE of {nse.median:.2f} (95 % interval {nse.low:.2f} to {nse.high:.2f}) "
+        f"over {nse.count} catchments"
+    )
+    against = outcome.comparisons()
+    chosen = ("climatology", "weather_ridge", "persistence")
+    return [first, *(_against(method, against[method], outcome) for method in chosen)]
+
+
+def _against(method: str, one: Comparison, outcome: Outcome) -> str:
+    other = outcome.summaries()[method]["nse"].median
+    difference = one.difference
+    return (
+        f"It {one.verdict} {METHODS[method]} (median NSE {other:.2f}): better in {one.better} of {one.count} "
+        f"catchments, median difference {difference.median:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+    )
+
+
+def headline(outcome: Outcome) -> str:
+    """Return one sentence that answers whether the embedding holds more than the weather that went into it."""
+    if outcome.flow is None or not outcome.flow.counts["catchments"]:
+        return "River flow was not judged; the reconstruction of masked values is below"
+    against = outcome.comparisons()
+    wins = [METHODS[name] for name in ("climatology", "weather_ridge", "persistence") if _beats(against[name])]
+    losses = [METHODS[name] for name in ("climatology", "weather_ridge", "persistence") if not _beats(against[name])]
+    if not losses:
+        return f"A linear probe on the frozen embeddings beats {_and(wins)}"
+    if not wins:
+        return f"A linear probe on the frozen embeddings does not beat {_or(losses)}"
+    return f"A linear probe on the frozen embeddings beats {_and(wins)}, but not {_or(losses)}"
+
+
+def _beats(one: Comparison) -> bool:
+    return one.verdict == "beats"
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _or(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def reconstruction_sentence(outcome: Outcome) -> str:
+    """Say for which modalities the model is nearer to the hidden values than both baselines, by RMSE."""
+    better, worse = [], []
+    for name, sums in outcome.reconstruction.sums.items():
+        if not sums["model"].count:
+            continue
+        rivals = [one.rmse for method, one in sums.items() if method != "model" and math.isfinite(one.rmse)]
+        (better if sums["model"].rmse < min(rivals, default=math.inf) else worse).append(name)
+    parts = []
+    if better:
+        parts.append(f"nearer to the hidden values than climatology and interpolation for {_and(better)}")
+    if worse:
+        parts.append(f"not nearer than the better of the two for {_and(worse)}")
+    return f"Reconstructing masked values, the model is {'; '.join(parts)}" if parts else "No masked value was scored"
