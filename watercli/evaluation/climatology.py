@@ -63,7 +63,8 @@ def _window_mean(sums: Floats, counts: NDArray[np.uint16]) -> Floats:
     whole, days = sums.sum(0, dtype=np.float64), counts.sum(0, dtype=np.float64)
     overall = np.divide(whole, days, out=np.full_like(whole, np.nan), where=days > 0)
     found = np.broadcast_to(overall, total.shape).copy()
-    return np.divide(total, number, out=found, where=number > 0)
+    mean: Floats = np.divide(total, number, out=found, where=number > 0)
+    return mean
 
 
 def _window_sum(values: Floats) -> Floats:

@@ -11,10 +11,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.dates import ConciseDateFormatter, MonthLocator
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from watercli.evaluation.pictures import STYLE, Picture, picture
@@ -54,6 +55,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
                 )
             axis.set_title(name)
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter("{x:g}")
             axis.yaxis.set_minor_formatter("")
         for axis in axes.flat[len(keys) :]:
@@ -129,7 +131,8 @@ def nse_distribution(flow: Flow) -> Picture:
             if not len(nse):
                 continue
             share = np.arange(1, len(nse) + 1) / len(nse)
-            style = {"color": COLOURS[method], "linestyle": DASHES[method], "lw": 2.4 if method == PROBE else 1.7}
+            style: dict[str, Any] = {"color": COLOURS[method], "linestyle": DASHES[method]}
+            style["lw"] = 2.4 if method == PROBE else 1.7
             axis.step(np.concatenate([[-9.0], nse, [1.0]]), np.concatenate([[0.0], share, [1.0]]), where="post",
                       label=label, **style)  # fmt: skip
             medians.append(f"{label} {np.median(nse):.2f}")
@@ -146,12 +149,13 @@ def hydrographs(flow: Flow) -> Picture:
     nse = flow.data["score"].sel(metric="nse", predictor=PROBE)
     ranked = nse.dropna("catchment").sortby(nse.dropna("catchment"))["catchment"].values
     chosen = dict(zip(("best", "median", "worst"), (ranked[-1], ranked[len(ranked) // 2], ranked[0]), strict=True))
+    year = _fullest_year(flow.data["scored"].sel(catchment=list(chosen.values())).values)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 7.4))
-        axes = figure.subplots(3, 1)
+        figure = Figure(figsize=(7.6, 7.0))
+        axes = figure.subplots(3, 1, sharex=True)
         for axis, (rank, gauge) in zip(axes, chosen.items(), strict=True):
-            _hydrograph(axis, flow, gauge, rank)
-        axes[0].legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="upper right", fontsize=10)
+            _hydrograph(axis, flow.data.sel(catchment=gauge), year, rank)
+        figure.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside upper left")
     told = ", ".join(f"{rank} {gauge} (NSE {float(nse.sel(catchment=gauge)):.2f})" for rank, gauge in chosen.items())
     caption = (
         f"A year of {flow.target} in {flow.units} in the catchments where the probe is best, median and worst by NSE "
@@ -161,13 +165,15 @@ def hydrographs(flow: Flow) -> Picture:
     return picture(figure, alt=alt, caption=caption, name="flow", wide=True)
 
 
-def _hydrograph(axis: Axes, flow: Flow, gauge: str, rank: str) -> None:
-    here = flow.data.sel(catchment=gauge)
-    # The year with most scored days; the first of equal ones.
-    starts = range(0, max(len(here["time"]) - SHOWN_DAYS, 0) + 1, 30)
-    scored = here["scored"].values
-    start = max(starts, key=lambda first: int(scored[first : first + SHOWN_DAYS].sum()))
-    year = here.isel(time=slice(start, start + SHOWN_DAYS))
+def _fullest_year(scored: NDArray[np.bool_]) -> slice:
+    """Return the year with most scored days of ``[C, T]``, the first of equal ones."""
+    starts = range(0, max(scored.shape[1] - SHOWN_DAYS, 0) + 1, 30)
+    start = max(starts, key=lambda first: int(scored[:, first : first + SHOWN_DAYS].sum()))
+    return slice(start, start + SHOWN_DAYS)
+
+
+def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str) -> None:
+    year = here.isel(time=days)
     time = pd.DatetimeIndex(year["time"].values)
     simulated = year["simulated"]
     axis.plot(time, year["observed"], color=COLOURS["observed"], lw=1.1, label="observed")
@@ -179,11 +185,11 @@ def _hydrograph(axis: Axes, flow: Flow, gauge: str, rank: str) -> None:
         for name, method in (("probe", PROBE), ("climatology", "climatology"))
     )
     name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
-    axis.set_title(f"{rank}: {gauge} {name}   NSE: {told}")
-    axis.set(ylabel=flow.units, xlim=(time[0], time[-1]))
+    axis.set_title(f"{rank}: {here['catchment'].item()} {name}   (NSE: {told})", fontsize=10.5)
+    axis.set(ylabel=here["observed"].attrs["units"], xlim=(time[0], time[-1]))
     axis.set_ylim(bottom=min(0.0, float(year["observed"].min(skipna=True).fillna(0))))
-    axis.xaxis.set_major_locator(MonthLocator(interval=2))
-    axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
+    ticks = pd.date_range(time[0], time[-1], freq="2MS")
+    axis.set_xticks(ticks, [f"{tick:%b}\n{tick:%Y}" if tick.month <= 2 else f"{tick:%b}" for tick in ticks])
 
 
 def masked_field(example: Example, store: Store) -> Picture:
@@ -205,7 +211,7 @@ def masked_field(example: Example, store: Store) -> Picture:
     )
     on_land = np.where(np.isfinite(example.truth), 1.0, np.nan)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, min(5.4 * shape + 1.4, 9.5)))
+        figure = Figure(figsize=(6.4, min(4.7 * shape + 1.0, 9.5)))
         for axis, (title, field, colours, (bottom, top)) in zip(figure.subplots(2, 2).flat, panels, strict=True):
             axis.imshow(on_land[rows, columns], origin="lower", extent=extent, cmap=ListedColormap([MASKED]))
             hidden = np.isfinite(on_land) & ~np.isfinite(field)
@@ -225,9 +231,13 @@ def masked_field(example: Example, store: Store) -> Picture:
             )
     share = 1 - example.seen.sum() / np.isfinite(example.truth).sum()
     rmse = float(np.sqrt(np.nanmean(np.square(error))))
-    told = f"{example.name} on {example.date:%d %B %Y}, {share:.0%} of the land hidden; RMSE there {rmse:.2g} {example.units}"
+    told = (
+        f"{example.name} on {example.date:%d %B %Y}, {share:.0%} of the land hidden; "
+        f"RMSE there {rmse:.2g} {example.units}"
+    )
     caption = (
-        f"{told}. It is the test day with the largest mean. The encoder also saw the visible patches of the other days "
+        f"{told}. It is the test day with the largest mean, under a random mask of the usual share. "
+        "The encoder also saw the visible patches of the other days "
         "of the window. Hatched grey: hidden from the encoder (in the error panel: seen, so not predicted)."
     )
     return picture(

@@ -82,7 +82,7 @@ def nse(simulated: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
     Nash and Sutcliffe (1970), doi:10.1016/0022-1694(70)90255-6. Days on which either is NaN are left out;
     NaN where the observed values do not vary.
     """
-    found = continuous.nse(simulated, observed, reduce_dims="time")
+    found: xr.DataArray = continuous.nse(simulated, observed, reduce_dims="time")
     return found.where(np.isfinite(found))
 
 
@@ -112,13 +112,14 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
     parts = [
         nse(simulated, observed),
         *(gupta[name] for name in ("kge", "rho", "alpha", "beta")),
-        np.sqrt(np.square(error).mean("time")),
+        np.sqrt((error**2).mean("time")),
         error.mean("time"),
     ]
     metric = xr.DataArray(np.array(list(METRICS), dtype=object), dims="metric", name="metric")
     # An efficiency of something that does not vary, on either side, is no number.
     joined = xr.concat([part.where(np.isfinite(part)) for part in parts], metric, coords="minimal", compat="override")
-    return joined.transpose("metric", "predictor", "catchment")
+    scores: xr.DataArray = joined.transpose("metric", "predictor", "catchment")
+    return scores
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def summarise(values: Floats, seed: int) -> Summary:
     there = np.asarray(values, dtype=np.float64)
     there = there[np.isfinite(there)]
     if not there.size:
-        return Summary(*[float("nan")] * 4, count=0)
+        nothing = float("nan")
+        return Summary(nothing, nothing, nothing, nothing, 0)
     low, high = bootstrap_interval(there, seed)
     return Summary(float(np.median(there)), float(np.percentile(there, 25)), low, high, there.size)
 

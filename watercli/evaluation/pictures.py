@@ -7,12 +7,15 @@ import html
 import io
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 PNG_DPI = 150
-STYLE = {
+LARGE = 100_000
+"""Characters of an SVG beyond which a PNG is tried."""
+STYLE: dict[Any, Any] = {
     "font.size": 11,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -41,8 +44,10 @@ class Picture:
 
 def picture(figure: Figure, *, alt: str, caption: str, name: str, wide: bool = False) -> Picture:
     """Return the picture of a figure; ``name`` keeps the identifiers of several SVGs on a page apart."""
-    svg, png = _svg(figure, alt, name), _png(figure, alt)
-    return Picture(svg if len(svg) <= len(png) else png, caption, wide)
+    drawn = _svg(figure, alt, name)
+    if len(drawn) > LARGE:
+        drawn = min(drawn, _png(figure, alt), key=len)
+    return Picture(drawn, caption, wide)
 
 
 def _svg(figure: Figure, alt: str, name: str) -> str:

@@ -62,7 +62,6 @@ class Fitted:
     """Median over catchments."""
 
 
-@threadpool_limits.wrap(limits=1)
 def gauged(features: Floats, task: Task) -> Fitted:
     """Fit one regression for each catchment on its own training rows of ``features`` ``[C, N, F]``.
 
@@ -71,11 +70,12 @@ def gauged(features: Floats, task: Task) -> Fitted:
     later = slice(task.train.stop, None)
     found = np.full((len(task.alphas), *task.target[:, later].shape), np.nan, dtype=np.float32)
     rows = task.rows
-    for c in np.flatnonzero(task.chosen):
-        x, y = features[c, task.train][rows[c]], task.target[c, task.train][rows[c]]
-        wanted = task.complete[c, later]
-        if wanted.any():
-            found[:, c, wanted] = _Ridges.fit(x, y, task.alphas).predict(features[c, later][wanted])
+    with threadpool_limits(1):
+        for c in np.flatnonzero(task.chosen):
+            x, y = features[c, task.train][rows[c]], task.target[c, task.train][rows[c]]
+            wanted = task.complete[c, later]
+            if wanted.any():
+                found[:, c, wanted] = _Ridges.fit(x, y, task.alphas).predict(features[c, later][wanted])
     return _choose(found, task)
 
 

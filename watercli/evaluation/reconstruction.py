@@ -36,8 +36,8 @@ BASELINES = {
     "climatology": "mean of the calendar day, 15 days wide, training dates",
 }
 
-EXAMPLE = 2**31 - 1
-"""Number of the step that the example is drawn from: none that is scored has it."""
+EXAMPLE, EXAMPLE_MASKS = 2**31, 8
+"""Numbers of the steps that the example is drawn from: none that is scored has one of them."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,8 @@ def _example(scorer: _Scorer, name: str, period: slice) -> Example | None:
         return None
     days = scorer.reader.days
     start = int(np.clip(day - days // 2, period.start, period.stop - days))
-    tokens = dict(scorer.tokens(np.array([start]), EXAMPLE))[name]
+    number = _usual_mask(scorer, name, start, day)
+    tokens = dict(scorer.tokens(np.array([start]), number))[name]
     (height, width), here = scorer.cells[name].shape, day - start
 
     def field_of(patches: NDArray[Any]) -> NDArray[Any]:
@@ -215,6 +216,17 @@ def _example(scorer: _Scorer, name: str, period: slice) -> Example | None:
         seen=field_of(seen) & on_land,
         predicted=np.where(on_land, field_of(tokens.predicted), np.nan),
     )
+
+
+def _usual_mask(scorer: _Scorer, name: str, start: int, day: int) -> int:
+    """Return the step number, of a few, whose random mask hides most nearly the usual share of the day."""
+
+    def distance(number: int) -> float:
+        visible = scorer.step(np.array([start]), number)[0].masks[name].visible.unflatten(1, (scorer.reader.days, -1))
+        share = visible[0, day - start].sum() / max(len(scorer.store.land_patches), 1)
+        return abs(1 - float(share) - scorer.config.modalities[name].mask_ratio)
+
+    return min(range(EXAMPLE, EXAMPLE + EXAMPLE_MASKS), key=distance)
 
 
 def _largest_day(store: Store, name: str, cells: Flags, period: slice) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from watercli.evaluation.riverflow import METHODS, PROBE, Flow
 from watercli.training.metrics_log import read_metrics
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 IN_WORDS = {
     "identity": "standardised {}",
     "log": "the standardised logarithm of {}",
@@ -43,7 +45,10 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "days": config.window,
         "splits": outcome.splits,
         "headline": verdict.headline(outcome),
-        "sentences": verdict.flow_sentences(outcome) + [verdict.reconstruction_sentence(outcome)],
+        "sentences": [
+            re.sub(r"-(?=\d)", MINUS, one)
+            for one in (*verdict.flow_sentences(outcome), verdict.reconstruction_sentence(outcome))
+        ],
         "notes": outcome.notes,
         "flow": flow,
         "stride": outcome.config.evaluate.probe_stride,
@@ -88,7 +93,7 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
         nse = scores["nse"]
         others = [scores[name] for name in ("kge", "correlation", "variability", "bias_ratio", "rmse", "bias")]
         cells = [number(nse.median), _interval(nse), number(nse.p25), *(number(one.median) for one in others)]
-        alpha = f"{flow.fits[method].alpha:g}" if method in flow.fits else "–"
+        alpha = f"{flow.fits[method].alpha:g}" if method in flow.fits else DASH
         rows.append(
             {"label": METHODS[method], "main": method == PROBE, "cells": cells, "saw": flow.saw[method], "alpha": alpha}
         )
@@ -146,11 +151,11 @@ def _origin(outcome: Outcome) -> Mapping[str, str]:
 def number(value: float) -> str:
     """Return two decimals with a true minus sign; a dash for what is not a number."""
     if not math.isfinite(value):
-        return "–"
+        return DASH
     text = f"{value:.2f}"
-    return ("0.00" if text == "-0.00" else text).replace("-", "−")
+    return ("0.00" if text == "-0.00" else text).replace("-", MINUS)
 
 
 def significant(value: float) -> str:
     """Return three significant digits; a dash for what is not a number."""
-    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else "–"
+    return f"{value:.3g}".replace("-", MINUS) if math.isfinite(value) else DASH

@@ -48,7 +48,8 @@ class Flow:
     """What came out of the river-flow part."""
 
     data: xr.Dataset
-    """``observed`` (catchment, time), ``simulated`` (predictor, catchment, time), ``score`` (metric, predictor, catchment)."""
+    """``observed``, ``scored`` (catchment, time), ``simulated`` (predictor, catchment, time), ``score`` (metric,
+    predictor, catchment)."""
     target: str
     units: str
     visible: list[str]
@@ -127,14 +128,16 @@ def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
 
     daily = catchment_weather(store, checkpoint.scaling, embedder.modalities, slice(0, store.period("test").stop))
     # A mean over a span begins to count on the last day: where that is missing, so is the row.
-    today = np.isfinite(daily).all(0)[:, dates.all]
+    today: Flags = np.logical_and.reduce(np.isfinite(daily))[:, dates.all]
     spans = sorted({min(span, embedder.days) for span in (*SPANS, embedder.days)})
     weather = np.where(today[..., None], antecedent(daily, dates.all, spans), np.nan)
 
     baselines = _baselines(store, target, dates.test)
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
         limit = config.train.memory_gib
-        embedded = _embeddings(embedder, dates.all, today.any(0), config.embed.batch, limit, Path(folder))
+        embedded = _embeddings(
+            embedder, dates.all, np.flatnonzero(today.any(0)), config.embed.batch, limit, Path(folder)
+        )
         task = _task(checkpoint, store, settings, dates, today & np.isfinite(embedded).all(-1), baselines)
         log.info("Fitting ridge regressions for %d catchments", int(task.chosen.sum()))
         fits = {
@@ -158,7 +161,7 @@ def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
 
 
 def _embeddings(
-    embedder: Embedder, ends: Indices, worth: Flags, batch: int, memory_gib: float, folder: Path
+    embedder: Embedder, ends: Indices, worth: Indices, batch: int, memory_gib: float, folder: Path
 ) -> NDArray[np.float32]:
     """Return ``[C, N, M * K * D]``, NaN where a modality was absent; beyond ``memory_gib`` it lives in a file."""
     shape = (len(embedder.store.gauge_ids), len(ends), int(np.prod(embedder.shape)))
@@ -167,14 +170,13 @@ def _embeddings(
         found = np.memmap(folder / "embeddings", dtype=np.float32, mode="w+", shape=shape)
     else:
         found = np.empty(shape, dtype=np.float32)
-    found[:, ~worth] = np.nan
-    places = np.flatnonzero(worth)
-    log.info("Embedding %d dates of %d catchments", len(places), shape[0])
+    found[:] = np.nan
+    log.info("Embedding %d dates of %d catchments", len(worth), shape[0])
     with progress() as display:
-        task = display.add_task("embed", total=len(places))
+        task = display.add_task("embed", total=len(worth))
         done = 0
-        for some, values in embedder.windows(ends[places], batch):
-            found[:, places[done : done + len(some)]] = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
+        for some, values in embedder.windows(ends[worth], batch):
+            found[:, worth[done : done + len(some)]] = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
             done += len(some)
             display.update(task, completed=done)
     return found
@@ -222,7 +224,8 @@ def _task(
 def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags:
     """Return the days ``[C, T]`` that are observed and that every method has an answer for."""
     answered = np.logical_and.reduce([np.isfinite(one) for one in simulated.values()])
-    return np.isfinite(observed) & answered & task.chosen[:, None]
+    scored: Flags = np.isfinite(observed) & answered & task.chosen[:, None]
+    return scored
 
 
 def _left_out(store: Store, task: Task, scored: Flags, least: int) -> dict[str, str]:

@@ -62,7 +62,8 @@ def _or(names: list[str]) -> str:
 
 def reconstruction_sentence(outcome: Outcome) -> str:
     """Say for which modalities the model is nearer to the hidden values than both baselines, by RMSE."""
-    better, worse = [], []
+    better: list[str] = []
+    worse: list[str] = []
     for name, sums in outcome.reconstruction.sums.items():
         if not sums["model"].count:
             continue

@@ -43,7 +43,8 @@ def _drained(store: Store, scale: Scale, values: Array) -> Array:
     means = np.where(there, patches, 0).sum(-1) / np.maximum(number, 1)
     weight = store.patch_weight[:, store.land_patches]
     total, share = weight @ means.T, weight @ (number > 0).T.astype(np.float32)
-    return np.divide(total, share, out=np.full_like(total, np.nan), where=share > 0).astype(np.float32)
+    drained: Array = np.divide(total, share, out=np.full_like(total, np.nan), where=share > 0).astype(np.float32)
+    return drained
 
 
 def antecedent(weather: Array, ends: Indices, spans: Sequence[int]) -> Array:
