@@ -27,6 +27,8 @@ class Batch:
     """``[B, C, T]`` each."""
     static: Tensor
     """``[B, C, A]``, without NaN; ``[B, 0, 0]`` where there are no catchments."""
+    drains: Tensor | None = None
+    """``[B, C, K]`` int64: patches that a catchment drains, -1 where it drains fewer; for fusion."""
 
     def __post_init__(self) -> None:
         windows, catchments, _ = self._dims("static", self.static, 3)
@@ -41,6 +43,8 @@ class Batch:
             if c != catchments:
                 raise ValueError(f"'{name}' has {c} catchments, static has {catchments}")
             days = self._agree(name, (b, t), (windows, days or t))
+        if self.drains is not None and tuple(self.drains.shape[:2]) != (windows, catchments):
+            raise ValueError(f"drains: is of {tuple(self.drains.shape[:2])}, static of {(windows, catchments)}")
         if days is None:
             raise ValueError("a batch needs at least one modality")
         if not bool(torch.isfinite(self.static).all()):
@@ -77,6 +81,7 @@ class Batch:
             cells={name: cells.to(device, non_blocking=True) for name, cells in self.cells.items()},
             series={name: one.to(device, non_blocking=True) for name, one in self.series.items()},
             static=self.static.to(device, non_blocking=True),
+            drains=None if self.drains is None else self.drains.to(device, non_blocking=True),
         )
 
     def rows(self, rows: slice) -> Batch:
@@ -86,4 +91,5 @@ class Batch:
             grids={name: grid[rows] for name, grid in self.grids.items()},
             series={name: one[rows] for name, one in self.series.items()},
             static=self.static[rows],
+            drains=None if self.drains is None else self.drains[rows],
         )

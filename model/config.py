@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["grid", "series"]
+Fusion = Literal["none", "keys"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ class MAEConfig:
     kept_mask_ratio: float | None = None
     """Share of the observed tokens that is decoded and scored; None means every masked one."""
 
+    fusion: Fusion = "none"
+    """none: a modality is predicted from itself; keys: its decoder also reads other modalities' encoder tokens."""
+
     def __post_init__(self) -> None:
         kinds = {modality.kind for modality in self.modalities.values()}
         if not kinds:
@@ -96,6 +100,8 @@ class MAEConfig:
             raise ValueError("use_weighted_fm: needs use_cross_attn (the standard MAE decoder reads one map only)")
         if self.decoder_self_attn and not self.use_cross_attn:
             raise ValueError("decoder_self_attn: the standard MAE decoder has it anyway; set it to false")
+        if self.fusion != "none" and not self.use_cross_attn:
+            raise ValueError("fusion: needs use_cross_attn (the standard MAE decoder reads its own modality)")
         if not self.use_weighted_fm and (self.use_input or self.fm_layers is not None):
             raise ValueError("use_input and use_fm_layers: choose layers for use_weighted_fm, which is off")
         for name, modality in self.modalities.items():

@@ -5,7 +5,7 @@ Shapes: R rows (B windows for grids, B * C for series), N tokens of a row, Q que
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from model.config import MAEConfig
 from model.decoder import CrossDecoder, Decoder, StandardDecoder
 from model.encoder import Features, GridEncoder, SeriesEncoder
 from model.feature_maps import WeightedFeatureMaps
+from model.fusion import KeyFusion
 from model.layers import gather, initialise, patchify
 from model.masking import Selection, TokenMask, select
 
@@ -63,6 +64,7 @@ class MultiModalMAE(nn.Module):
                 self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
             decoder = CrossDecoder if config.use_cross_attn else StandardDecoder
             self.decoders[name] = decoder(config, patches, values)
+        self.fusion = KeyFusion(config) if config.fusion == "keys" else None
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -110,13 +112,24 @@ class MultiModalMAE(nn.Module):
     def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Prediction]:
         """Predict every target token of every modality from its visible tokens."""
         features = self.encode(batch, masks)
-        return {name: self._decode(batch, name, masks[name], features[name]) for name in self.config.modalities}
+        maps = {name: self.maps(name, one) for name, one in features.items()}
+        return {name: self._decode(batch, name, masks[name], maps, features) for name in self.config.modalities}
 
-    def _decode(self, batch: Batch, name: str, mask: TokenMask, features: Features) -> Prediction:
+    def _decode(
+        self,
+        batch: Batch,
+        name: str,
+        mask: TokenMask,
+        maps: Mapping[str, Sequence[Tensor]],
+        features: Mapping[str, Features],
+    ) -> Prediction:
         queries = select(mask.target)
         decoder = self.decoders[name]
         assert isinstance(decoder, Decoder)
-        predicted = decoder(self.maps(name, features), features, queries, batch.days)
+        keys, read = maps[name], features[name]
+        if self.fusion is not None:
+            keys, read = self.fusion(name, maps, features, batch)
+        predicted = decoder(keys, read, queries, batch.days)
         wanted = gather(self.values(batch, name), queries.index)
         scored = torch.isfinite(wanted) & queries.valid[..., None]
         error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0)

@@ -116,6 +116,27 @@ def mask_batch(batch: Batch, config: MAEConfig, noise: Mapping[str, Tensor]) -> 
     return masks
 
 
+def ask_for(
+    batch: Batch, config: MAEConfig, masks: Mapping[str, TokenMask], asked: Mapping[str, Tensor]
+) -> dict[str, TokenMask]:
+    """Replace the masks of some windows: one modality wholly hidden and asked for, all others shown.
+
+    River flow hidden and the weather shown is simulation at an ungauged site. ``asked`` holds ``[B]`` bool for each
+    modality that may be asked for; a window is asked for one at most.
+    """
+    any_asked = torch.stack(list(asked.values())).any(0)
+    changed = {}
+    for name, mask in masks.items():
+        have, rows = tokens(batch, config, name), mask.visible.shape[0] // batch.windows
+        mine = asked.get(name, torch.zeros_like(any_asked)).repeat_interleave(rows)[:, None]
+        other = any_asked.repeat_interleave(rows)[:, None] & ~mine
+        changed[name] = TokenMask(
+            visible=(mask.visible & ~mine & ~other) | (have.complete & other),
+            target=(mask.target & ~mine & ~other) | (have.observed & mine),
+        )
+    return changed
+
+
 def show_all(batch: Batch, config: MAEConfig, hide: tuple[str, ...] = ()) -> dict[str, TokenMask]:
     """Return masks that show all there is, but nothing of the modalities in ``hide``; nothing is a target."""
     masks = {}

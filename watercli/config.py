@@ -187,6 +187,9 @@ class ModelSection(Section):
     """Layers that feed the maps: null for all; a list means, for each encoder, those of the list that it has."""
     use_input: bool = False
     decoder_self_attn: bool = False
+    fusion: Literal["none", "keys"] = "none"
+    """none: each modality is predicted from itself; keys: a decoder also reads the others' tokens, a catchment those
+    of the patches that it drains."""
     kept_mask_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of all tokens that is decoded and scored, drawn from the masked ones; null for every masked one."""
 
@@ -205,6 +208,9 @@ class Train(Section):
     """Windows in a step, over all processes."""
     catchments: Annotated[int, Field(gt=0)] = 8
     """Catchments drawn for each window."""
+    ask: dict[str, Fraction] = {}
+    """Share of the windows in which this modality is wholly hidden and asked for, all others being shown:
+    ``{riverflow: 0.5}`` makes half of the windows simulations."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 50
@@ -269,6 +275,15 @@ class Config(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     embed: Embed = Embed()
+
+    @model_validator(mode="after")
+    def _asked_for_is_there(self) -> Self:
+        for name in self.train.ask:
+            if name not in self.modalities:
+                raise ValueError(f"train.ask names '{name}', which is no modality{nearest(name, self.modalities)}")
+        if sum(self.train.ask.values()) > 1:
+            raise ValueError("the shares of train.ask add up to more than 1")
+        return self
 
     def of_kind(self, kind: Literal["grid", "series"]) -> dict[str, Modality]:
         """Return the modalities of one kind, in their order."""

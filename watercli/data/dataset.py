@@ -5,6 +5,7 @@ Shapes: B windows, C catchments in each, T days, Y X cells.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.utils.data import Dataset
 
 from model.batch import Batch
 from model.config import GridConfig, MAEConfig, ModalityConfig
-from model.masking import TokenMask, draw_noise, mask_batch
+from model.masking import TokenMask, ask_for, draw_noise, mask_batch
 from watercli.config import Config, LayersByKind
 from watercli.data.scaling import Scaling
 from watercli.data.windows import Indices, Windows, derived_seed, draw
@@ -73,6 +74,7 @@ class WindowReader:
             for name in config.of_kind("series")
         }
         self._grids = {name: _Grid(store, name, scaling, config.train.memory_gib) for name in config.of_kind("grid")}
+        self._drains = torch.from_numpy(drained(store.patch_weight)) if self._grids and self.catchments else None
         self._cells = {
             name: torch.from_numpy(store.dataset["coverage"].sel(grid=name).values > 0) for name in self._grids
         }
@@ -94,7 +96,17 @@ class WindowReader:
             cells=self._cells,
             series={name: one[which[..., None], days[:, None]] for name, one in self._series.items()},
             static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
+            drains=self._drains[which] if self._drains is not None else None,
         )
+
+
+def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> NDArray[np.int64]:
+    """Return the patches ``[C, K]`` that together hold ``share`` of each catchment, the largest first; then -1."""
+    order = np.argsort(-patch_weight, axis=1, kind="stable")
+    sorted_weight = np.take_along_axis(patch_weight, order, axis=1)
+    before = np.cumsum(sorted_weight, axis=1) - sorted_weight
+    needed = (before < share) & (sorted_weight > 0)
+    return np.where(needed, order, -1)[:, : max(int(needed.sum(1).max()), 1)].astype(np.int64)
 
 
 class _Grid:
@@ -191,7 +203,20 @@ class Steps(Dataset[Step]):
             generator=generator,
         )
         mine = {name: one[self._rows] for name, one in noise.items()}
-        return Step(batch, mask_batch(batch, self._structure, mine))
+        masks = mask_batch(batch, self._structure, mine)
+        if train.ask:
+            lot = torch.rand(train.windows, generator=generator)[self._rows]
+            masks = ask_for(batch, self._structure, masks, _asked(train.ask, lot))
+        return Step(batch, masks)
+
+
+def _asked(shares: Mapping[str, float], lot: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return for each modality which windows ask for it, by a uniform lot ``[B]``."""
+    found, before = {}, 0.0
+    for name, share in shares.items():
+        found[name] = (lot >= before) & (lot < before + share)
+        before += share
+    return found
 
 
 def fixed_steps(
