@@ -14,10 +14,10 @@ from watercli.training.pretrain import pretrain
 TINY = (
     "recipe.demo.cells=[24, 20]",
     "recipe.demo.catchments=6",
-    "recipe.period={start: 2000-01-01, end: 2002-06-30}",
+    "recipe.period={start: 2000-01-01, end: 2002-03-31}",
     "recipe.splits.train={start: 2000-01-01, end: 2001-06-30}",
     "recipe.splits.validation={start: 2001-07-01, end: 2001-12-31}",
-    "recipe.splits.test={start: 2002-01-01, end: 2002-06-30}",
+    "recipe.splits.test={start: 2002-01-01, end: 2002-03-31}",
     "window=10",
     "model.width=16",
     "model.decoder_width=16",
@@ -39,7 +39,7 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two and a half years of a small demo domain with six catchments; do not write to it."""
+    """Two years and a quarter of a small demo domain with six catchments; do not write to it."""
     return prepare(load("demo", TINY), tmp_path_factory.mktemp("store") / "tiny.zarr", data=None)
 
 

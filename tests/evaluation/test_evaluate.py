@@ -1,0 +1,239 @@
+"""The whole evaluation on a tiny store: its files, its page, its refusals, and that nothing leaks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from watercli.checkpoint import Checkpoint, open_run
+from watercli.config import Config, with_overrides
+from watercli.errors import ConfigError
+from watercli.evaluation import evaluate
+from watercli.evaluation.leakage import check_probe, check_splits, check_training
+from watercli.evaluation.reconstruction import climatologies, reconstruct
+from watercli.evaluation.riverflow import METHODS, Flow, judge_flow, reason_to_skip
+from watercli.store import Store
+
+FILES = {"report.html", "results.json", "riverflow.csv", "reconstruction.csv", "results.zarr"}
+MORE = ("evaluate.probe_stride=8", "evaluate.min_training_rows=20")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_run: Path) -> Checkpoint:
+    return open_run(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def config(checkpoint: Checkpoint) -> Config:
+    return with_overrides(checkpoint.config, MORE)
+
+
+@pytest.fixture(scope="module")
+def out(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return evaluate(checkpoint, tiny_store, tmp_path_factory.mktemp("out") / "evaluation", config, run=tiny_run)
+
+
+@pytest.fixture(scope="module")
+def flow(checkpoint: Checkpoint, tiny_store: Store, config: Config) -> Flow:
+    return judge_flow(checkpoint, tiny_store, config)
+
+
+def changed(store: Store, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Store:
+    """Return the store with other values of a variable, in memory only."""
+    data = store.dataset[name]
+    return replace(store, dataset=store.dataset.assign({name: data.copy(data=change(data.values.copy()))}))
+
+
+def test_files(out: Path, tiny_store: Store) -> None:
+    assert {path.name for path in out.iterdir()} == FILES
+    results = json.loads((out / "results.json").read_text())
+    assert results["splits"]["test"] == {"start": "2002-01-01", "end": "2002-03-31"}
+    assert results["store"]["fingerprint"] == tiny_store.fingerprint
+    assert set(results["riverflow"]["methods"]) == set(METHODS)
+    assert "riverflow" not in results["riverflow"]["seen_by_encoder"]
+    assert {row["modality"] for row in results["reconstruction"]["scores"]} == set(tiny_store.config.modalities)
+
+
+def test_csv_and_zarr_agree(out: Path) -> None:
+    with (out / "riverflow.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    data = xr.open_zarr(out / "results.zarr")
+    assert data["simulated"].dims == ("predictor", "catchment", "time")
+    assert data["observed"].attrs["units"] == "mm/day"
+    scored = int((data["days"] > 0).sum())
+    assert len(rows) == scored * len(METHODS)
+    for row in rows:
+        place = {"predictor": row["method"], "catchment": row["gauge_id"], "metric": "nse"}
+        assert float(row["nse"]) == pytest.approx(float(data["score"].sel(place)), rel=1e-4)
+        assert int(row["days"]) == int(data["scored"].sel(catchment=row["gauge_id"]).sum())
+
+
+def test_scores_are_of_the_days_that_the_store_says(out: Path) -> None:
+    data = xr.open_zarr(out / "results.zarr").load()
+    here = data.isel(catchment=int(np.argmax(data["days"].values))).sel(predictor="climatology")
+    days = here["scored"].values
+    observed, simulated = here["observed"].values[days].astype(float), here["simulated"].values[days].astype(float)
+    expected = 1 - ((simulated - observed) ** 2).sum() / ((observed - observed.mean()) ** 2).sum()
+    assert float(here["score"].sel(metric="nse")) == pytest.approx(expected, rel=1e-5)
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to, and its pictures without words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.pictures = 0
+        self.silent: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        held = {name: value or "" for name, value in attrs}
+        self.references += [held[name] for name in ("src", "href", "xlink:href", "srcset") if name in held]
+        if tag in ("script", "link", "iframe"):
+            self.references.append(tag)
+        if tag in ("svg", "img"):
+            self.pictures += 1
+            if not held.get("alt" if tag == "img" else "aria-label"):
+                self.silent.append(tag)
+
+
+def test_report_needs_nothing_but_itself(out: Path) -> None:
+    text = (out / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.pictures >= 5
+    assert not page.silent
+    assert not [one for one in page.references if not one.startswith(("#", "data:image/"))]
+    assert set(re.findall(r"https?://[^\"'\s]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert not re.findall(r"url\((?!#)", text)
+    assert len(text) < 3e6
+    for word in ("2002-01-01", "mm/day", "never", "Nash"):
+        assert word in text
+    assert "nan" not in re.sub(r"<[^>]*>", " ", text).lower().split()
+
+
+def test_existing_output_is_left_alone(
+    out: Path, checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path, tmp_path: Path
+) -> None:
+    before = (out / "report.html").read_bytes()
+    with pytest.raises(ConfigError, match="exists"):
+        evaluate(checkpoint, tiny_store, out, config, run=tiny_run)
+    assert (out / "report.html").read_bytes() == before
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "thesis.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="no evaluation"):
+        evaluate(checkpoint, tiny_store, other, config, run=tiny_run, overwrite=True)
+    assert (other / "thesis.txt").read_text() == "precious"
+
+
+def test_test_flow_does_not_reach_what_is_simulated(
+    flow: Flow, checkpoint: Checkpoint, tiny_store: Store, config: Config
+) -> None:
+    test = tiny_store.period("test")
+
+    def alter(values: np.ndarray) -> np.ndarray:
+        values[:, test] = 7 + np.arange(test.stop - test.start)
+        return values
+
+    other = judge_flow(checkpoint, changed(tiny_store, "riverflow", alter), config)
+    for method in METHODS:
+        same = np.array_equal(
+            flow.data["simulated"].sel(predictor=method), other.data["simulated"].sel(predictor=method), equal_nan=True
+        )
+        # Persistence is the one method that may see the flow of the days before.
+        assert same == (method != "persistence")
+
+
+def test_climatologies_are_of_training_dates(tiny_store: Store) -> None:
+    train = tiny_store.period("train")
+
+    def alter(values: np.ndarray) -> np.ndarray:
+        later = (slice(None), slice(train.stop, None)) if len(values) < 10 else slice(train.stop, None)
+        values[later] = 1e3
+        return values
+
+    for name in ("riverflow", "temp"):
+        before = climatologies(tiny_store, [name])[name]
+        after = climatologies(changed(tiny_store, name, alter), [name])[name]
+        np.testing.assert_array_equal(before.mean, after.mean)
+
+
+def test_the_target_is_hidden_whatever_is_set(checkpoint: Checkpoint, tiny_store: Store, config: Config) -> None:
+    found = judge_flow(checkpoint, tiny_store, with_overrides(config, ["embed.hide=[temp]"]))
+    assert found.hidden == ["temp", "riverflow"]
+    assert found.visible == ["precip", "soil", "evap"]
+
+
+def test_all_methods_are_scored_on_the_same_reconstructed_values(checkpoint: Checkpoint, tiny_store: Store) -> None:
+    found = reconstruct(checkpoint, tiny_store, checkpoint.config.evaluate)
+    for by_method in found.sums.values():
+        assert len({sums.count for sums in by_method.values()}) == 1
+        assert by_method["model"].count > 0
+    assert found.example is not None
+    hidden = np.isfinite(found.example.truth) & ~found.example.seen
+    assert np.isfinite(found.example.predicted[hidden]).all()
+
+
+def test_a_gauge_without_flow_is_named(checkpoint: Checkpoint, tiny_store: Store, config: Config) -> None:
+    def alter(values: np.ndarray) -> np.ndarray:
+        values[0, tiny_store.period("train")] = np.nan
+        values[1, tiny_store.period("test")] = np.nan
+        return values
+
+    found = judge_flow(checkpoint, changed(tiny_store, "riverflow", alter), config)
+    first, second = tiny_store.gauge_ids[:2]
+    assert found.left_out[first].startswith("0 complete training rows")
+    assert found.left_out[second] == "no observed test day"
+    assert found.counts["catchments_left_out"] == len(found.left_out)
+
+
+def test_targets(checkpoint: Checkpoint, tiny_store: Store) -> None:
+    def reason(target: str, one: Checkpoint = checkpoint) -> str | None:
+        return reason_to_skip(one, tiny_store, with_overrides(config, [f"evaluate.target={target}"]).evaluate)
+
+    config = checkpoint.config
+    assert reason("riverflow") is None
+    assert reason("evap") is None
+    with pytest.raises(ConfigError, match=r"evaluate\.target.*did you mean 'riverflow'"):
+        reason("rivrflow")
+    with pytest.raises(ConfigError, match=r"evaluate\.target.*a grid"):
+        reason("precip")
+    less = {name: one for name, one in config.modalities.items() if name != "riverflow"}
+    without = replace(checkpoint, config=config.model_copy(update={"modalities": less}))
+    assert reason("riverflow", without) == "the run has no series 'riverflow'"
+
+
+def test_a_run_that_saw_the_test_period_is_refused(checkpoint: Checkpoint, tiny_store: Store) -> None:
+    splits = check_splits(tiny_store)
+    check_training(checkpoint, tiny_store, splits)
+    other = replace(checkpoint, fingerprint="of another store")
+    check_training(other, tiny_store, splits)
+    earlier = splits.model_copy(update={"test": splits.validation})
+    with pytest.raises(ConfigError, match="later test period"):
+        check_training(other, tiny_store, earlier)
+
+
+def test_leaks_fail_loudly(tiny_store: Store) -> None:
+    train, validation, test = (
+        np.arange(period.start, period.stop) for period in map(tiny_store.period, ("train", "validation", "test"))
+    )
+    check_probe(tiny_store, "riverflow", ["precip"], train, validation, test)
+    with pytest.raises(AssertionError, match="would see 'riverflow'"):
+        check_probe(tiny_store, "riverflow", ["precip", "riverflow"], train, validation, test)
+    with pytest.raises(AssertionError, match="train dates"):
+        check_probe(tiny_store, "riverflow", ["precip"], np.append(train, test[0]), validation, test)

@@ -1,0 +1,65 @@
+"""Probes: what they learn, what they must never see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from watercli.evaluation.probe import Task, gauged, shared
+
+TRAIN, VALIDATION, TEST = slice(0, 80), slice(80, 110), slice(110, 150)
+
+
+@pytest.fixture
+def features() -> np.ndarray:
+    """Three catchments, 150 dates, five features."""
+    return np.random.default_rng(0).normal(size=(3, 150, 5)).astype(np.float32)
+
+
+@pytest.fixture
+def task(features: np.ndarray) -> Task:
+    """A target that is linear in the features, in its own way in each catchment."""
+    target = np.einsum("cnf,cf->cn", features, np.random.default_rng(1).normal(size=(3, 5)))
+    whole = np.ones(target.shape, dtype=bool)
+    return Task(target, target, whole, TRAIN, VALIDATION, TEST, whole[:, 0], lambda x: x, (1e-3, 1.0, 1e4))
+
+
+def test_a_gauged_probe_learns_each_catchment(features: np.ndarray, task: Task) -> None:
+    found = gauged(features, task)
+    assert found.alpha == 1e-3
+    assert found.validation_nse == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(found.simulated, task.physical[:, TEST], atol=0.02)
+
+
+def test_a_shared_probe_learns_what_is_common(features: np.ndarray, task: Task) -> None:
+    static = np.array([[0.0], [1.0], [2.0]], dtype=np.float32)
+    target = features[..., 0] * 2 + static
+    found = shared(features, static, replace(task, target=target, physical=target))
+    np.testing.assert_allclose(found.simulated, target[:, TEST], atol=0.02)
+
+
+def test_the_test_period_changes_nothing(features: np.ndarray, task: Task) -> None:
+    altered = task.target.copy()
+    altered[:, TEST] = 1e3
+    other = replace(task, target=altered, physical=altered)
+    for fit in (lambda t: gauged(features, t), lambda t: shared(features, np.zeros((3, 1)), t)):
+        np.testing.assert_array_equal(fit(task).simulated, fit(other).simulated)
+
+
+def test_incomplete_rows_are_neither_fitted_nor_predicted(features: np.ndarray, task: Task) -> None:
+    holes = features.copy()
+    holes[0, [3, 90, 120]] = np.nan
+    complete = np.isfinite(holes).all(-1)
+    target = task.target.copy()
+    target[0, 3] = 1e6
+    found = gauged(holes, replace(task, complete=complete, target=target))
+    assert np.isnan(found.simulated[0]).tolist() == [day == 10 for day in range(40)]
+    np.testing.assert_allclose(found.simulated[1:], task.physical[1:, TEST], atol=0.02)
+
+
+def test_catchments_not_chosen_are_left_out(features: np.ndarray, task: Task) -> None:
+    found = gauged(features, replace(task, chosen=np.array([True, False, True])))
+    assert np.isnan(found.simulated[1]).all()
+    assert np.isfinite(found.simulated[[0, 2]]).all()
