@@ -292,13 +292,14 @@ class TestRun:
         check(use(run, "--set", "embed.stirde=2"), 2, "embed.stirde", "did you mean 'stride'?")
 
 
-def test_embed_to_what_exists(watercli: Command, tiny_store: Store, tiny_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "emb.zarr").mkdir()
-    (tmp_path / "emb.zarr" / "thesis.txt").write_text("mine", encoding="utf-8")
+@pytest.mark.parametrize("command", ["evaluate", "embed"])
+def test_out_that_exists(watercli: Command, tiny_store: Store, tiny_run: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine", encoding="utf-8")
     for more in ((), ("--overwrite",)):
-        outcome = watercli("embed", "--run", tiny_run, "--store", tiny_store.path, "--out", "emb.zarr", *more)
-        check(outcome, 2, "emb.zarr", "--out")
-    assert contents(tmp_path) == {"emb.zarr", "emb.zarr/thesis.txt"}
+        outcome = watercli(command, "--run", tiny_run, "--store", tiny_store.path, "--out", "mine", *more)
+        check(outcome, 2, "mine", "--out")
+    assert contents(tmp_path) == {"mine", "mine/thesis.txt"}
 
 
 def test_embed_hides_what_is_not_there(watercli: Command, tiny_store: Store, tiny_run: Path) -> None:
