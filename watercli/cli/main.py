@@ -8,7 +8,6 @@ import signal
 import sys
 from typing import Annotated, Any
 
-import click
 import typer
 
 from watercli import __version__
@@ -56,18 +55,17 @@ def _run(arguments: list[str], debug: bool) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     command: Any = typer.main.get_command(app)
     try:
-        result = command.main(args=arguments, prog_name="watercli", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        # Typer ends wrong usage itself, with code 2, and Ctrl-C with 130.
+        command(args=arguments, prog_name="watercli")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+        if code == 130:
+            typer.echo("Interrupted.", err=True)
+        return code
     except WatercliError as error:
         if debug:
             raise
         typer.echo(f"Error: {error}", err=True)
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo("Interrupted.", err=True)
-        return 130
-    except click.ClickException as error:
-        error.show()
         return error.exit_code
     except Exception as error:
         if debug:
@@ -75,3 +73,4 @@ def _run(arguments: list[str], debug: bool) -> int:
         text = " ".join(str(error).split())
         typer.echo(f"Error: {type(error).__name__}: {text} (a bug or a full disk? see it with --debug)", err=True)
         return 1
+    return 0

@@ -35,20 +35,16 @@ def pretrain(
     from watercli.config import load, with_overrides
     from watercli.log import log
     from watercli.store import Store
+    from watercli.training.pretrain import pretrain as train
+    from watercli.training.pretrain import run_config
 
     changes = settings or []
     opened = Store.open(find_store(store, run if resume else None))
+    place = run or RUNS / (load(config) if config else opened.config).name
     if config is not None:
         loaded = load(config, changes)
-    elif resume and run is not None:
-        from watercli.training.pretrain import run_config
-
-        loaded = with_overrides(run_config(run), changes)
     else:
-        loaded = with_overrides(opened.config, changes)
-    from watercli.training.pretrain import pretrain as train
-
-    place = run or RUNS / loaded.name
+        loaded = with_overrides(run_config(place) if resume else opened.config, changes)
     best = train(loaded, opened, place, resume=resume, overwrite=overwrite, gpus=gpus, processes=processes)
     log.info("Done: best validation loss %.4f at step %d. Next: watercli evaluate --run %s", best.validation_loss,
              best.step, place)  # fmt: skip
