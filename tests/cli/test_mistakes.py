@@ -14,7 +14,6 @@ from tests.cli.conftest import Command, Outcome, contents
 from watercli.store import Store
 
 LEAVES_RUN = pytest.mark.xfail(reason="pretrain finds out after it has made the run directory, and leaves it")
-OWN_CLICK = pytest.mark.xfail(reason="main.py catches the exceptions of click; typer raises those of its own copy")
 
 
 def check(outcome: Outcome, code: int, *words: str) -> None:
@@ -190,7 +189,6 @@ class TestPretrain:
     def test_resume_of_a_finished_run(self, watercli: Command, tiny_store: Store, run: Path) -> None:
         check(watercli("pretrain", "--store", tiny_store.path, "--run", run, "--resume"), 2, "train.steps")
 
-    @pytest.mark.xfail(reason="without --run, the store's configuration is compared, not that of the run in runs/NAME")
     def test_resume_without_run_goes_on_with_what_was_started(
         self, watercli: Command, tiny_store: Store, run: Path
     ) -> None:
@@ -326,19 +324,16 @@ def test_inspect_what_cannot_be(watercli: Command, what: str) -> None:
 class TestUsage:
     """Wrong options, and ``--debug``."""
 
-    @OWN_CLICK
     def test_unknown_option(self, watercli: Command) -> None:
         outcome = watercli("prepare", "--ovrewrite")
         assert outcome.code == 2
         assert "--overwrite" in outcome.said
 
-    @OWN_CLICK
     def test_unknown_command(self, watercli: Command) -> None:
         outcome = watercli("pretrian")
         assert outcome.code == 2
         assert "pretrain" in outcome.said
 
-    @OWN_CLICK
     def test_embed_needs_out(self, watercli: Command) -> None:
         outcome = watercli("embed")
         assert outcome.code == 2
