@@ -52,7 +52,7 @@ class GridConfig:
 
 @dataclass(frozen=True)
 class MAEConfig:
-    """Structure of a :class:`model.mae.MultiModalMAE`."""
+    """Structure of a `model.mae.MultiModalMAE`."""
 
     modalities: Mapping[str, ModalityConfig]
     grid: GridConfig | None = None

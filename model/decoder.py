@@ -66,7 +66,7 @@ class CrossDecoder(Decoder):
         )
 
     def forward(self, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
-        """Predict ``[R, Q, V]``; see :meth:`Decoder.forward`."""
+        """Predict ``[R, Q, V]``; see `Decoder.forward`."""
         x = self.mask_token + self.positions(queries.index, days)
         padding = features.padding
         for number, block in enumerate(self.blocks):
@@ -87,7 +87,7 @@ class StandardDecoder(Decoder):
         )
 
     def forward(self, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
-        """Predict ``[R, Q, V]``; see :meth:`Decoder.forward`."""
+        """Predict ``[R, Q, V]``; see `Decoder.forward`."""
         seen = self.embed(maps[0]) + self.positions(features.index, days)
         x = torch.cat((seen, self.mask_token + self.positions(queries.index, days)), dim=1)
         valid = torch.cat((features.valid, queries.valid), dim=1)

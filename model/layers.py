@@ -21,7 +21,7 @@ def patchify(fields: Tensor, patch_size: tuple[int, int]) -> Tensor:
 
 
 def unpatchify(patches: Tensor, shape: tuple[int, int], patch_size: tuple[int, int]) -> Tensor:
-    """Join row-major patches ``[B, T, P, V]`` to ``[B, T, Y, X]``; the inverse of :func:`patchify`."""
+    """Join row-major patches ``[B, T, P, V]`` to ``[B, T, Y, X]``; the inverse of `patchify`."""
     (y, x), (py, px) = shape, patch_size
     b, t = patches.shape[:2]
     blocks = patches.reshape(b, t, y // py, x // px, py, px).transpose(3, 4)

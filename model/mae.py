@@ -68,7 +68,7 @@ class MultiModalMAE(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Initialise every parameter; see :func:`model.layers.initialise`, mask tokens are N(0, 0.02)."""
+        """Initialise every parameter; as `model.layers.initialise` says; mask tokens are N(0, 0.02)."""
         self.apply(initialise)
         for decoder in self.decoders.values():
             assert isinstance(decoder, Decoder)

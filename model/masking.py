@@ -107,7 +107,7 @@ def draw_noise(
 
 
 def mask_batch(batch: Batch, config: MAEConfig, noise: Mapping[str, Tensor]) -> dict[str, TokenMask]:
-    """Mask every modality at random by its ``mask_ratio``; see :func:`random_mask`."""
+    """Mask every modality at random by its ``mask_ratio``; see `random_mask`."""
     masks = {}
     for name, modality in config.modalities.items():
         have = tokens(batch, config, name)

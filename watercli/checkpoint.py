@@ -137,7 +137,7 @@ class Checkpoint:
 def save(run: Path, checkpoint: Checkpoint, weights: dict[str, torch.Tensor]) -> Path:
     """Write a checkpoint beside its final place, then put it there: a reader never sees half of one.
 
-    An ``engine`` folder that already lies in the temporary place (see :func:`staging`) goes with it.
+    An ``engine`` folder that already lies in the temporary place (see `staging`) goes with it.
     """
     temporary, final = staging(run, checkpoint.step), folder(run, checkpoint.step)
     temporary.mkdir(parents=True, exist_ok=True)

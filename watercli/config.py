@@ -25,6 +25,7 @@ def _listed(value: object) -> object:
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -61,32 +62,41 @@ class Splits(Section):
 
 
 class Source(Section):
-    """Where a modality comes from: a reader, the files it reads (glob patterns below the data folder), a variable."""
+    """Where a modality comes from."""
 
     reader: str
+    """Name of the reader: hadukgrid, camels_gb, demo."""
     variable: str
+    """Variable or column that is read."""
     files: Strings = ()
+    """Glob patterns below the data folder."""
 
 
 class Modality(Section):
     """One modality: a daily ``grid`` (time, y, x) or a daily ``series`` per catchment."""
 
     kind: Literal["grid", "series"]
+    """A daily field of the whole grid, or a daily series for each catchment."""
     units: str = "1"
     """Units in the store and in every figure; sources in other units of the same dimension are converted."""
     long_name: str = ""
+    """What it is, in words."""
     source: Source | None = None
+    """Where ``prepare`` reads it."""
     transform: TransformName = "identity"
     """Applied before standardisation, inverted before any score."""
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    """Share of its observed tokens that is hidden from the encoder."""
     loss_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of its mean squared error in the sum."""
 
 
 class GridSpec(Section):
     """The target grid: its coordinate reference system and how it is cut into patches."""
 
     crs: str = "EPSG:27700"
-    patch_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (10, 10)
+    """Coordinate reference system, as an EPSG code or WKT; the grids must be in it."""
+    patch_size: tuple[Positive, Positive] = (10, 10)
     """Cells along y and x."""
     land_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A patch is land if at least this fraction of its cells is."""
@@ -96,7 +106,9 @@ class AttributeTable(Section):
     """A CSV of catchment attributes, one row for each gauge."""
 
     files: Strings
+    """Glob patterns below the data folder; several files are joined by gauge id."""
     gauge_id: str = "gauge_id"
+    """Column of the gauge ids."""
     gauge_id_prefix: str = ""
     """Stripped from the ids of the table (Caravan writes ``camelsgb_11003``)."""
 
@@ -105,20 +117,28 @@ class Attribute(Section):
     """One static attribute: the column it is read from, its units, the transform before standardisation."""
 
     column: str
+    """Column of the table."""
     units: str = "1"
+    """Units of the column, for the record."""
     transform: TransformName = "identity"
+    """Applied before standardisation."""
 
 
 class Catchments(Section):
     """Attribute tables and the columns that place a catchment on the map."""
 
     tables: tuple[AttributeTable, ...] = ()
+    """Attribute tables; the first that has a value for a gauge gives it."""
     latitude: str = "gauge_lat"
+    """Column of the gauge's latitude, degrees north."""
     longitude: str = "gauge_lon"
+    """Column of the gauge's longitude, degrees east."""
     area: str = "area"
     """Column of the catchment's area in km2."""
     gauge_name: str | None = "gauge_name"
+    """Column of the gauge's name; null if there is none."""
     attributes: dict[str, Attribute] = Field(min_length=1)
+    """Static attributes that condition the series encoders, by name."""
     gauges: Strings = ()
     """Gauge ids to use; empty means every gauge that has series."""
 
@@ -129,7 +149,9 @@ class DemoDomain(Section):
     cells: tuple[Annotated[int, Field(ge=20)], Annotated[int, Field(ge=20)]] = (54, 42)
     """Cells along y and x."""
     cell_km: Annotated[float, Field(gt=0)] = 5.0
+    """Side of a cell in kilometres."""
     catchments: Annotated[int, Field(ge=4)] = 24
+    """Number of gauges."""
     missing: Annotated[float, Field(ge=0, lt=0.5)] = 0.03
     """Share of the days of each series that gaps take."""
 
@@ -138,10 +160,15 @@ class Recipe(Section):
     """What ``prepare`` builds: period, splits, grid, catchments."""
 
     period: Period
+    """Days of the store."""
     splits: Splits
+    """Training, validation and test periods; statistics come from the first alone."""
     grid: GridSpec = GridSpec()
+    """The target grid."""
     catchments: Catchments | None = None
+    """Attribute tables and gauges; null for grids alone."""
     demo: DemoDomain | None = None
+    """Size of the generated domain; only for the reader demo."""
 
     @model_validator(mode="after")
     def _splits_inside(self) -> Self:
@@ -156,10 +183,14 @@ class Recipe(Section):
 class Shape(Section):
     """The domain's size where there is no store to read it from (``inspect`` of a configuration)."""
 
-    grid: tuple[int, int]
-    patch_size: tuple[int, int] = (10, 10)
-    land_patches: int
-    attributes: int
+    grid: tuple[Positive, Positive]
+    """Cells along y and x."""
+    patch_size: tuple[Positive, Positive] = (10, 10)
+    """Cells of a patch along y and x."""
+    land_patches: Positive
+    """Number of patches that are land."""
+    attributes: Positive
+    """Number of static attributes."""
 
 
 class LayersByKind(Section):
@@ -172,21 +203,33 @@ class LayersByKind(Section):
 class ModelSection(Section):
     """Structure of the MultiModalMAE; see ``docs/model.md``."""
 
-    width: int = 256
-    decoder_width: int = 128
-    heads: int = 8
-    mlp_ratio: float = 4.0
+    width: Positive = 256
+    """Width of the encoders."""
+    decoder_width: Positive = 128
+    """Width of the decoders."""
+    heads: Positive = 8
+    """Attention heads, in encoders and decoders."""
+    mlp_ratio: Annotated[float, Field(ge=0.5)] = 4.0
+    """Hidden width of an MLP over its width."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    grid_layers: int = 6
-    series_layers: int = 4
-    decoder_layers: int = 4
+    """On MLPs and projections; none inside attention, which would force its slow path."""
+    grid_layers: Positive = 6
+    """Layers of a grid encoder."""
+    series_layers: Positive = 4
+    """Layers of a series encoder."""
+    decoder_layers: Positive = 4
+    """Layers of a decoder, and so weighted feature maps."""
     use_cross_attn: bool = True
     """True: CrossMAE decoder; False: standard MAE decoder (self-attention over visible and masked tokens)."""
     use_weighted_fm: bool = True
+    """Each decoder layer reads its own learned mixture of encoder layers; False: all read the last one."""
     use_fm_layers: tuple[int, ...] | LayersByKind | None = None
-    """Layers that feed the maps: null for all; a list means, for each encoder, those of the list that it has."""
+    """Layers that feed the maps: null for all; a list is for the grid encoders (series encoders keep all of theirs);
+    ``{grid: [...], series: [...]}`` for both."""
     use_input: bool = False
+    """The embedded input is one more layer that feeds the maps, the first."""
     decoder_self_attn: bool = False
+    """CrossMAE decoder only: masked tokens also attend to each other."""
     fusion: Literal["none", "keys"] = "none"
     """none: each modality is predicted from itself; keys: a decoder also reads the others' tokens, a catchment those
     of the patches that it drains."""
@@ -198,51 +241,67 @@ class DeepSpeedSection(Section):
     """What DeepSpeed is told when ``--gpus`` or ``--processes`` asks for it."""
 
     zero_stage: Literal[0, 1, 2, 3] = 0
+    """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
 
 
 class Train(Section):
     """Pretraining."""
 
-    steps: Annotated[int, Field(gt=0)] = 1000
-    windows: Annotated[int, Field(gt=0)] = 2
+    steps: Positive = 1000
+    """Optimiser steps in all."""
+    windows: Positive = 2
     """Windows in a step, over all processes."""
-    catchments: Annotated[int, Field(gt=0)] = 8
+    catchments: Positive = 8
     """Catchments drawn for each window."""
     ask: dict[str, Fraction] = {}
     """Share of the windows in which this modality is wholly hidden and asked for, all others being shown:
     ``{riverflow: 0.5}`` makes half of the windows simulations."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Peak, after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
+    """Where the cosine ends."""
     warmup_steps: Annotated[int, Field(ge=0)] = 50
+    """Steps of the linear warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's; norms, biases, positions and mask tokens do not decay."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    """AdamW's decay of the first and second moments."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    accumulate: Annotated[int, Field(gt=0)] = 1
+    """Of the matrix products; fp16 needs ``--gpus``."""
+    accumulate: Positive = 1
     """Micro-batches that a step is cut into, to save memory."""
-    validate_every: Annotated[int, Field(gt=0)] = 100
-    validation_windows: Annotated[int, Field(gt=0)] = 16
-    checkpoint_every: Annotated[int, Field(gt=0)] = 100
-    keep_checkpoints: Annotated[int, Field(gt=0)] = 2
-    log_every: Annotated[int, Field(gt=0)] = 10
+    validate_every: Positive = 100
+    """Steps between two validations."""
+    validation_windows: Positive = 16
+    """Windows of the validation period that are scored, spread over it, always the same and equally masked."""
+    checkpoint_every: Positive = 100
+    """Steps between two checkpoints."""
+    keep_checkpoints: Positive = 2
+    """Newest checkpoints that are kept, beside the best."""
+    log_every: Positive = 10
+    """Steps between two rows of ``metrics.jsonl``."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read windows ahead; 0 reads in the training process."""
     memory_gib: Annotated[float, Field(ge=0)] = 2.0
     """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()
+    """For ``--gpus`` and ``--processes``."""
 
 
 class Embed(Section):
     """Export of embeddings."""
 
-    stride: Annotated[int, Field(gt=0)] = 1
+    stride: Positive = 1
     """Days between two embeddings of a catchment."""
     hide: Strings = ("riverflow",)
     """Modalities that the encoder never sees; the default keeps river flow out of what will predict it."""
     pools: Annotated[tuple[Literal["last", "mean"], ...], Field(min_length=1)] = ("last", "mean")
     """How the days of a window become one embedding: the last day with a value, the mean over all such days."""
     dtype: Literal["float16", "float32"] = "float32"
-    batch: Annotated[int, Field(gt=0)] = 8
+    """Of the numbers written."""
+    batch: Positive = 8
     """Windows encoded at once."""
 
 
@@ -251,8 +310,9 @@ class Evaluate(Section):
 
     target: str = "riverflow"
     """The series that the probe predicts."""
-    reconstruction_windows: Annotated[int, Field(gt=0)] = 64
-    probe_stride: Annotated[int, Field(gt=0)] = 5
+    reconstruction_windows: Positive = 64
+    """Windows of the test period whose masked values are reconstructed, spread over it."""
+    probe_stride: Positive = 5
     """Days between two training (and validation) samples of the probe; every test day is scored."""
     alphas: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
     """Ridge penalties, chosen on the validation dates."""
@@ -264,11 +324,17 @@ class Config(Section):
     """The whole configuration."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Names the run directory."""
     description: str = ""
+    """What it is for, in words."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Governs all that is random."""
     recipe: Recipe | None = None
+    """What ``prepare`` builds; null for a configuration that is only inspected or trained on another's store."""
     shape: Shape | None = None
+    """The domain's size where there is no store."""
     modalities: dict[str, Modality] = Field(min_length=1)
+    """The modalities, by name."""
     window: Annotated[int, Field(gt=1)] = 30
     """Days in a window."""
     model: ModelSection = ModelSection()
@@ -290,7 +356,7 @@ class Config(Section):
         return {name: modality for name, modality in self.modalities.items() if modality.kind == kind}
 
     def to_yaml(self) -> str:
-        """Return the configuration as YAML that :func:`parse` reads back to an equal one."""
+        """Return the configuration as YAML that `parse` reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

@@ -39,6 +39,9 @@ class Target:
             If the path exists and ``overwrite`` is off, or it is something else.
         """
         if not self.path.exists() and not self.path.is_symlink():
+            above = next(one for one in self.path.absolute().parents if one.exists())
+            if not above.is_dir() or not os.access(above, os.W_OK):
+                raise ConfigError(f"{self.path} cannot be written: {above} is no folder one may write to")
             return
         if not self.overwrite:
             raise ConfigError(f"{self.path} exists; give another --out, or --overwrite to replace it")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from watercli.config import Config, load
-from watercli.errors import ConfigError, DataError
+from watercli.config import Config, Shape, load
+from watercli.errors import DataError
+from watercli.log import log
+
+if TYPE_CHECKING:
+    from model.config import MAEConfig
 
 
 def show(what: str, overrides: Sequence[str] = ()) -> None:
@@ -28,21 +33,22 @@ def show(what: str, overrides: Sequence[str] = ()) -> None:
         _zarr(path)
     else:
         config = load(what, overrides)
-        _parameters(_structure(config), config.name)
+        if config.shape is None:
+            wide_console().print(config.to_yaml(), markup=False, highlight=False)
+            log.info("'%s' takes grid and attributes from a store; inspect that store or a run for more", config.name)
+        else:
+            _parameters(_structure(config, config.shape), config.name)
 
 
-def _structure(config: Config):  # type: ignore[no-untyped-def]
+def _structure(config: Config, shape: Shape) -> MAEConfig:
     from model.config import GridConfig
     from watercli.data.dataset import model_config
 
-    shape = config.shape
-    if shape is None:
-        raise ConfigError(f"'{config.name}' takes grid and attributes from a store; inspect the store or a run")
     grid = GridConfig(shape.grid, shape.patch_size, tuple(range(shape.land_patches)))
     return model_config(config, grid, shape.attributes)
 
 
-def _parameters(structure, title: str) -> None:  # type: ignore[no-untyped-def]
+def _parameters(structure: MAEConfig, title: str) -> None:
     from model.mae import MultiModalMAE
 
     model = MultiModalMAE(structure)
@@ -57,6 +63,10 @@ def _parameters(structure, title: str) -> None:  # type: ignore[no-untyped-def]
         row = [*sizes, sum(sizes), sum(len(part) for part in parts)]
         total = [one + other for one, other in zip(total, row, strict=True)]
         table.add_row(name, modality.kind, *(f"{number:,}" for number in row))
+    if model.fusion is not None:
+        number = sum(parameter.numel() for parameter in model.fusion.parameters())
+        table.add_row("fusion", "", "", "", "", f"{number:,}", "1")
+        total[-2:] = [total[-2] + number, total[-1] + 1]
     table.add_section()
     table.add_row("total", "", *(f"{number:,}" for number in total))
     wide_console().print(table)
@@ -103,6 +113,24 @@ def _zarr(path: Path) -> None:
             sizes = ", ".join(f"{dim} {size}" for dim, size in dataset[name].sizes.items())
             table.add_row(name, modality.kind, modality.units, sizes, f"{mean:.3g}", f"{std:.3g}", f"{missing:.1%}")
         console.print(table)
+    elif "embeddings_schema_version" in dataset.attrs:
+        _embeddings(path, dataset, console)
     else:
-        console.print(f"Zarr store {path}")
+        console.print(f"Zarr store {path}, not written by watercli")
         console.print(str(dataset))
+
+
+def _embeddings(path: Path, dataset: xr.Dataset, console: Console) -> None:
+    times, attributes = dataset["time"].values, dataset.attrs
+    hidden = ", ".join(attributes["hidden_modalities"]) or "none"
+    console.print(
+        f"Embeddings {path}: {dataset.sizes['catchment']} catchments, {len(times)} dates from "
+        f"{str(times[0])[:10]} to {str(times[-1])[:10]}, windows of {attributes['window_days']} days"
+    )
+    console.print(f"Modalities hidden from the encoder: {hidden}; weights {attributes['run_fingerprint'][:12]}")
+    if "layer_weight" in dataset:
+        table = Table("modality", "map", *(f"layer {layer}" for layer in range(dataset.sizes["layer"])))
+        for name in dataset["modality"].values:
+            for number, weights in enumerate(dataset["layer_weight"].sel(modality=name).values):
+                table.add_row(str(name), str(number), *("" if w != w else f"{w:+.2f}" for w in weights))
+        console.print(table)

@@ -22,7 +22,7 @@ Coordinates: ``time`` (days, at midnight; a day is the source's own, see each va
 ``latitude``, ``longitude``, ``area`` (km2), ``gauge_y``, ``gauge_x`` (in the grid's CRS), ``patch`` (row-major
 index), ``patch_y``, ``patch_x`` (patch centres), ``patch_land`` (True: a land patch).
 
-Root attributes: those of :data:`ROOT_ATTRIBUTES`; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
+Root attributes: those of `ROOT_ATTRIBUTES`; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
 """
 
 from __future__ import annotations

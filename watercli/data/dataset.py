@@ -154,6 +154,23 @@ class Step:
         return Step(self.batch.to(device), {name: mask.to(device) for name, mask in self.masks.items()})
 
 
+def share_of_step(config: Config, world: int) -> int:
+    """Return how many of a step's windows each of ``world`` processes takes.
+
+    Raises
+    ------
+    ConfigError
+        If the windows cannot be shared out equally over processes and micro-batches.
+    """
+    windows, parts = config.train.windows, world * config.train.accumulate
+    if windows % parts:
+        raise ConfigError(
+            f"Setting 'train.windows' ({windows}) must be a multiple of processes x train.accumulate "
+            f"({world} x {config.train.accumulate})"
+        )
+    return windows // world
+
+
 class Steps(Dataset[Step]):
     """Training steps by number: what a process reads for a step depends on seed, step and rank only.
 
@@ -170,14 +187,8 @@ class Steps(Dataset[Step]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        share, rest = divmod(config.train.windows, world * config.train.accumulate)
-        if rest or not share:
-            raise ConfigError(
-                f"Setting 'train.windows' ({config.train.windows}) must be a multiple of processes x "
-                f"train.accumulate ({world} x {config.train.accumulate})"
-            )
+        share = share_of_step(config, world)
         self._reader, self._windows, self._config, self._structure = reader, windows, config, structure
-        share *= config.train.accumulate
         self._rows = slice(rank * share, (rank + 1) * share)
 
     def __len__(self) -> int:

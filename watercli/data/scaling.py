@@ -94,7 +94,7 @@ class Scaling:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Scaling:
-        """Read what :meth:`to_dict` returned."""
+        """Read what `to_dict` returned."""
         return cls(*({name: Scale(**one) for name, one in raw[part].items()} for part in ("modalities", "attributes")))
 
 

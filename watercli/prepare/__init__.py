@@ -1,6 +1,6 @@
 """Prepare a store: read the sources of a recipe, bring them onto one grid and calendar, and write them.
 
-Read -> align -> statistics -> write; each reader is a small module in :mod:`watercli.prepare.readers`.
+Read -> align -> statistics -> write; each reader is a small module in `watercli.prepare.readers`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The built-in demo domain: an invented island, its weather, its soils and the rivers of two dozen catchments.
 
-Weather is that of :mod:`watercli.prepare.demo_weather`; potential evaporation is by Oudin et al. (2005, Journal of
+Weather is that of `watercli.prepare.demo_weather`; potential evaporation is by Oudin et al. (2005, Journal of
 Hydrology 303, 290-306, doi:10.1016/j.jhydrol.2004.08.026) as ``pyet`` has it; soil moisture and river flow come from
-:mod:`watercli.prepare.gr4j`, whose parameters follow the static attributes and stay within the 80 % ranges of table 1
+`watercli.prepare.gr4j`, whose parameters follow the static attributes and stay within the 80 % ranges of table 1
 in Perrin, Michel & Andréassian (2003): X1 100-1200 mm, X3 20-300 mm, X4 1.1-2.9 days (X2 is kept between -1 and 0).
 
 Everything is drawn from ``config.seed``. Shapes: ``T`` days, ``Y X`` cells, ``N`` catchments.

@@ -1,6 +1,6 @@
 """What a reader gets, and what all readers share.
 
-A reader is a function of a :class:`Request` that returns a daily ``xarray.DataArray`` in the modality's units: dims
+A reader is a function of a `Request` that returns a daily ``xarray.DataArray`` in the modality's units: dims
 ``(time, y, x)`` with the attributes ``crs_wkt`` and ``day``, or ``(catchment, time)`` with ``day``; NaN is missing.
 """
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from model.mae import MultiModalMAE, Prediction
 from watercli.config import Config, Train
 from watercli.data.dataset import Step
-from watercli.errors import ConfigError, RunError
+from watercli.errors import RunError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,7 +50,7 @@ class Engine(ABC):
 
     @abstractmethod
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote, weights included."""
+        """Read what `save` wrote, weights included."""
 
 
 def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
@@ -71,25 +71,23 @@ class TorchEngine(Engine):
     """Plain torch, one process."""
 
     def __init__(self, model: MultiModalMAE, train: Train) -> None:
-        if train.precision == "fp16":
-            raise ConfigError("Setting 'train.precision' is fp16, which needs --gpus; use fp32 or bf16 here")
         self.device = torch.device("cpu")
         self.model = model
         self._train = train
         self._optimiser = optimiser(model, train)
 
     def forward(self, step: Step) -> dict[str, Prediction]:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._train.precision == "bf16"):
             predictions: dict[str, Prediction] = self.model(step.batch, step.masks)
         return predictions
 
     def backward(self, loss: Tensor) -> None:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         loss.backward()
 
     def update(self, learning_rate: float) -> float:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._train.clip_norm)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
@@ -98,18 +96,18 @@ class TorchEngine(Engine):
         return float(norm)
 
     def sum(self, values: Tensor) -> Tensor:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         return values
 
     def save(self, folder: Path) -> dict[str, Tensor]:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         folder.mkdir(parents=True, exist_ok=True)
         state = {"model": self.model.state_dict(), "optimiser": self._optimiser.state_dict()}
         torch.save(state, folder / "torch.pt")
         return state["model"]
 
     def load(self, folder: Path) -> None:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         file = folder / "torch.pt"
         if not file.is_file():
             raise RunError(f"{file} is missing: the run was trained by DeepSpeed; resume it with the same --processes")
@@ -135,19 +133,19 @@ class DeepSpeedEngine(Engine):
         self._accumulate = train.accumulate
 
     def forward(self, step: Step) -> dict[str, Prediction]:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         predictions: dict[str, Prediction] = self._engine(step.batch, step.masks)
         return predictions
 
     def backward(self, loss: Tensor) -> None:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         # DeepSpeed takes the mean over processes and micro-batches; the parts' losses are to be added up.
         self._engine.backward(loss * self.world * self._accumulate)
         if not self._engine.is_gradient_accumulation_boundary():
             self._engine.step()
 
     def update(self, learning_rate: float) -> float:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.step()
@@ -155,13 +153,13 @@ class DeepSpeedEngine(Engine):
         return float(norm) if norm is not None else float("nan")
 
     def sum(self, values: Tensor) -> Tensor:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         total = values.clone().to(self.device)
         torch.distributed.all_reduce(total)
         return total
 
     def save(self, folder: Path) -> dict[str, Tensor] | None:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         self._engine.save_checkpoint(str(folder), tag="state")
         if self._engine.zero_optimization_stage() == 3:
             state: dict[str, Tensor] | None = self._engine._zero3_consolidated_16bit_state_dict()
@@ -169,7 +167,7 @@ class DeepSpeedEngine(Engine):
         return self.model.state_dict() if self.rank == 0 else None
 
     def load(self, folder: Path) -> None:
-        """See :class:`Engine`."""
+        """See `Engine`."""
         try:
             path, _ = self._engine.load_checkpoint(str(folder), tag="state")
         except Exception as error:

@@ -92,18 +92,26 @@ def _total(losses: torch.Tensor, structure: MAEConfig) -> float:
     return float((weights * losses.nan_to_num(0.0)).sum())
 
 
-def _check_finite(losses: torch.Tensor, counts: torch.Tensor, number: int, structure: MAEConfig) -> None:
+def _check_finite(
+    losses: torch.Tensor, counts: torch.Tensor, number: int, structure: MAEConfig, what: str = ""
+) -> None:
     wrong = ~torch.isfinite(losses) & (counts > 0)
     names = [name for name, bad in zip(structure.modalities, wrong, strict=True) if bad]
     if names:
         raise RunError(
-            f"The loss of '{names[0]}' is not finite at step {number + 1}; lower train.learning_rate or "
+            f"The {what}loss of '{names[0]}' is not finite at step {number + 1}; lower train.learning_rate or "
             f"look at '{names[0]}' in the store"
         )
 
 
-def validate(engine: Engine, steps: list[Step], structure: MAEConfig) -> dict[str, float]:
-    """Return the losses over fixed windows with fixed masks; each process does its share of the steps."""
+def validate(engine: Engine, steps: list[Step], number: int, structure: MAEConfig) -> dict[str, float]:
+    """Return the losses over fixed windows with fixed masks, after step ``number``.
+
+    Raises
+    ------
+    RunError
+        If a loss is not finite; the modality is named.
+    """
     engine.model.eval()
     errors = torch.zeros(len(structure.modalities), dtype=torch.float64)
     counts = torch.zeros_like(errors)
@@ -114,6 +122,7 @@ def validate(engine: Engine, steps: list[Step], structure: MAEConfig) -> dict[st
             errors += torch.stack([one.squared_error for one in predictions]).double().cpu()
             counts += torch.stack([one.count for one in predictions]).double().cpu()
     losses = errors / counts
+    _check_finite(losses, counts, number, structure, "validation ")
     return {"loss": _total(losses, structure), **by_modality(list(structure.modalities), losses)}
 
 
@@ -146,7 +155,7 @@ def train(job: Job, engine: Engine) -> None:
     """
     config, structure = job.config, job.structure
     reader = WindowReader(job.store, config, job.scaling)
-    training = Windows.within(job.store.period("train"), config.window, "training")
+    training = Windows.within(job.store.period("train"), config.window, "train")
     validation = Windows.within(job.store.period("validation"), config.window, "validation")
     steps = Steps(reader, training, config, structure, engine.rank, engine.world)
     held_out = fixed_steps(
@@ -186,7 +195,7 @@ def _loop(job: Job, engine: Engine, loader: DataLoader[Step], held_out: list[Ste
                 reporter.training(done, values, clock.report(done, train.windows))
             scores = None
             if done % train.validate_every == 0 or last:
-                scores = validate(engine, held_out, job.structure)
+                scores = validate(engine, held_out, number, job.structure)
                 if reporter:
                     reporter.validation(done, scores)
             if done % train.checkpoint_every == 0 or last or (received and engine.world == 1):

@@ -14,9 +14,9 @@ from model.mae import MultiModalMAE
 from watercli import checkpoint as checkpoints
 from watercli.checkpoint import ENGINE, Checkpoint
 from watercli.config import Config, difference, parse
-from watercli.data.dataset import store_model_config
+from watercli.data.dataset import share_of_step, store_model_config
 from watercli.data.scaling import Scaling
-from watercli.data.windows import derived_seed
+from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store
@@ -114,6 +114,17 @@ def work(config: Config, store: Store, run: Path, make_engine: Callable[[MultiMo
     train(job, engine)
 
 
+def _check(config: Config, store: Store, *, world: int, deepspeed: bool) -> None:
+    """Raise for what is wrong with configuration and store, before the run directory is touched."""
+    store_model_config(config, store)
+    Scaling.of(store, config)
+    for split in ("train", "validation"):
+        Windows.within(store.period(split), config.window, split)
+    share_of_step(config, world)
+    if config.train.precision == "fp16" and not deepspeed:
+        raise ConfigError("Setting 'train.precision' is fp16, which needs --gpus; use fp32 or bf16 here")
+
+
 def pretrain(
     config: Config,
     store: Store,
@@ -146,9 +157,7 @@ def pretrain(
         raise ConfigError("--gpus and --processes exclude each other; --processes is for CPU")
     if gpus > torch.cuda.device_count():
         raise ConfigError(f"--gpus {gpus} asked for, but this machine has {torch.cuda.device_count()}; give no more")
-    # What is wrong with configuration and store shows before the directory is touched.
-    store_model_config(config, store)
-    Scaling.of(store, config)
+    _check(config, store, world=gpus or processes or 1, deepspeed=bool(gpus or processes))
     set_up(config, store, run, resume=resume, overwrite=overwrite)
     if gpus or processes:
         from watercli.training.launch import launch
