@@ -60,7 +60,8 @@ def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
             axis.yaxis.set_minor_formatter("")
         for axis in axes.flat[len(keys) :]:
             axis.axis("off")
-        for axis in axes[-1]:
+        for axis in axes.flat[max(len(keys) - 2, 0) : len(keys)]:
+            axis.tick_params(labelbottom=True)
             axis.set_xlabel("step")
         figure.supylabel("mean squared error, standardised", fontsize=11)
         axes[0, 0].legend()

@@ -100,7 +100,7 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
     Returns
     -------
     xr.DataArray
-        ``(metric, predictor, catchment)``, see :data:`METRICS`. KGE and its components: Gupta et al. (2009),
+        ``(metric, predictor, catchment)``, see `METRICS`. KGE and its components: Gupta et al. (2009),
         doi:10.1016/j.jhydrol.2009.08.003.
     """
     scored = observed.notnull()

@@ -60,7 +60,7 @@ class Reconstruction:
 
     windows: int
     sums: dict[str, dict[str, Sums]] = field(default_factory=dict)
-    """By modality, then by method, the keys of :data:`BASELINES`."""
+    """By modality, then by method, the keys of `BASELINES`."""
     example: Example | None = None
 
 

@@ -54,7 +54,7 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "stride": outcome.config.evaluate.probe_stride,
         "method_rows": _method_rows(outcome, flow) if flow is not None else [],
         "catchment_rows": _catchment_rows(flow) if flow is not None else [],
-        "labels": list(METHODS.values()),
+        "methods": [method.replace("_", " ") for method in METHODS],
         "transform": IN_WORDS[config.modalities[flow.target].transform].format(flow.target) if flow else "",
         "windows": outcome.reconstruction.windows,
         "reconstruction_rows": _reconstruction_rows(outcome),
