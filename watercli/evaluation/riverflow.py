@@ -109,7 +109,7 @@ class _Dates:
 
     @property
     def parts(self) -> tuple[slice, slice, slice]:
-        """Positions of the three along :attr:`all`."""
+        """Positions of the three along `all`."""
         first, second = len(self.train), len(self.train) + len(self.validation)
         return slice(0, first), slice(first, second), slice(second, second + len(self.test))
 
