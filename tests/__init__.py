@@ -1,6 +1,5 @@
-"""Tests mirror the packages."""
+"""Tests mirror the packages; like the command line, they do not spin beside other programs."""
 
-import os
+from watercli.threads import wait_briefly
 
-# As the command line does: threads that wait must not spin beside other programs.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+wait_briefly()

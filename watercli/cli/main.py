@@ -13,6 +13,7 @@ import typer
 from watercli import __version__
 from watercli.cli import embed, evaluate, inspect, prepare, pretrain
 from watercli.errors import WatercliError
+from watercli.threads import wait_briefly
 
 app = typer.Typer(
     help="Pretrain a hydrology foundation model on gridded weather and catchment series.",
@@ -39,8 +40,7 @@ def watercli(
 
 def main() -> None:
     """Run a command; every error a user can cause ends in one sentence and exit code 1 or 2."""
-    # Threads that wait must not spin: beside another program, spinning made a training step up to eight times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_briefly()
     # --debug may stand anywhere, as in 'watercli pretrain --debug'.
     debug = "--debug" in sys.argv or bool(os.environ.get("WATERCLI_DEBUG"))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
