@@ -66,7 +66,7 @@ def changed(store: Store, name: str, days: slice) -> Store:
     """Return the store with other values of a modality on some days."""
     dataset = store.dataset.load().copy()
     values = dataset[name].values.copy()
-    where = (slice(None), days) if name == "riverflow" else days
+    where = (slice(None), days) if store.config.modalities[name].kind == "series" else days
     values[where] = values[where] * 2 + 1
     dataset[name] = (dataset[name].dims, values, dataset[name].attrs)
     return replace(store, dataset=dataset)
@@ -96,10 +96,10 @@ def test_nothing_later_is_seen(checkpoint: Checkpoint, tiny_store: Store) -> Non
     day = 500
     before = one(Embedder(checkpoint, tiny_store, ("riverflow",)), day)
     for name in ("precip", "evap"):
-        later = changed(tiny_store, name, slice(day + 1, None)) if name == "precip" else tiny_store
+        later = changed(tiny_store, name, slice(day + 1, None))
         np.testing.assert_array_equal(one(Embedder(checkpoint, later, ("riverflow",)), day), before)
-    now = changed(tiny_store, "precip", slice(day, day + 1))
-    assert np.nanmax(np.abs(one(Embedder(checkpoint, now, ("riverflow",)), day) - before)) > 1e-4
+        now = changed(tiny_store, name, slice(day, day + 1))
+        assert np.nanmax(np.abs(one(Embedder(checkpoint, now, ("riverflow",)), day) - before)) > 1e-4
 
 
 @pytest.mark.usefixtures("in_memory")
@@ -147,6 +147,26 @@ def test_an_absent_modality_is_nan_not_zero(checkpoint: Checkpoint, tiny_store: 
     assert np.isnan(found[2, 3]).all()
     assert np.isfinite(found[3, 3]).all()
     assert np.isfinite(found[2, :3]).all()
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 6 * 4 * 2 * 2 * 16 * 4 * 5])
+def test_chunks_change_nothing_but_the_layout(
+    embeddings: xr.Dataset,
+    checkpoint: Checkpoint,
+    tiny_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chunk_bytes: int,
+) -> None:
+    """Chunks of one date, and of five (the last one not full), hold what chunks of 64 do."""
+    from watercli import embed as module
+
+    monkeypatch.setattr(module, "CHUNK_BYTES", chunk_bytes)
+    settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch=2"]).embed
+    found = xr.open_zarr(embed(checkpoint, tiny_store, tmp_path / "emb.zarr", settings))["embedding"]
+    assert found.chunks is not None
+    assert found.chunks[1][0] == (1 if chunk_bytes == 1 else 5)
+    np.testing.assert_allclose(found.values, embeddings["embedding"].values, atol=1e-5)
 
 
 def test_refusals(checkpoint: Checkpoint, tiny_store: Store, embeddings: xr.Dataset, tmp_path: Path) -> None:

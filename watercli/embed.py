@@ -37,7 +37,8 @@ from watercli.log import log, progress
 from watercli.store import Store
 
 SCHEMA_VERSION = 1
-DATES_IN_CHUNK = 64
+CHUNK_BYTES = 64 * 2**20
+"""Most that a chunk of embeddings takes before compression; a chunk holds whole dates, at most 64 of them."""
 POOLS = ("last", "mean")
 SPLITS = ("none", "train", "validation", "test")
 
@@ -163,13 +164,16 @@ def embed(checkpoint: Checkpoint, store: Store, out: Path, settings: Embed, *, o
         template.to_zarr(partial, zarr_format=3, consolidated=False, compute=False)
         array = zarr.open_group(partial, mode="r+")["embedding"]
         assert isinstance(array, zarr.Array)
+        dates = array.chunks[1]
         with progress() as display:
             task = display.add_task("embed", total=len(ends))
-            done = 0
-            for some, values in embedder.windows(ends, settings.batch):
-                array[:, done : done + len(some)] = values.swapaxes(0, 1).astype(settings.dtype)
-                done += len(some)
-                display.update(task, completed=done)
+            # A chunk is written once, when all its dates are there.
+            for first in range(0, len(ends), dates):
+                parts = []
+                for some, values in embedder.windows(ends[first : first + dates], settings.batch):
+                    parts.append(values)
+                    display.advance(task, len(some))
+                array[:, first : first + dates] = np.concatenate(parts).swapaxes(0, 1).astype(settings.dtype)
         with warnings.catch_warnings():
             # Zarr v3's specification does not yet have what every reader of it already understands.
             warnings.simplefilter("ignore")
@@ -186,7 +190,8 @@ def _template(embedder: Embedder, ends: Indices, settings: Embed) -> xr.Dataset:
     store, checkpoint = embedder.store, embedder.checkpoint
     shape = (len(store.gauge_ids), len(ends), *embedder.shape)
     dates = store.times[ends]
-    chunks = (shape[0], DATES_IN_CHUNK, *embedder.shape)
+    bytes_of_date = shape[0] * int(np.prod(embedder.shape)) * np.dtype(settings.dtype).itemsize
+    chunks = (shape[0], int(np.clip(CHUNK_BYTES // bytes_of_date, 1, 64)), *embedder.shape)
     dataset = xr.Dataset(
         {
             "embedding": (
