@@ -5,8 +5,8 @@ Shapes: B windows, C catchments in each window, T days, Y X cells, A static attr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,15 @@ class Batch:
     """``[B, C, A]``, without NaN; ``[B, 0, 0]`` where there are no catchments."""
     drains: Tensor | None = None
     """``[B, C, K]`` int64: patches that a catchment drains, -1 where it drains fewer; for fusion."""
+    shares: Tensor | None = None
+    """``[B, C, K]``: shares of the catchment in these patches; rows sum to 1."""
+    past: Mapping[str, Tensor] = field(default_factory=dict)
+    """The H days before the window, for a memory: series ``[B, C, H]``, grids ``[B, H, L]`` (means of the L land
+    patches); NaN where missing."""
+    wanted: Mapping[str, Tensor] = field(default_factory=dict)
+    """``[B, C, T]`` of a series whose predictions are in another space than what encoders see."""
+    spread: Mapping[str, Tensor] = field(default_factory=dict)
+    """``[B, C]``: what a catchment's errors are divided by before they are squared; 1 where there is none."""
 
     def __post_init__(self) -> None:
         windows, catchments, _ = self._dims("static", self.static, 3)
@@ -75,21 +84,18 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
-        return replace(
-            self,
-            grids={name: grid.to(device, non_blocking=True) for name, grid in self.grids.items()},
-            cells={name: cells.to(device, non_blocking=True) for name, cells in self.cells.items()},
-            series={name: one.to(device, non_blocking=True) for name, one in self.series.items()},
-            static=self.static.to(device, non_blocking=True),
-            drains=None if self.drains is None else self.drains.to(device, non_blocking=True),
-        )
+        moved = self._each(lambda one: one.to(device, non_blocking=True))
+        return replace(moved, cells={name: one.to(device, non_blocking=True) for name, one in self.cells.items()})
 
     def rows(self, rows: slice) -> Batch:
         """Return some of the windows."""
-        return replace(
-            self,
-            grids={name: grid[rows] for name, grid in self.grids.items()},
-            series={name: one[rows] for name, one in self.series.items()},
-            static=self.static[rows],
-            drains=None if self.drains is None else self.drains[rows],
-        )
+        return self._each(lambda one: one[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with every tensor that has a row for each window changed."""
+        mappings = {
+            what: {name: change(one) for name, one in getattr(self, what).items()}
+            for what in ("grids", "series", "past", "wanted", "spread")
+        }
+        tensors = {what: change(one) for what in ("static", "drains", "shares") if (one := getattr(self, what)) is not None}
+        return replace(self, **mappings, **tensors)

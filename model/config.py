@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["grid", "series"]
-Fusion = Literal["none", "keys"]
+Fusion = Literal["none", "keys", "shared"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,31 @@ class ModalityConfig:
     kind: Kind
     mask_ratio: float = 0.75
     loss_weight: float = 1.0
+    positive: bool = False
+    """Predictions pass through a softplus, as those of a quantity that is never negative."""
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What a model remembers of the days before a token; see `model.memory`."""
+
+    time_constants: tuple[float, ...] = tuple(float(2**k) for k in range(10))
+    """Days after which a value has faded to 1/e, one for each moving average."""
+    recent: int = 7
+    """Latest days that are remembered one by one, the token's own included."""
+    width: int = 256
+    """Width of the network that reads the states."""
+
+    def __post_init__(self) -> None:
+        if not self.time_constants or min(self.time_constants) <= 0:
+            raise ValueError("memory.time_constants: must be positive, at least one")
+        if self.recent < 1:
+            raise ValueError("memory.recent: must be at least 1, the day itself")
+
+    @property
+    def past_days(self) -> int:
+        """Days before a window that are worth reading: what is older weighs less than 2 % in the slowest average."""
+        return max(math.ceil(4 * max(self.time_constants)), self.recent - 1)
 
 
 @dataclass(frozen=True)
@@ -81,7 +107,14 @@ class MAEConfig:
     """Share of the observed tokens that is decoded and scored; None means every masked one."""
 
     fusion: Fusion = "none"
-    """none: a modality is predicted from itself; keys: its decoder also reads other modalities' encoder tokens."""
+    """none: a modality is predicted from itself; keys: its decoder also reads other modalities' encoder tokens;
+    shared: these tokens first go through transformer layers together."""
+    fusion_layers: int = 2
+    """Transformer layers of shared fusion."""
+    memory: MemoryConfig | None = None
+    """What tokens know of the days before them, beyond the window; None: nothing."""
+    causal: bool = False
+    """A token sees no later day: neither its features nor its prediction change with what comes after."""
 
     def __post_init__(self) -> None:
         kinds = {modality.kind for modality in self.modalities.values()}
@@ -102,6 +135,8 @@ class MAEConfig:
             raise ValueError("decoder_self_attn: the standard MAE decoder has it anyway; set it to false")
         if self.fusion != "none" and not self.use_cross_attn:
             raise ValueError("fusion: needs use_cross_attn (the standard MAE decoder reads its own modality)")
+        if self.causal and not self.use_cross_attn:
+            raise ValueError("causal: needs use_cross_attn (the standard MAE decoder looks both ways)")
         if not self.use_weighted_fm and (self.use_input or self.fm_layers is not None):
             raise ValueError("use_input and use_fm_layers: choose layers for use_weighted_fm, which is off")
         for name, modality in self.modalities.items():
@@ -128,6 +163,16 @@ class MAEConfig:
             return (depth - 1,)
         chosen = (self.fm_layers or {}).get(kind)
         return tuple(range(depth)) if chosen is None else chosen
+
+    def read_by(self, name: str) -> list[str]:
+        """Return the modalities that a modality is predicted from: itself, and with fusion others.
+
+        A catchment sees everything, a grid sees all grids.
+        """
+        if self.fusion == "none":
+            return [name]
+        series = self.modalities[name].kind == "series"
+        return [other for other, modality in self.modalities.items() if series or modality.kind == "grid"]
 
     def of_kind(self, kind: Kind) -> list[str]:
         """Return the names of the modalities of one kind."""

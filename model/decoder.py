@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from model.config import MAEConfig
 from model.encoder import Features
-from model.layers import DecoderBlock, SelfBlock, sincos
+from model.layers import DecoderBlock, SelfBlock, gather, no_later, sincos
 from model.masking import Selection
 
 
@@ -23,7 +24,7 @@ class Decoder(ABC, nn.Module):
     ``patches`` is 1 for series, which have no spatial position; ``values`` is V.
     """
 
-    def __init__(self, config: MAEConfig, patches: int, values: int) -> None:
+    def __init__(self, config: MAEConfig, patches: int, values: int, positive: bool = False) -> None:
         super().__init__()
         width = config.decoder_width
         self.patches = patches
@@ -31,6 +32,8 @@ class Decoder(ABC, nn.Module):
         self.position = nn.Embedding(patches, width) if patches > 1 else None
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, values)
+        self.positive = positive
+        self.memory = nn.Linear(config.memory.width, width) if config.memory else None
 
     def positions(self, index: Tensor, days: int) -> Tensor:
         """Return positions ``[R, Q, E]`` of tokens ``[R, Q]`` (day * P + patch); none for index -1 (static)."""
@@ -40,19 +43,38 @@ class Decoder(ABC, nn.Module):
             found = found + self.position(patch.clamp_min(0))
         return found * (index >= 0)[..., None]
 
+    def queries(self, queries: Selection, days: int, context: Tensor | None) -> Tensor:
+        """Return mask tokens ``[R, Q, E]`` at their positions, with what is remembered there of ``[R, N, W]``."""
+        x = self.mask_token + self.positions(queries.index, days)
+        return x if self.memory is None or context is None else x + self.memory(gather(context, queries.index))
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return ``[R, Q, V]`` of decoded tokens ``[R, Q, E]``."""
+        out: Tensor = self.head(self.norm(x))
+        return softplus(out) if self.positive else out
+
     @abstractmethod
-    def forward(self, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        features: Features,
+        queries: Selection,
+        days: int,
+        context: Tensor | None = None,
+    ) -> Tensor:
         """Predict ``[R, Q, V]`` at the queries.
 
-        ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all.
+        ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``context``
+        ``[R, N, W]`` is what is remembered at each token.
         """
 
 
 class CrossDecoder(Decoder):
     """CrossMAE: masked positions attend to encoder tokens, one feature map for each block."""
 
-    def __init__(self, config: MAEConfig, patches: int, values: int) -> None:
-        super().__init__(config, patches, values)
+    def __init__(self, config: MAEConfig, patches: int, values: int, positive: bool = False) -> None:
+        super().__init__(config, patches, values, positive)
+        self.causal = config.causal
         self.blocks = nn.ModuleList(
             DecoderBlock(
                 config.decoder_width,
@@ -65,33 +87,48 @@ class CrossDecoder(Decoder):
             for _ in range(config.decoder_layers)
         )
 
-    def forward(self, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        features: Features,
+        queries: Selection,
+        days: int,
+        context: Tensor | None = None,
+    ) -> Tensor:
         """Predict ``[R, Q, V]``; see `Decoder.forward`."""
-        x = self.mask_token + self.positions(queries.index, days)
-        padding = features.padding
+        x = self.queries(queries, days, context)
+        keys, others = features.padding, queries.valid
+        if self.causal:
+            day = queries.index // self.patches
+            keys, others = no_later(day, features.day, features.valid), no_later(day, day, queries.valid)
         for number, block in enumerate(self.blocks):
-            x = block(x, queries.valid, maps[number if len(maps) > 1 else 0], padding)
-        out: Tensor = self.head(self.norm(x))
-        return out
+            x = block(x, others, maps[number if len(maps) > 1 else 0], keys)
+        return self.predict(x)
 
 
 class StandardDecoder(Decoder):
     """Standard MAE: self-attention over visible and masked tokens of the modality."""
 
-    def __init__(self, config: MAEConfig, patches: int, values: int) -> None:
-        super().__init__(config, patches, values)
+    def __init__(self, config: MAEConfig, patches: int, values: int, positive: bool = False) -> None:
+        super().__init__(config, patches, values, positive)
         self.embed = nn.Linear(config.width, config.decoder_width)
         self.blocks = nn.ModuleList(
             SelfBlock(config.decoder_width, config.heads, config.mlp_ratio, config.dropout)
             for _ in range(config.decoder_layers)
         )
 
-    def forward(self, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        features: Features,
+        queries: Selection,
+        days: int,
+        context: Tensor | None = None,
+    ) -> Tensor:
         """Predict ``[R, Q, V]``; see `Decoder.forward`."""
         seen = self.embed(maps[0]) + self.positions(features.index, days)
-        x = torch.cat((seen, self.mask_token + self.positions(queries.index, days)), dim=1)
+        x = torch.cat((seen, self.queries(queries, days, context)), dim=1)
         valid = torch.cat((features.valid, queries.valid), dim=1)
         for block in self.blocks:
             x = block(x, None if bool(valid.all()) else valid)
-        out: Tensor = self.head(self.norm(x[:, seen.shape[1] :]))
-        return out
+        return self.predict(x[:, seen.shape[1] :])

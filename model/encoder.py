@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import GridConfig, MAEConfig
-from model.layers import EncoderLayer, gather, sincos
+from model.layers import EncoderLayer, gather, no_later, sincos
 from model.masking import select
 
 
@@ -25,6 +25,8 @@ class Features:
     """``[R, L]`` token of the row that stands there: day * P + patch for grids, day for series, -1 for static."""
     valid: Tensor
     """``[R, L]`` bool; False is padding."""
+    day: Tensor
+    """``[R, L]`` day of the window, -1 for the static attributes."""
 
     @property
     def padding(self) -> Tensor | None:
@@ -43,10 +45,18 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.handed = handed
         self.use_input = config.use_input
+        self.causal = config.causal
+        self.memory = nn.Linear(config.memory.width, config.width) if config.memory else None
 
-    def run(self, x: Tensor, valid: Tensor, condition: Tensor | None = None) -> list[Tensor]:
-        """Return the normed features ``[R, L, D]`` of embedded tokens ``[R, L, D]``."""
+    def remember(self, x: Tensor, context: Tensor | None, index: Tensor) -> Tensor:
+        """Add to tokens ``[R, L, D]`` what is remembered at their positions of ``[R, N, W]``."""
+        return x if self.memory is None or context is None else x + self.memory(gather(context, index))
+
+    def run(self, x: Tensor, valid: Tensor, day: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """Return the normed features ``[R, L, D]`` of embedded tokens ``[R, L, D]`` of days ``[R, L]``."""
         padding = None if bool(valid.all()) else valid
+        if self.causal:
+            padding = no_later(day, day, valid)
         features = [self.norm(x)] if self.use_input else []
         for number, layer in enumerate(self.layers):
             x = layer(x, padding, condition)
@@ -69,8 +79,8 @@ class GridEncoder(Encoder):
         self.register_buffer("row", row, persistent=False)
         self.row: Tensor
 
-    def forward(self, patches: Tensor, visible: Tensor) -> Features:
-        """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible."""
+    def forward(self, patches: Tensor, visible: Tensor, context: Tensor | None = None) -> Features:
+        """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible; ``context`` is ``[B, T * P, W]``."""
         b, t, p, v = patches.shape
         chosen = select(visible)
         day, patch = chosen.index // p, chosen.index % p
@@ -78,7 +88,8 @@ class GridEncoder(Encoder):
         # What is not finite here is sea within a visible coastal patch, or padding.
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(self.embed.weight.dtype))
         x = x + self.position(self.row[patch]) + sincos(t, x.shape[-1], x)[day]
-        return Features(tuple(self.run(x, chosen.valid)), chosen.index, chosen.valid)
+        x = self.remember(x, context, chosen.index)
+        return Features(tuple(self.run(x, chosen.valid, day)), chosen.index, chosen.valid, day)
 
 
 class SeriesEncoder(Encoder):
@@ -89,14 +100,21 @@ class SeriesEncoder(Encoder):
         self.embed = nn.Linear(1, config.width)
         self.static = nn.Linear(config.attributes, config.width)
 
-    def forward(self, series: Tensor, static: Tensor, visible: Tensor) -> Features:
-        """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible."""
+    def forward(self, series: Tensor, static: Tensor, visible: Tensor, context: Tensor | None = None) -> Features:
+        """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible.
+
+        ``context`` is ``[R, T, W]``.
+        """
         chosen = select(visible)
         values = series.gather(1, chosen.index)[..., None]
         static = static.to(self.static.weight.dtype)
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(static.dtype))
         x = x + sincos(series.shape[1], x.shape[-1], x)[chosen.index]
+        x = self.remember(x, context, chosen.index)
         token = self.static(static)[:, None]
-        layers = tuple(torch.cat((feature, token), dim=1) for feature in self.run(x, chosen.valid, static))
+        layers = tuple(
+            torch.cat((feature, token), dim=1) for feature in self.run(x, chosen.valid, chosen.index, static)
+        )
         one = torch.ones_like(chosen.index[:, :1])
-        return Features(layers, torch.cat((chosen.index, -one), dim=1), torch.cat((chosen.valid, one.bool()), dim=1))
+        index = torch.cat((chosen.index, -one), dim=1)
+        return Features(layers, index, torch.cat((chosen.valid, one.bool()), dim=1), index)

@@ -1,5 +1,6 @@
-"""Fusion through the decoders' keys: each decoder reads the encoder tokens of other modalities beside its own.
+"""Fusion: each decoder reads the encoder tokens of other modalities beside its own as its keys.
 
+With `fusion: shared`, transformer layers mix the joined tokens first.
 A catchment's decoder reads its own series and the weather of the patches that it drains; a grid's decoder reads all
 grids. Grids are encoded once for a window, however many catchments read them, so that cost is linear in catchments.
 Shapes: B windows, C catchments in each, R rows (B or B * C), T days, P patches, K patches drained, L tokens, D width.
@@ -16,8 +17,27 @@ from torch import Tensor, nn
 from model.batch import Batch
 from model.config import MAEConfig
 from model.encoder import Features
-from model.layers import gather
+from model.layers import EncoderLayer, no_later
 from model.masking import select
+
+
+class SharedLayers(nn.Module):
+    """Transformer layers over the joined tokens of several modalities; their output is added to every map."""
+
+    def __init__(self, config: MAEConfig) -> None:
+        super().__init__()
+        self.causal = config.causal
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, config.mlp_ratio, config.dropout)
+            for _ in range(config.fusion_layers)
+        )
+
+    def forward(self, x: Tensor, read: Features) -> Tensor:
+        """Mix ``[R, L, D]`` along L; ``read`` says what the tokens are."""
+        allowed = no_later(read.day, read.day, read.valid) if self.causal else read.padding
+        for layer in self.layers:
+            x = layer(x, allowed)
+        return x
 
 
 class KeyFusion(nn.Module):
@@ -28,6 +48,10 @@ class KeyFusion(nn.Module):
         self.config = config
         self.names = list(config.modalities)
         self.modality = nn.Embedding(len(self.names), config.width)
+        self.shared = nn.ModuleDict()
+        if config.fusion == "shared":
+            for kind in sorted({modality.kind for modality in config.modalities.values()}):
+                self.shared[kind] = SharedLayers(config)
 
     def forward(
         self, name: str, maps: Mapping[str, Sequence[Tensor]], features: Mapping[str, Features], batch: Batch
@@ -38,16 +62,22 @@ class KeyFusion(nn.Module):
         """
         kind = self.config.modalities[name].kind
         joined = [self._marked(name, maps[name], features[name])]
-        for other, modality in self.config.modalities.items():
-            if other == name or (kind == "grid" and modality.kind == "series"):
+        for other in self.config.read_by(name):
+            if other == name:
                 continue
             part = self._marked(other, maps[other], features[other])
-            if kind == "series" and modality.kind == "grid":
+            if kind == "series" and self.config.modalities[other].kind == "grid":
                 part = self._drained(*part, batch)
             joined.append(part)
-        index, valid = (torch.cat([getattr(one, what) for _, one in joined], dim=1) for what in ("index", "valid"))
+        index, valid, day = (
+            torch.cat([getattr(one, what) for _, one in joined], dim=1) for what in ("index", "valid", "day")
+        )
         together = [torch.cat(layer, dim=1) for layer in zip(*(layers for layers, _ in joined), strict=True)]
-        return together, Features(tuple(together), index, valid)
+        read = Features(tuple(together), index, valid, day)
+        if kind in self.shared:
+            mixed = self.shared[kind](together[-1], read)
+            together = [layer + mixed for layer in together]
+        return together, read
 
     def _marked(self, name: str, maps: Sequence[Tensor], features: Features) -> tuple[list[Tensor], Features]:
         mark = self.modality(torch.tensor(self.names.index(name), device=features.index.device))
@@ -72,7 +102,10 @@ class KeyFusion(nn.Module):
         index = wanted.gather(1, chosen.index).clamp_min(0)
         row = torch.arange(b, device=index.device).repeat_interleave(c)[:, None].expand_as(index)
         picked = [one[row, index] for one in maps]
-        tokens = gather(features.index[..., None], index.unflatten(0, (b, c)).flatten(1))[..., 0]
         return picked, replace(
-            features, layers=tuple(picked), index=tokens.unflatten(1, (c, -1)).flatten(0, 1), valid=chosen.valid
+            features,
+            layers=tuple(picked),
+            index=features.index[row, index],
+            valid=chosen.valid,
+            day=features.day[row, index],
         )

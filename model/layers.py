@@ -41,6 +41,11 @@ def gather(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
 
+def no_later(query_day: Tensor, key_day: Tensor, valid: Tensor) -> Tensor:
+    """Return which valid keys ``[R, L]`` are of no later day than each query: ``[R, Q, L]`` bool."""
+    return valid[:, None] & (key_day[:, None] <= query_day[:, :, None])
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, valid: Tensor | None) -> Tensor:
     """Scaled dot-product attention over the valid keys.
 
@@ -53,15 +58,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, valid: Tensor | None) ->
     heads
         Number of heads; D is a multiple of it.
     valid
-        ``[R, L]`` bool, or None if every key is.
+        Which keys count: ``[R, L]`` bool, or ``[R, Q, L]`` where it depends on the query, or None if all do.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     if valid is None:
         out = scaled_dot_product_attention(q, k, v)
     else:
-        some = valid.any(1)
-        mask = (valid | ~some[:, None])[:, None, None, :]
-        out = scaled_dot_product_attention(q, k, v, attn_mask=mask) * some[:, None, None, None]
+        allowed = valid[:, None] if valid.ndim == 2 else valid
+        some = allowed.any(-1, keepdim=True)
+        out = scaled_dot_product_attention(q, k, v, attn_mask=(allowed | ~some)[:, None]) * some[:, None]
     return out.transpose(1, 2).flatten(2)
 
 
@@ -75,7 +80,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """Map ``[R, L, D]`` to ``[R, L, D]``; ``valid`` ``[R, L]`` marks the keys that count."""
+        """Map ``[R, L, D]`` to ``[R, L, D]``; ``valid`` marks the keys that count, as for `attend`."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         out: Tensor = self.out(attend(q, k, v, self.heads, valid))
         return out
@@ -160,7 +165,7 @@ class DecoderBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, queries: Tensor | None, keys: Tensor, valid: Tensor | None) -> Tensor:
-        """Map ``[R, Q, D]`` to ``[R, Q, D]``; ``queries`` and ``valid`` mark the queries and keys that count."""
+        """Map ``[R, Q, D]`` to ``[R, Q, D]``; ``queries`` and ``valid`` mark what counts, as for `attend`."""
         if self.self_attention is not None and self.norm_self is not None:
             x = x + self.dropout(self.self_attention(self.norm_self(x), queries))
         x = x + self.dropout(self.attention(self.norm1(x), keys, valid))

@@ -18,6 +18,7 @@ from model.encoder import Features, GridEncoder, SeriesEncoder
 from model.feature_maps import WeightedFeatureMaps
 from model.fusion import KeyFusion
 from model.layers import gather, initialise, patchify
+from model.memory import Memory
 from model.masking import Selection, TokenMask, select
 
 
@@ -26,7 +27,7 @@ class Prediction:
     """What was predicted of one modality, and how far off it is."""
 
     values: Tensor
-    """``[R, Q, V]``, standardised."""
+    """``[R, Q, V]``, in the space of what is wanted: standardised, as a rule."""
     queries: Selection
     squared_error: Tensor
     """Sum over the observed values of the target tokens, a scalar that carries the gradient."""
@@ -63,8 +64,9 @@ class MultiModalMAE(nn.Module):
                 layers = len(config.map_layers(modality.kind)) + config.use_input
                 self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
             decoder = CrossDecoder if config.use_cross_attn else StandardDecoder
-            self.decoders[name] = decoder(config, patches, values)
-        self.fusion = KeyFusion(config) if config.fusion == "keys" else None
+            self.decoders[name] = decoder(config, patches, values, modality.positive)
+        self.fusion = None if config.fusion == "none" else KeyFusion(config)
+        self.memory = Memory(config) if config.memory else None
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -84,19 +86,32 @@ class MultiModalMAE(nn.Module):
         assert self.config.grid is not None
         return patchify(batch.grids[name], self.config.grid.patch_size).flatten(1, 2)
 
-    def encode(
-        self, batch: Batch, masks: Mapping[str, TokenMask], names: Iterable[str] | None = None
-    ) -> dict[str, Features]:
-        """Return per-layer features of the visible tokens of all modalities, or of those named."""
-        return {name: self._encode(batch, name, masks[name]) for name in names or self.config.modalities}
+    def remember(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Tensor]:
+        """Return what each modality's tokens know of the days before them, ``[R, N, W]``; empty without a memory."""
+        found: dict[str, Tensor] = self.memory(batch, masks) if self.memory is not None else {}
+        return found
 
-    def _encode(self, batch: Batch, name: str, mask: TokenMask) -> Features:
+    def encode(
+        self,
+        batch: Batch,
+        masks: Mapping[str, TokenMask],
+        names: Iterable[str] | None = None,
+        memory: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Features]:
+        """Return per-layer features of the visible tokens of all modalities, or of those named.
+
+        ``memory`` is what `remember` returned, if that was called before.
+        """
+        known = self.remember(batch, masks) if memory is None else memory
+        return {name: self._encode(batch, name, masks[name], known.get(name)) for name in names or self.config.modalities}
+
+    def _encode(self, batch: Batch, name: str, mask: TokenMask, known: Tensor | None) -> Features:
         values = self.values(batch, name)
         encoder = self.encoders[name]
         if isinstance(encoder, SeriesEncoder):
-            features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible)
+            features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible, known)
         else:
-            features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible)
+            features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible, known)
         return features
 
     def maps(self, name: str, features: Features) -> list[Tensor]:
@@ -109,11 +124,17 @@ class MultiModalMAE(nn.Module):
         maps: list[Tensor] = self.feature_maps[name](features.layers)
         return maps
 
-    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Prediction]:
-        """Predict every target token of every modality from its visible tokens."""
-        features = self.encode(batch, masks)
+    def forward(
+        self, batch: Batch, masks: Mapping[str, TokenMask], names: Iterable[str] | None = None
+    ) -> dict[str, Prediction]:
+        """Predict every target token, of every modality or of those named, from what is visible."""
+        memory = self.remember(batch, masks)
+        features = self.encode(batch, masks, memory=memory)
         maps = {name: self.maps(name, one) for name, one in features.items()}
-        return {name: self._decode(batch, name, masks[name], maps, features) for name in self.config.modalities}
+        return {
+            name: self._decode(batch, name, masks[name], maps, features, memory.get(name))
+            for name in names or self.config.modalities
+        }
 
     def _decode(
         self,
@@ -122,6 +143,7 @@ class MultiModalMAE(nn.Module):
         mask: TokenMask,
         maps: Mapping[str, Sequence[Tensor]],
         features: Mapping[str, Features],
+        known: Tensor | None,
     ) -> Prediction:
         queries = select(mask.target)
         decoder = self.decoders[name]
@@ -129,11 +151,17 @@ class MultiModalMAE(nn.Module):
         keys, read = maps[name], features[name]
         if self.fusion is not None:
             keys, read = self.fusion(name, maps, features, batch)
-        predicted = decoder(keys, read, queries, batch.days)
-        wanted = gather(self.values(batch, name), queries.index)
+        predicted = decoder(keys, read, queries, batch.days, known)
+        wanted = gather(self.wanted(batch, name), queries.index)
         scored = torch.isfinite(wanted) & queries.valid[..., None]
-        error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0)
-        return Prediction(predicted, queries, error.float().square().sum(), scored.sum())
+        error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0).float()
+        if name in batch.spread:
+            error = error / batch.spread[name].flatten()[:, None, None]
+        return Prediction(predicted, queries, error.square().sum(), scored.sum())
+
+    def wanted(self, batch: Batch, name: str) -> Tensor:
+        """Return what predictions of a modality are compared with, ``[R, N, V]``."""
+        return batch.wanted[name].flatten(0, 1)[..., None] if name in batch.wanted else self.values(batch, name)
 
 
 def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts: Tensor | None = None) -> Tensor:

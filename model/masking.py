@@ -5,8 +5,9 @@ A missing token is neither. Shapes: R rows (windows, or windows times catchments
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -22,10 +23,16 @@ class TokenMask:
 
     visible: Tensor
     target: Tensor
+    past: Tensor | None = None
+    """``[R]`` bool: rows whose days before the window are visible to a memory; None: all are."""
 
     def to(self, device: torch.device | str) -> TokenMask:
         """Return the mask on another device."""
-        return TokenMask(self.visible.to(device), self.target.to(device))
+        return TokenMask(*(None if one is None else one.to(device) for one in vars(self).values()))  # type: ignore[arg-type]
+
+    def rows(self, rows: slice) -> TokenMask:
+        """Return some of the rows."""
+        return TokenMask(*(None if one is None else one[rows] for one in vars(self).values()))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -116,34 +123,106 @@ def mask_batch(batch: Batch, config: MAEConfig, noise: Mapping[str, Tensor]) -> 
     return masks
 
 
-def ask_for(
-    batch: Batch, config: MAEConfig, masks: Mapping[str, TokenMask], asked: Mapping[str, Tensor]
-) -> dict[str, TokenMask]:
-    """Replace the masks of some windows: one modality wholly hidden and asked for, all others shown.
+class Question(IntEnum):
+    """What a window asks for."""
 
-    River flow hidden and the weather shown is simulation at an ungauged site. ``asked`` holds ``[B]`` bool for each
-    modality that may be asked for; a window is asked for one at most.
+    RANDOM = 0
+    """Every modality's tokens that are masked at random."""
+    SIMULATION = 1
+    """All of one modality, hidden with its past; everything else is shown."""
+    FORECAST = 2
+    """The last days of one modality; everything else is shown."""
+    BLIND_FORECAST = 3
+    """The same, and nothing is known of these days."""
+    PLACES = 4
+    """Every modality at some of its patches or catchments, hidden throughout (a catchment with its past)."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What each of B windows asks: ``[B]`` each."""
+
+    kind: Tensor
+    """A `Question`."""
+    of: Tensor
+    """Position of the modality that a simulation or forecast asks for."""
+    lead: Tensor
+    """Days of a forecast."""
+
+    def rows(self, rows: slice) -> Questions:
+        """Return those of some windows."""
+        return Questions(self.kind[rows], self.of[rows], self.lead[rows])
+
+
+def draw_questions(
+    shares: Mapping[Question, float], of: Sequence[int], longest_lead: int, windows: int, generator: torch.Generator
+) -> Questions:
+    """Draw what windows ask: each kind by its share, what is left over at random masks.
+
+    ``of`` are the modalities to ask for, ``longest_lead`` the most days of a forecast.
     """
-    any_asked = torch.stack(list(asked.values())).any(0)
+    lot, kind, before = torch.rand(windows, generator=generator), torch.zeros(windows, dtype=torch.int64), 0.0
+    for question, share in shares.items():
+        kind[(lot >= before) & (lot < before + share)] = int(question)
+        before += share
+    asked = torch.tensor(of)[torch.randint(max(len(of), 1), (windows,), generator=generator)] if of else kind * 0
+    return Questions(kind, asked, torch.randint(1, longest_lead + 1, (windows,), generator=generator))
+
+
+def ask(
+    batch: Batch,
+    config: MAEConfig,
+    masks: Mapping[str, TokenMask],
+    questions: Questions,
+    noise: Mapping[str, Tensor],
+) -> dict[str, TokenMask]:
+    """Replace the random masks of the windows that ask another question; ``noise`` is what drew the random ones."""
     changed = {}
-    for name, mask in masks.items():
+    for position, (name, mask) in enumerate(masks.items()):
         have, rows = tokens(batch, config, name), mask.visible.shape[0] // batch.windows
-        mine = asked.get(name, torch.zeros_like(any_asked)).repeat_interleave(rows)[:, None]
-        other = any_asked.repeat_interleave(rows)[:, None] & ~mine
+        device = mask.visible.device
+        kind, of, lead = (
+            one.to(device).repeat_interleave(rows)[:, None] for one in (questions.kind, questions.of, questions.lead)
+        )
+        mine = of == position
+        places = have.observed.shape[1] // batch.days
+        late = torch.arange(have.observed.shape[1], device=device) // places >= batch.days - lead
+        noisy = noise[name].reshape(have.observed.shape).to(device)
+        # One lot for a place, that of its first day, decides for all its days.
+        away = (noisy[:, :places] < config.modalities[name].mask_ratio).repeat(1, batch.days)
+
+        hidden = mine & (kind == Question.SIMULATION)
+        hidden = hidden | (late & ((mine & (kind == Question.FORECAST)) | (kind == Question.BLIND_FORECAST)))
+        hidden = hidden | (away & (kind == Question.PLACES))
+        wanted = hidden & (mine | (kind == Question.PLACES))
+        drawn = kind == Question.RANDOM
+        gone = mine & (kind == Question.SIMULATION)
+        if config.modalities[name].kind == "series":
+            gone = gone | (away[:, :1] & (kind == Question.PLACES))
         changed[name] = TokenMask(
-            visible=(mask.visible & ~mine & ~other) | (have.complete & other),
-            target=(mask.target & ~mine & ~other) | (have.observed & mine),
+            visible=torch.where(drawn, mask.visible, have.complete & ~hidden),
+            target=torch.where(drawn, mask.target, have.observed & wanted),
+            past=~gone[:, 0],
         )
     return changed
 
 
-def show_all(batch: Batch, config: MAEConfig, hide: tuple[str, ...] = ()) -> dict[str, TokenMask]:
-    """Return masks that show all there is, but nothing of the modalities in ``hide``; nothing is a target."""
+def show_all(
+    batch: Batch, config: MAEConfig, hide: Sequence[str] = (), ask_for: Sequence[str] = ()
+) -> dict[str, TokenMask]:
+    """Return masks that show all there is, but nothing of the modalities in ``hide``, nor of their past.
+
+    Every token of those in ``ask_for`` is a target, observed or not; the others have none.
+    """
     masks = {}
     for name in config.modalities:
         have = tokens(batch, config, name)
-        nothing = torch.zeros_like(have.complete)
-        masks[name] = TokenMask(visible=nothing if name in hide else have.complete, target=nothing)
+        nothing, hidden = torch.zeros_like(have.complete), name in hide
+        masks[name] = TokenMask(
+            visible=nothing if hidden else have.complete,
+            target=torch.ones_like(nothing) if name in ask_for else nothing,
+            past=torch.full_like(have.complete[:, 0], not hidden),
+        )
     return masks
 
 

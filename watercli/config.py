@@ -89,6 +89,17 @@ class Modality(Section):
     """Share of its observed tokens that is hidden from the encoder."""
     loss_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of its mean squared error in the sum."""
+    loss: Literal["standardised", "nse"] = "standardised"
+    """Space of predictions and errors. ``standardised``: that of the transform. ``nse``, for a series that is never
+    negative: physical units, errors divided by the spread of the catchment's own training days, so that each catchment
+    counts as it does in a mean of Nash-Sutcliffe efficiencies (Kratzert et al. 2019, doi:10.5194/hess-23-5089-2019)."""
+
+    @model_validator(mode="after")
+    def _nse_of_series(self) -> Self:
+        if self.loss == "nse" and self.kind != "series":
+            raise ValueError("loss nse is for a series: a grid has no catchments")
+        return self
+
 
 
 class GridSpec(Section):
@@ -200,6 +211,19 @@ class LayersByKind(Section):
     series: tuple[int, ...] | None = None
 
 
+class Memory(Section):
+    """What a token knows of the days before it, beyond the window; see ``docs/model.md``."""
+
+    time_constants: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = tuple(
+        float(2**k) for k in range(10)
+    )
+    """Days after which a value has faded to 1/e, one for each moving average."""
+    recent: Positive = 7
+    """Latest days that are remembered one by one, the day itself included."""
+    width: Positive = 256
+    """Width of the network that reads the states."""
+
+
 class ModelSection(Section):
     """Structure of the MultiModalMAE; see ``docs/model.md``."""
 
@@ -230,9 +254,15 @@ class ModelSection(Section):
     """The embedded input is one more layer that feeds the maps, the first."""
     decoder_self_attn: bool = False
     """CrossMAE decoder only: masked tokens also attend to each other."""
-    fusion: Literal["none", "keys"] = "none"
+    fusion: Literal["none", "keys", "shared"] = "none"
     """none: each modality is predicted from itself; keys: a decoder also reads the others' tokens, a catchment those
-    of the patches that it drains."""
+    of the patches that it drains; shared: transformer layers mix these tokens first."""
+    fusion_layers: Positive = 2
+    """Transformer layers of shared fusion."""
+    memory: Memory | None = None
+    """Moving averages of what came before a day, at many time scales; null for none. ``{}`` takes the defaults."""
+    causal: bool = False
+    """True: features and predictions of a day see no later day, as simulation and forecast must."""
     kept_mask_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of all tokens that is decoded and scored, drawn from the masked ones; null for every masked one."""
 
@@ -244,6 +274,55 @@ class DeepSpeedSection(Section):
     """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
 
 
+class Questions(Section):
+    """Shares of the training windows by what they ask; what is left over masks all modalities at random."""
+
+    of: Strings = ("riverflow",)
+    """Modalities that simulations and forecasts ask for, one in each window."""
+    simulation: Fraction = 0.0
+    """The modality is hidden altogether, its past too; all others are shown: a river without a gauge."""
+    forecast: Fraction = 0.0
+    """Its last days are hidden; all others are shown, as if the weather were known."""
+    blind_forecast: Fraction = 0.0
+    """Its last days are hidden, and nothing is known of these days."""
+    places: Fraction = 0.0
+    """Whole patches and catchments of every modality are hidden, each by its mask ratio."""
+    longest_lead: Positive = 7
+    """Most days that a forecast asks for."""
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if self.asking + self.places > 1:
+            raise ValueError("the shares add up to more than 1")
+        return self
+
+    @property
+    def asking(self) -> float:
+        """Share of the windows that ask for one modality."""
+        return self.simulation + self.forecast + self.blind_forecast
+
+
+class HiddenGauges(Section):
+    """Gauges whose series gives nothing to training, statistics or validation: those to be predicted ungauged."""
+
+    of: str = "riverflow"
+    """The series that is hidden there."""
+    folds: Annotated[int, Field(gt=1)] = 4
+    """Number of folds; a gauge's fold is its rank, by number, modulo the folds."""
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """The fold that is hidden."""
+    gauges: Strings = ()
+    """Gauge ids that are hidden, in place of a fold."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.fold is None) == (not self.gauges):
+            raise ValueError("give either fold or gauges")
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} must be below folds ({self.folds}); the first fold is 0")
+        return self
+
+
 class Train(Section):
     """Pretraining."""
 
@@ -253,9 +332,13 @@ class Train(Section):
     """Windows in a step, over all processes."""
     catchments: Positive = 8
     """Catchments drawn for each window."""
-    ask: dict[str, Fraction] = {}
-    """Share of the windows in which this modality is wholly hidden and asked for, all others being shown:
-    ``{riverflow: 0.5}`` makes half of the windows simulations."""
+    questions: Questions = Questions()
+    """What the windows ask."""
+    hidden_gauges: HiddenGauges | None = None
+    """Gauges to be predicted ungauged; null for none."""
+    attribute_noise: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of noise added to the standardised attributes while training, drawn for each catchment and
+    window: with few gauges, a model else knows them by their attributes, and learns nothing for others."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Peak, after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
@@ -344,11 +427,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _asked_for_is_there(self) -> Self:
-        for name in self.train.ask:
+        asked = self.train.questions
+        for name in asked.of if asked.asking else ():
             if name not in self.modalities:
-                raise ValueError(f"train.ask names '{name}', which is no modality{nearest(name, self.modalities)}")
-        if sum(self.train.ask.values()) > 1:
-            raise ValueError("the shares of train.ask add up to more than 1")
+                raise ValueError(
+                    f"train.questions.of names '{name}', which is no modality{nearest(name, self.modalities)}"
+                )
+        hidden = self.train.hidden_gauges
+        if hidden and hidden.of not in self.of_kind("series"):
+            raise ValueError(f"train.hidden_gauges.of names '{hidden.of}', which is no series")
         return self
 
     def of_kind(self, kind: Literal["grid", "series"]) -> dict[str, Modality]:

@@ -6,7 +6,7 @@ Shapes: B windows, C catchments in each, T days, Y X cells.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from model.batch import Batch
-from model.config import GridConfig, MAEConfig, ModalityConfig
-from model.masking import TokenMask, ask_for, draw_noise, mask_batch
+from model.config import GridConfig, MAEConfig, MemoryConfig, ModalityConfig
+from model.layers import patchify
+from model.masking import Question, TokenMask, ask, draw_noise, draw_questions, mask_batch
 from watercli.config import Config, LayersByKind
-from watercli.data.scaling import Scaling
+from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.data.windows import Indices, Windows, derived_seed, draw
 from watercli.errors import ConfigError
 from watercli.store import Store
@@ -40,13 +41,14 @@ def model_config(config: Config, grid: GridConfig | None, attributes: int) -> MA
     try:
         return MAEConfig(
             modalities={
-                name: ModalityConfig(one.kind, one.mask_ratio, one.loss_weight)
+                name: ModalityConfig(one.kind, one.mask_ratio, one.loss_weight, positive=one.loss == "nse")
                 for name, one in config.modalities.items()
             },
             grid=grid,
             attributes=attributes,
             fm_layers=None if layers is None else {"grid": layers.grid, "series": layers.series},
-            **section.model_dump(exclude={"use_fm_layers"}),
+            memory=MemoryConfig(**section.memory.model_dump()) if section.memory else None,
+            **section.model_dump(exclude={"use_fm_layers", "memory"}),
         )
     except ValueError as error:
         raise ConfigError(f"Setting model.{error}") from error
@@ -69,12 +71,26 @@ class WindowReader:
         self.days = config.window
         self.scaling = scaling
         self._static = torch.from_numpy(scaling.static(store))
-        self._series = {
-            name: torch.from_numpy(scaling.modalities[name].forward(store.dataset[name].values))
-            for name in config.of_kind("series")
+        hidden = config.train.hidden_gauges
+        self._series, self._wanted, self._spread = {}, {}, {}
+        for name, modality in config.of_kind("series").items():
+            values = store.dataset[name].values.astype(np.float32)
+            if hidden and hidden.of == name:
+                values[hidden_catchments(store, config)] = np.nan
+            self._series[name] = torch.from_numpy(scaling.modalities[name].forward(values))
+            if modality.loss == "nse":
+                scaled = scaling.predicted(name).forward(values)
+                self._wanted[name] = torch.from_numpy(scaled)
+                self._spread[name] = torch.from_numpy(spread(scaled[:, store.period("train")]))
+        self._past_days = MemoryConfig(**config.model.memory.model_dump()).past_days if config.model.memory else 0
+        self._grids = {
+            name: _Grid(store, name, scaling, config.train.memory_gib, remember=bool(self._past_days))
+            for name in config.of_kind("grid")
         }
-        self._grids = {name: _Grid(store, name, scaling, config.train.memory_gib) for name in config.of_kind("grid")}
-        self._drains = torch.from_numpy(drained(store.patch_weight)) if self._grids and self.catchments else None
+        self._drains = self._shares = None
+        if self._grids and self.catchments:
+            patches, shares = drained(store.patch_weight)
+            self._drains, self._shares = torch.from_numpy(patches), torch.from_numpy(shares)
         self._cells = {
             name: torch.from_numpy(store.dataset["coverage"].sel(grid=name).values > 0) for name in self._grids
         }
@@ -88,31 +104,69 @@ class WindowReader:
         """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store)."""
         days = torch.from_numpy(starts)[:, None] + torch.arange(self.days)
         which = torch.from_numpy(catchments)
+        rows = which[..., None], days[:, None]
         return Batch(
             grids={
                 name: torch.stack([grid.window(int(start), self.days) for start in starts])
                 for name, grid in self._grids.items()
             },
             cells=self._cells,
-            series={name: one[which[..., None], days[:, None]] for name, one in self._series.items()},
+            series={name: one[rows] for name, one in self._series.items()},
             static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
             drains=self._drains[which] if self._drains is not None else None,
+            shares=self._shares[which] if self._shares is not None else None,
+            past=self._past(torch.from_numpy(starts), which) if self._past_days else {},
+            wanted={name: one[rows] for name, one in self._wanted.items()},
+            spread={name: one[which] for name, one in self._spread.items()},
         )
 
+    def _past(self, starts: torch.Tensor, which: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the days before each window, NaN before the store begins."""
+        days = starts[:, None] + torch.arange(-self._past_days, 0)
+        there = days >= 0
+        found = {
+            name: one[which[..., None], days.clamp_min(0)[:, None]].masked_fill(~there[:, None], torch.nan)
+            for name, one in self._series.items()
+        }
+        for name, grid in self._grids.items():
+            found[name] = grid.patch_means[days.clamp_min(0)].masked_fill(~there[..., None], torch.nan)
+        return found
 
-def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> NDArray[np.int64]:
-    """Return the patches ``[C, K]`` that together hold ``share`` of each catchment, the largest first; then -1."""
+
+def spread(training: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what each catchment's errors are divided by, ``[C]``, of its scaled training days ``[C, T]``.
+
+    Its standard deviation and a twentieth of that of all catchments, so that a river that hardly varies does not
+    outweigh the others; for a catchment with less than two days of its own, the median of the others.
+    """
+    count = np.isfinite(training).sum(1)
+    own = np.full(len(training), np.nan)
+    own[count > 1] = np.nanstd(training[count > 1].astype(np.float64), axis=1)
+    usual = np.nanmedian(own) if np.isfinite(own).any() else 1.0
+    return (np.where(np.isfinite(own), own, usual) + 0.05).astype(np.float32)
+
+
+def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the patches ``[C, K]`` that together hold ``share`` of each catchment, the largest first, and their shares.
+
+    Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the patches listed, and so
+    sum to 1.
+    """
     order = np.argsort(-patch_weight, axis=1, kind="stable")
     sorted_weight = np.take_along_axis(patch_weight, order, axis=1)
     before = np.cumsum(sorted_weight, axis=1) - sorted_weight
     needed = (before < share) & (sorted_weight > 0)
-    return np.where(needed, order, -1)[:, : max(int(needed.sum(1).max()), 1)].astype(np.int64)
+    most = max(int(needed.sum(1).max()), 1)
+    kept = np.where(needed, sorted_weight, 0)[:, :most]
+    total = kept.sum(1, keepdims=True)
+    shares = np.divide(kept, total, out=np.zeros_like(kept), where=total > 0)
+    return np.where(needed, order, -1)[:, :most].astype(np.int64), shares.astype(np.float32)
 
 
 class _Grid:
     """One grid modality: decoded into memory once if it fits, else read window by window."""
 
-    def __init__(self, store: Store, name: str, scaling: Scaling, memory_gib: float) -> None:
+    def __init__(self, store: Store, name: str, scaling: Scaling, memory_gib: float, *, remember: bool) -> None:
         array = zarr.open_group(store.path, mode="r")[name]
         assert isinstance(array, zarr.Array)
         self._array = array
@@ -120,6 +174,17 @@ class _Grid:
         self._memory: NDArray[np.float32] | None = None
         if array.size * 4 <= memory_gib * 2**30:
             self._memory = self._scale.forward(np.asarray(array[:]))
+        if remember:
+            self.patch_means = self._means(store)
+            """``[days, L]`` of the land patches, NaN where no cell is observed."""
+
+    def _means(self, store: Store, block: int = 360) -> torch.Tensor:
+        land = torch.from_numpy(store.land_patches)
+        blocks = []
+        for first in range(0, self._array.shape[0], block):
+            fields = self.window(first, min(block, self._array.shape[0] - first))
+            blocks.append(patchify(fields[None], store.patch_size)[0][:, land].nanmean(-1))
+        return torch.cat(blocks)
 
     def window(self, start: int, days: int) -> torch.Tensor:
         """Return ``[T, Y, X]``."""
@@ -144,8 +209,7 @@ class Step:
             masks = {}
             for name, mask in self.masks.items():
                 factor = mask.visible.shape[0] // self.batch.windows
-                these = slice(rows.start * factor, rows.stop * factor)
-                masks[name] = TokenMask(mask.visible[these], mask.target[these])
+                masks[name] = mask.rows(slice(rows.start * factor, rows.stop * factor))
             found.append(Step(self.batch.rows(rows), masks))
         return found
 
@@ -215,29 +279,32 @@ class Steps(Dataset[Step]):
         )
         mine = {name: one[self._rows] for name, one in noise.items()}
         masks = mask_batch(batch, self._structure, mine)
-        if train.ask:
-            lot = torch.rand(train.windows, generator=generator)[self._rows]
-            masks = ask_for(batch, self._structure, masks, _asked(train.ask, lot))
+        asked = draw_questions(
+            *question_shares(self._config), train.questions.longest_lead, train.windows, generator
+        ).rows(self._rows)
+        masks = ask(batch, self._structure, masks, asked, mine)
+        if train.attribute_noise:
+            shape = (train.windows, *batch.static.shape[1:])
+            blur = train.attribute_noise * torch.randn(shape, generator=generator)
+            batch = replace(batch, static=batch.static + blur[self._rows])
         return Step(batch, masks)
 
 
-def _asked(shares: Mapping[str, float], lot: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return for each modality which windows ask for it, by a uniform lot ``[B]``."""
-    found, before = {}, 0.0
-    for name, share in shares.items():
-        found[name] = (lot >= before) & (lot < before + share)
-        before += share
-    return found
+def question_shares(config: Config) -> tuple[dict[Question, float], list[int]]:
+    """Return the share of each question, and the positions of the modalities that are asked for."""
+    questions = config.train.questions
+    shares = {one: float(getattr(questions, one.name.lower())) for one in Question if one is not Question.RANDOM}
+    return shares, [list(config.modalities).index(name) for name in questions.of if name in config.modalities]
 
 
 def fixed_steps(
-    reader: WindowReader, starts: Indices, structure: MAEConfig, *, seed: int, catchments: int, size: int
+    reader: WindowReader, starts: Indices, config: Config, structure: MAEConfig, *, catchments: int, size: int
 ) -> list[Step]:
-    """Return windows with fixed masks, ``size`` windows in each step, for validation and reconstruction.
+    """Return windows with fixed masks, ``size`` windows in each step, for validation.
 
-    Catchments are spread over the store's, another set for each window.
+    Catchments are spread over the store's, another set for each window; the windows ask what those of training ask.
     """
-    steps = []
+    steps, seed = [], config.seed
     number = min(catchments, reader.catchments)
     for first in range(0, len(starts), size):
         some = starts[first : first + size]
@@ -246,5 +313,7 @@ def fixed_steps(
         batch = reader.read(some, which.reshape(len(some), number).astype(np.int64))
         generator = torch.Generator().manual_seed(derived_seed(seed, 4, first))
         noise = draw_noise(structure, windows=len(some), catchments=number, days=reader.days, generator=generator)
-        steps.append(Step(batch, mask_batch(batch, structure, noise)))
+        asked = draw_questions(*question_shares(config), config.train.questions.longest_lead, len(some), generator)
+        masks = ask(batch, structure, mask_batch(batch, structure, noise), asked, noise)
+        steps.append(Step(batch, masks))
     return steps

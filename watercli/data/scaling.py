@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,12 @@ class Scaling:
 
     modalities: dict[str, Scale]
     attributes: dict[str, Scale]
+    targets: dict[str, Scale] = field(default_factory=dict)
+    """Of predictions, for the modalities whose predictions are in another space than what encoders see."""
+
+    def predicted(self, name: str) -> Scale:
+        """Return the scale of a modality's predictions."""
+        return self.targets.get(name, self.modalities[name])
 
     @classmethod
     def of(cls, store: Store, config: Config) -> Scaling:
@@ -54,17 +60,25 @@ class Scaling:
             If a modality does not vary over the training period.
         """
         held = store.config.modalities
-        scales = {}
+        hidden = config.train.hidden_gauges
+        scales, targets = {}, {}
         for name, modality in config.modalities.items():
             if name not in held:
                 raise ConfigError(f"Modality '{name}' is not in {store.path}{nearest(name, held)}")
             if held[name].kind != modality.kind:
                 raise ConfigError(f"Modality '{name}' is a {held[name].kind} in {store.path}, not a {modality.kind}")
-            mean, std = store.statistics(name, modality.transform)
+            spaces: list[TransformName] = [modality.transform, "identity"]
+            if hidden and hidden.of == name:
+                found = [_seen_statistics(store, config, name, transform) for transform in spaces]
+            else:
+                found = [store.statistics(name, transform) for transform in spaces]
+            mean, std = found[0]
             if not std > 0:
                 raise DataError(f"'{name}' in {store.path} does not vary over the training period; leave it out")
             scales[name] = Scale(modality.transform, mean, std)
-        return cls(scales, _attribute_scales(store))
+            if modality.loss == "nse":
+                targets[name] = Scale("identity", 0.0, found[1][1])
+        return cls(scales, _attribute_scales(store), targets)
 
     def static(self, store: Store) -> Array:
         """Return the standardised static attributes ``[C, A]`` of a store's catchments.
@@ -95,7 +109,38 @@ class Scaling:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Scaling:
         """Read what `to_dict` returned."""
-        return cls(*({name: Scale(**one) for name, one in raw[part].items()} for part in ("modalities", "attributes")))
+        parts = ("modalities", "attributes", "targets")
+        return cls(*({name: Scale(**one) for name, one in raw.get(part, {}).items()} for part in parts))
+
+
+def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
+    """Return which catchments' series ``train.hidden_gauges`` hides, ``[C]``.
+
+    Raises
+    ------
+    ConfigError
+        If it names a gauge that the store lacks.
+    """
+    gauges, hidden = store.gauge_ids, config.train.hidden_gauges
+    if hidden is None:
+        return np.zeros(len(gauges), dtype=bool)
+    if hidden.fold is not None:
+        # Gauges stand in a store in the order of their numbers.
+        fold: NDArray[np.bool_] = np.arange(len(gauges)) % hidden.folds == hidden.fold
+        return fold
+    for gauge in hidden.gauges:
+        if gauge not in gauges:
+            raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
+    return np.isin(gauges, hidden.gauges)
+
+
+def _seen_statistics(store: Store, config: Config, name: str, transform: TransformName) -> tuple[float, float]:
+    """Return mean and standard deviation over the training days of the gauges that are not hidden."""
+    values = store.dataset[name].values[~hidden_catchments(store, config), store.period("train")]
+    seen = TRANSFORMS[transform].forward(values[np.isfinite(values)].astype(np.float64))
+    if not seen.size:
+        raise ConfigError(f"Setting 'train.hidden_gauges' leaves no training day of '{name}'; hide fewer gauges")
+    return float(seen.mean()), float(seen.std())
 
 
 def _attribute_scales(store: Store) -> dict[str, Scale]:

@@ -134,8 +134,8 @@ class _Scorer:
     def _tokens(
         self, name: str, step: Step, predicted: Prediction, starts: Indices, catchments: NDArray[np.int64]
     ) -> _Tokens:
-        scale, mask = self.scaling.modalities[name], step.masks[name]
-        values = self.model.values(step.batch, name)
+        mask = step.masks[name]
+        scale, values = self.scaling.predicted(name), self.model.wanted(step.batch, name)
         days, patches = self.reader.days, values.shape[1] // self.reader.days
 
         def shaped(x: torch.Tensor) -> NDArray[Any]:

@@ -161,8 +161,8 @@ def train(job: Job, engine: Engine) -> None:
     held_out = fixed_steps(
         reader,
         validation.spread(config.train.validation_windows),
+        config,
         structure,
-        seed=config.seed,
         catchments=config.train.catchments,
         size=config.train.windows,
     )
