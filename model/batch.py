@@ -93,9 +93,18 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with every tensor that has a row for each window changed."""
-        mappings = {
-            what: {name: change(one) for name, one in getattr(self, what).items()}
-            for what in ("grids", "series", "past", "wanted", "spread")
-        }
-        tensors = {what: change(one) for what in ("static", "drains", "shares") if (one := getattr(self, what)) is not None}
-        return replace(self, **mappings, **tensors)
+
+        def all_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: change(one) for name, one in tensors.items()}
+
+        return replace(
+            self,
+            grids=all_of(self.grids),
+            series=all_of(self.series),
+            static=change(self.static),
+            drains=None if self.drains is None else change(self.drains),
+            shares=None if self.shares is None else change(self.shares),
+            past=all_of(self.past),
+            wanted=all_of(self.wanted),
+            spread=all_of(self.spread),
+        )

@@ -92,6 +92,8 @@ class MAEConfig:
     dropout: float = 0.1
     """On MLPs and projections; none inside attention, which would force its slow path."""
     grid_layers: int = 6
+    grid_attention: Literal["window", "day"] = "window"
+    """Which patches attend to each other: those of the whole window, or of one day (cost linear in the days)."""
     series_layers: int = 4
     decoder_layers: int = 4
     use_cross_attn: bool = True

@@ -67,12 +67,13 @@ class Encoder(nn.Module):
 
 
 class GridEncoder(Encoder):
-    """Encodes the visible land patches of all days of a window together."""
+    """Encodes the visible land patches of a window: of all its days together, or of each day by itself."""
 
     def __init__(self, config: MAEConfig, grid: GridConfig) -> None:
         super().__init__(config, config.grid_layers, config.map_layers("grid"))
         self.embed = nn.Linear(grid.values, config.width)
         self.position = nn.Embedding(len(grid.land_patches), config.width)
+        self.by_day = config.grid_attention == "day"
         # Row of ``position`` for each patch; patches at sea have none and are never visible.
         row = torch.zeros(grid.patches, dtype=torch.int64)
         row[list(grid.land_patches)] = torch.arange(len(grid.land_patches))
@@ -80,16 +81,38 @@ class GridEncoder(Encoder):
         self.row: Tensor
 
     def forward(self, patches: Tensor, visible: Tensor, context: Tensor | None = None) -> Features:
-        """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible; ``context`` is ``[B, T * P, W]``."""
+        """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible.
+
+        ``context`` is ``[B, T * P, W]``.
+        """
         b, t, p, v = patches.shape
-        chosen = select(visible)
-        day, patch = chosen.index // p, chosen.index % p
-        values = gather(patches.reshape(b, t * p, v), chosen.index)
+        spans = t if self.by_day else 1
+        # Rows that attend among themselves: windows, or their days.
+        seen = visible.reshape(b * spans, -1)
+        busy = seen.any(1)
+        busy[0] = True  # an encoder that is never called would leave its weights without a gradient
+        rows = busy.nonzero()[:, 0]
+        chosen = select(seen[rows])
+        index = chosen.index + (rows % spans * (t * p // spans))[:, None]
+        day, patch, window = index // p, index % p, (rows // spans)[:, None].expand_as(index)
+        values = patches.reshape(b, t * p, v)[window, index]
         # What is not finite here is sea within a visible coastal patch, or padding.
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(self.embed.weight.dtype))
         x = x + self.position(self.row[patch]) + sincos(t, x.shape[-1], x)[day]
-        x = self.remember(x, context, chosen.index)
-        return Features(tuple(self.run(x, chosen.valid, day)), chosen.index, chosen.valid, day)
+        if self.memory is not None and context is not None:
+            x = x + self.memory(context[window, index])
+        layers = self.run(x, chosen.valid, day)
+        if spans == 1 and len(rows) == b:
+            return Features(tuple(layers), index, chosen.valid, day)
+        # Lay the tokens out by window again.
+        together = select(visible)
+        place = torch.zeros(b * spans, dtype=torch.int64, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        rank = seen.cumsum(1) - 1
+        row = torch.arange(b, device=rows.device)[:, None] * spans + together.index // (t * p // spans)
+        column = rank.reshape(b, t * p).gather(1, together.index).clamp_min(0)
+        picked = tuple(layer[place[row], column] for layer in layers)
+        return Features(picked, together.index, together.valid, together.index // p)
 
 
 class SeriesEncoder(Encoder):

@@ -18,8 +18,8 @@ from model.encoder import Features, GridEncoder, SeriesEncoder
 from model.feature_maps import WeightedFeatureMaps
 from model.fusion import KeyFusion
 from model.layers import gather, initialise, patchify
-from model.memory import Memory
 from model.masking import Selection, TokenMask, select
+from model.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ class MultiModalMAE(nn.Module):
         ``memory`` is what `remember` returned, if that was called before.
         """
         known = self.remember(batch, masks) if memory is None else memory
-        return {name: self._encode(batch, name, masks[name], known.get(name)) for name in names or self.config.modalities}
+        return {
+            name: self._encode(batch, name, masks[name], known.get(name)) for name in names or self.config.modalities
+        }
 
     def _encode(self, batch: Batch, name: str, mask: TokenMask, known: Tensor | None) -> Features:
         values = self.values(batch, name)

@@ -1,8 +1,8 @@
 """Memory: what a token knows of the days before it, at many time scales and at a cost linear in the past.
 
 A day's state holds exponential moving averages of a modality with fixed time constants, of its values and of their
-squares, and the latest days one by one. It is a linear recurrence over what is visible: ``s(t) = a s(t-1) + (1-a) x(t)``
-with ``a = exp(-1 / time constant)``, here as one product with the days before the window and one within it. Averages
+squares, and the latest days one by one. It is a linear recurrence over what is visible,
+``s(t) = a s(t-1) + (1-a) x(t)`` with ``a = exp(-1 / time constant)``, here as one product with the days before the window and one within it. Averages
 are taken over the visible days only, and how much was visible is part of the state. A state never knows a later day.
 Shapes: B windows, C catchments in each, R rows (B * C, or B * L for L land patches), T days, H days before the window,
 N averages, F state variables of a modality, W width.
@@ -114,7 +114,7 @@ class Memory(nn.Module):
         """Lay ``[B * L, T, W]`` of the land patches out as ``[B, T * P, W]``, zero at sea."""
         assert self.config.grid is not None
         by_patch = known.unflatten(0, (batch.windows, -1)).transpose(1, 2)
-        full = by_patch.new_zeros(*by_patch.shape[:2], self.config.grid.patches, by_patch.shape[-1])
+        full: Tensor = by_patch.new_zeros(*by_patch.shape[:2], self.config.grid.patches, by_patch.shape[-1])
         full[:, :, list(self.config.grid.land_patches)] = by_patch
         return full.flatten(1, 2)
 

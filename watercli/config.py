@@ -101,7 +101,6 @@ class Modality(Section):
         return self
 
 
-
 class GridSpec(Section):
     """The target grid: its coordinate reference system and how it is cut into patches."""
 
@@ -239,6 +238,9 @@ class ModelSection(Section):
     """On MLPs and projections; none inside attention, which would force its slow path."""
     grid_layers: Positive = 6
     """Layers of a grid encoder."""
+    grid_attention: Literal["window", "day"] = "window"
+    """Which patches attend to each other: those of all days of the window, or those of a day; then cost grows linearly
+    with the window, and what came before reaches a day through the memory."""
     series_layers: Positive = 4
     """Layers of a series encoder."""
     decoder_layers: Positive = 4

@@ -93,7 +93,7 @@ def test_shapes_of_decoders(
     number = len(model.config.map_layers(model.config.modalities[modality].kind))
     index = torch.arange(length).expand(2, length)
     features = Features(
-        tuple(torch.randn(2, length, 256) for _ in range(number)), index, torch.ones(2, length, dtype=torch.bool)
+        tuple(torch.randn(2, length, 256) for _ in range(number)), index, torch.ones(2, length, dtype=torch.bool), index
     )
     queries = Selection(torch.arange(tokens).expand(2, tokens), torch.ones(2, tokens, dtype=torch.bool))
     predicted = model.decoders[modality](model.maps(modality, features), features, queries, days)

@@ -5,7 +5,6 @@ Shapes: B windows, C catchments in each, T days, Y X cells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -147,9 +146,9 @@ def spread(training: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the patches ``[C, K]`` that together hold ``share`` of each catchment, the largest first, and their shares.
+    """Return the patches that together hold ``share`` of each catchment, and its shares in them, ``[C, K]`` each.
 
-    Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the patches listed, and so
+    The largest come first. Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the patches listed, and so
     sum to 1.
     """
     order = np.argsort(-patch_weight, axis=1, kind="stable")
@@ -293,7 +292,9 @@ class Steps(Dataset[Step]):
 def question_shares(config: Config) -> tuple[dict[Question, float], list[int]]:
     """Return the share of each question, and the positions of the modalities that are asked for."""
     questions = config.train.questions
-    shares = {one: float(getattr(questions, one.name.lower())) for one in Question if one is not Question.RANDOM}
+    shares: dict[Question, float] = {
+        one: float(getattr(questions, one.name.lower())) for one in Question if one is not Question.RANDOM
+    }
     return shares, [list(config.modalities).index(name) for name in questions.of if name in config.modalities]
 
 

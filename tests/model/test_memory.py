@@ -1,0 +1,165 @@
+"""Memory: its states are the recurrence they claim to be, and nothing of the future or of what is hidden is in them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from model.batch import Batch
+from model.config import MAEConfig, MemoryConfig
+from model.mae import MultiModalMAE, total_loss
+from model.masking import TokenMask
+from model.memory import Seen, state_size, states
+from tests.model.conftest import SMALL, make_batch, make_masks, make_model
+from tests.model.test_fusion import DRAINS
+
+MEMORY = MemoryConfig(time_constants=(1.0, 4.0, 16.0), recent=3, width=12)
+REMEMBERING = replace(SMALL, memory=MEMORY, fusion="keys")
+HALF = {name: replace(one, mask_ratio=0.5) for name, one in SMALL.modalities.items()}
+"""Enough tokens of each day are visible and masked."""
+PAST, DAYS = 20, 6
+
+
+def with_past(batch: Batch, missing: float = 0.1) -> Batch:
+    generator = torch.Generator().manual_seed(7)
+
+    def holed(*shape: int) -> torch.Tensor:
+        values = torch.randn(shape, generator=generator)
+        return values.masked_fill(torch.rand(shape, generator=generator) < missing, torch.nan)
+
+    past = {name: holed(2, PAST, 3) for name in SMALL.of_kind("grid")}
+    past |= {name: holed(2, 3, PAST) for name in SMALL.of_kind("series")}
+    return replace(batch, past=past, shares=torch.tensor([[1.0, 0.0], [0.6, 0.4], [1.0, 0.0]]).expand(2, 3, 2))
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return with_past(replace(make_batch(SMALL, missing=0.1), drains=DRAINS))
+
+
+def test_states_are_the_recurrence_day_by_day() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2, PAST + DAYS, generator=generator)
+    weight = (torch.rand(2, PAST + DAYS, generator=generator) < 0.7).float()
+    seen = Seen(values[:, :PAST], weight[:, :PAST], values[:, PAST:], weight[:, PAST:])
+    found = states(seen, MEMORY)
+    assert found.shape == (2, DAYS, state_size(MEMORY))
+    for row in range(2):
+        for k, constant in enumerate(MEMORY.time_constants):
+            a = math.exp(-1 / constant)
+            total = squares = known = 0.0
+            for day in range(PAST + DAYS):
+                w, x = float(weight[row, day]), float(values[row, day])
+                total, squares, known = (
+                    a * before + (1 - a) * w * new for before, new in ((total, x), (squares, x * x), (known, 1.0))
+                )
+                if day >= PAST:
+                    want = torch.tensor([total / known, squares / known, known])
+                    torch.testing.assert_close(found[row, day - PAST, k::3][:3], want, rtol=1e-4, atol=1e-5)
+    latest = found[..., 9:12]
+    torch.testing.assert_close(latest[:, -1], (values * weight)[:, -3:])
+    torch.testing.assert_close(found[:, -1, 12:], weight[:, -3:])
+
+
+def test_a_short_or_absent_past_is_no_past_at_all() -> None:
+    values, weight = torch.randn(1, DAYS), torch.ones(1, DAYS)
+    none = states(Seen(values[:, :0], weight[:, :0], values, weight), MEMORY)
+    hidden = states(Seen(torch.full((1, PAST), 5.0), torch.zeros(1, PAST), values, weight), MEMORY)
+    torch.testing.assert_close(none, hidden)
+    assert torch.isfinite(none).all()
+
+
+def flow_of(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> torch.Tensor:
+    with torch.no_grad():
+        return model(batch, masks)["flow"].full(DAYS)[..., 0].unflatten(0, (2, 3))
+
+
+@pytest.mark.parametrize("fusion", ["none", "keys", "shared"])
+def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
+    batch = with_past(replace(make_batch(SMALL), drains=DRAINS))
+    config: MAEConfig = replace(REMEMBERING, fusion=fusion, causal=True, modalities=HALF)  # type: ignore[arg-type]
+    model, masks = make_model(config), make_masks(batch, config)
+    changed = replace(
+        batch,
+        grids={name: torch.cat((grid[:, :4], grid[:, 4:] + 3), 1) for name, grid in batch.grids.items()},
+        series={name: torch.cat((one[..., :4], one[..., 4:] + 3), -1) for name, one in batch.series.items()},
+    )
+    with torch.no_grad():
+        before, after = model(batch, masks), model(changed, masks)
+        seen, seen_after = model.encode(batch, masks), model.encode(changed, masks)
+    moved = 0
+    for name in config.modalities:
+        days = masks[name].target.shape[1]
+        one, two = (some[name].full(days).unflatten(1, (DAYS, -1)) for some in (before, after))
+        torch.testing.assert_close(two[:, :4], one[:, :4], equal_nan=True)
+        moved += int(((two - one)[:, 4:].abs() > 1e-4).any())
+        early = (seen[name].day < 4) & seen[name].valid
+        for layer, layer_after in zip(seen[name].layers, seen_after[name].layers, strict=True):
+            torch.testing.assert_close(layer_after[early], layer[early])
+    assert moved == len(config.modalities)
+
+
+def test_the_past_reaches_a_prediction_unless_it_is_hidden(batch: Batch) -> None:
+    model, masks = make_model(REMEMBERING), make_masks(batch, REMEMBERING)
+    for name in ("loss", "rain"):
+        other = replace(batch, past=batch.past | {name: batch.past[name] + 2})
+        assert (flow_of(model, other, masks) - flow_of(model, batch, masks)).abs().nan_to_num().amax() > 1e-4
+        rows = masks[name].visible.shape[0]
+        hidden = masks | {name: replace(masks[name], past=torch.zeros(rows, dtype=torch.bool))}
+        torch.testing.assert_close(flow_of(model, other, hidden), flow_of(model, batch, hidden), equal_nan=True)
+
+
+def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
+    model, masks = make_model(REMEMBERING), make_masks(batch, REMEMBERING)
+    for land, drainers in ((0, {0}), (1, {1}), (2, {1, 2})):  # land patches 0, 1, 3
+        rain = batch.past["rain"].clone()
+        rain[..., land] += 3
+        other = replace(batch, past=batch.past | {"rain": rain})
+        # Of what the decoder reads only the catchment's own context may move, so look at the context itself.
+        before, after = (model.remember(some, masks)["flow"].unflatten(0, (2, 3)) for some in (batch, other))
+        moved = (after - before).abs().amax((0, 2, 3)) > 1e-6
+        assert set(moved.nonzero()[:, 0].tolist()) == drainers
+
+
+def test_without_fusion_a_modality_remembers_only_itself(batch: Batch) -> None:
+    config = replace(REMEMBERING, fusion="none")
+    model, masks = make_model(config), make_masks(batch, config)
+    other = replace(batch, past=batch.past | {"loss": batch.past["loss"] + 2})
+    torch.testing.assert_close(flow_of(model, other, masks), flow_of(model, batch, masks), equal_nan=True)
+
+
+@pytest.mark.parametrize("attention", ["window", "day"])
+def test_every_tensor_receives_a_gradient(batch: Batch, attention: str) -> None:
+    config = replace(REMEMBERING, grid_attention=attention)  # type: ignore[arg-type]
+    model = make_model(config)
+    total_loss(model(batch, make_masks(batch, config)), config).backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_patches_of_one_day_attend_to_each_other_alone() -> None:
+    batch = make_batch(SMALL)
+    config = replace(SMALL, grid_attention="day", modalities=HALF)
+    model, masks = make_model(config), make_masks(batch, config)
+    rain = batch.grids["rain"].clone()
+    rain[:, 2] += 1
+    other = replace(batch, grids=batch.grids | {"rain": rain})
+    with torch.no_grad():
+        before, after = (model.encode(some, masks, ["rain"])["rain"] for some in (batch, other))
+    assert torch.equal(before.index, after.index)
+    same = before.valid & (before.day != 2)
+    torch.testing.assert_close(after.layers[-1][same], before.layers[-1][same], atol=0, rtol=0)
+    assert (after.layers[-1] - before.layers[-1])[before.valid & (before.day == 2)].abs().max() > 1e-3
+
+
+def test_errors_are_divided_by_the_spread_and_measured_where_they_are_wanted(batch: Batch) -> None:
+    model, masks = make_model(SMALL), make_masks(batch, SMALL)
+    wanted, spread = batch.series["flow"] * 2 + 1, torch.tensor([[1.0, 2.0, 4.0], [0.5, 1.0, 3.0]])
+    scored = replace(batch, wanted={"flow": wanted}, spread={"flow": spread})
+    with torch.no_grad():
+        found = model(scored, masks)["flow"]
+    error = (found.full(DAYS)[..., 0].unflatten(0, (2, 3)) - wanted) / spread[..., None]
+    asked = masks["flow"].target.unflatten(0, (2, 3)) & torch.isfinite(wanted)
+    torch.testing.assert_close(found.squared_error, error[asked].square().sum())
