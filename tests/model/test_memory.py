@@ -84,8 +84,8 @@ def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
     model, masks = make_model(config), make_masks(batch, config)
     changed = replace(
         batch,
-        grids={name: torch.cat((grid[:, :4], grid[:, 4:] + 3), 1) for name, grid in batch.grids.items()},
-        series={name: torch.cat((one[..., :4], one[..., 4:] + 3), -1) for name, one in batch.series.items()},
+        grids={name: torch.cat((grid[:, :3], grid[:, 3:] + 3), 1) for name, grid in batch.grids.items()},
+        series={name: torch.cat((one[..., :3], one[..., 3:] + 3), -1) for name, one in batch.series.items()},
     )
     with torch.no_grad():
         before, after = model(batch, masks), model(changed, masks)
@@ -94,9 +94,9 @@ def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
     for name in config.modalities:
         days = masks[name].target.shape[1]
         one, two = (some[name].full(days).unflatten(1, (DAYS, -1)) for some in (before, after))
-        torch.testing.assert_close(two[:, :4], one[:, :4], equal_nan=True)
-        moved += int(((two - one)[:, 4:].abs() > 1e-4).any())
-        early = (seen[name].day < 4) & seen[name].valid
+        torch.testing.assert_close(two[:, :3], one[:, :3], equal_nan=True)
+        moved += int(((two - one)[:, 3:].abs() > 1e-4).any())
+        early = (seen[name].day < 3) & seen[name].valid
         for layer, layer_after in zip(seen[name].layers, seen_after[name].layers, strict=True):
             torch.testing.assert_close(layer_after[early], layer[early])
     assert moved == len(config.modalities)
