@@ -2,8 +2,9 @@
 
 A day's state holds exponential moving averages of a modality with fixed time constants, of its values and of their
 squares, and the latest days one by one. It is a linear recurrence over what is visible,
-``s(t) = a s(t-1) + (1-a) x(t)`` with ``a = exp(-1 / time constant)``, here as one product with the days before the window and one within it. Averages
-are taken over the visible days only, and how much was visible is part of the state. A state never knows a later day.
+``s(t) = a s(t-1) + (1-a) x(t)`` with ``a = exp(-1 / time constant)``, here as one product with the days before the
+window and one within it. Averages are taken over the visible days only, and how much was visible is part of the state.
+A state never knows a later day.
 Shapes: B windows, C catchments in each, R rows (B * C, or B * L for L land patches), T days, H days before the window,
 N averages, F state variables of a modality, W width.
 """

@@ -33,6 +33,7 @@ TINY = (
     "train.checkpoint_every=3",
     "train.log_every=2",
     "evaluate.reconstruction_windows=4",
+    "evaluate.moving_average_steps=10",
 )
 """The demo configuration, cut down to seconds."""
 

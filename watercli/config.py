@@ -401,6 +401,8 @@ class Evaluate(Section):
     """Days between two training (and validation) samples of the probe; every test day is scored."""
     alphas: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
     """Ridge penalties, chosen on the validation dates."""
+    moving_average_steps: Annotated[int, Field(ge=0)] = 3000
+    """Steps of the moving-average network, a regional baseline; 0 leaves it out."""
     min_training_rows: Annotated[int, Field(gt=1)] = 60
     """A catchment with fewer training samples of the probe than this is not scored."""
 

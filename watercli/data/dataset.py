@@ -148,8 +148,8 @@ def spread(training: NDArray[np.float32]) -> NDArray[np.float32]:
 def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the patches that together hold ``share`` of each catchment, and its shares in them, ``[C, K]`` each.
 
-    The largest come first. Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the patches listed, and so
-    sum to 1.
+    The largest come first. Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the
+    patches listed, and so sum to 1.
     """
     order = np.argsort(-patch_weight, axis=1, kind="stable")
     sorted_weight = np.take_along_axis(patch_weight, order, axis=1)

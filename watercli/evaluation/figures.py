@@ -20,18 +20,32 @@ from numpy.typing import NDArray
 
 from watercli.evaluation.pictures import STYLE, Picture, picture
 from watercli.evaluation.reconstruction import Example
-from watercli.evaluation.riverflow import METHODS, PROBE, Flow
+from watercli.evaluation.riverflow import METHODS, PROBE, SIMULATION, Flow
 from watercli.store import Store
 
 COLOURS = {
     "observed": "#000000",
+    SIMULATION: "#D55E00",
     PROBE: "#0072B2",
     "probe_shared": "#56B4E9",
     "weather_ridge": "#009E73",
+    "moving_average": "#7A5195",
+    "nearest": "#8C8C8C",
+    "inverse_distance": "#5C5C5C",
     "climatology": "#E69F00",
     "persistence": "#CC79A7",
 }
-DASHES = {PROBE: "-", "probe_shared": "--", "weather_ridge": "-.", "climatology": "-", "persistence": ":"}
+DASHES = {
+    SIMULATION: "-",
+    PROBE: "-",
+    "probe_shared": "--",
+    "weather_ridge": "-.",
+    "moving_average": "--",
+    "nearest": ":",
+    "inverse_distance": "-.",
+    "climatology": "-",
+    "persistence": ":",
+}
 LAND = ListedColormap(["#e4e4e0"])
 MASKED = "#d9d9d9"
 SHOWN_DAYS = 365
@@ -76,8 +90,8 @@ def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
 
 
 def nse_map(flow: Flow, store: Store) -> Picture:
-    """Draw the probe's efficiency at each gauge on the land mask."""
-    nse = flow.data["score"].sel(metric="nse", predictor=PROBE)
+    """Draw the main method's efficiency at each gauge on the land mask."""
+    nse = flow.data["score"].sel(metric="nse", predictor=flow.main)
     scored = flow.data["days"].values > 0
     on_grid = "gauge_x" in flow.data.coords and "land_fraction" in store.dataset
     with mpl.rc_context(STYLE):
@@ -96,10 +110,12 @@ def nse_map(flow: Flow, store: Store) -> Picture:
         if (~scored).any():
             axis.scatter(x[~scored], y[~scored], marker="x", color="#D55E00", label="not scored")
             axis.legend(loc="best")
-        figure.colorbar(points, ax=axis, label="NSE of the linear probe", extend="min", shrink=0.75)
+        figure.colorbar(points, ax=axis, label=f"NSE of {METHODS[flow.main]}", extend="min", shrink=0.75)
     values = nse.values[np.isfinite(nse.values)]
-    alt = f"Map of the probe's NSE at {len(values)} gauges, from {values.min():.2f} to {values.max():.2f}"
-    caption = "NSE of the linear probe (one regression for each gauge) on the test period; grey: land."
+    alt = (
+        f"Map of the NSE of {METHODS[flow.main]} at {len(values)} gauges, from {values.min():.2f} to {values.max():.2f}"
+    )
+    caption = f"NSE of {METHODS[flow.main]} on the test period; grey: land."
     return picture(figure, alt=alt, caption=caption, name="map")
 
 
@@ -126,14 +142,15 @@ def nse_distribution(flow: Flow) -> Picture:
         figure = Figure(figsize=(4.8, 4.4))
         axis = figure.subplots()
         medians = []
-        for method, label in METHODS.items():
+        for method in flow.methods:
+            label = METHODS[method]
             nse = flow.data["score"].sel(metric="nse", predictor=method).values
             nse = np.sort(nse[np.isfinite(nse)])
             if not len(nse):
                 continue
             share = np.arange(1, len(nse) + 1) / len(nse)
             style: dict[str, Any] = {"color": COLOURS[method], "linestyle": DASHES[method]}
-            style["lw"] = 2.4 if method == PROBE else 1.7
+            style["lw"] = 2.4 if method == flow.main else 1.7
             axis.step(np.concatenate([[-9.0], nse, [1.0]]), np.concatenate([[0.0], share, [1.0]]), where="post",
                       label=label, **style)  # fmt: skip
             medians.append(f"{label} {np.median(nse):.2f}")
@@ -147,7 +164,7 @@ def nse_distribution(flow: Flow) -> Picture:
 
 def hydrographs(flow: Flow) -> Picture:
     """Draw a year of observed and simulated flow of the best, the median and the worst catchment."""
-    nse = flow.data["score"].sel(metric="nse", predictor=PROBE)
+    nse = flow.data["score"].sel(metric="nse", predictor=flow.main)
     ranked = nse.dropna("catchment").sortby(nse.dropna("catchment"))["catchment"].values
     chosen = dict(zip(("best", "median", "worst"), (ranked[-1], ranked[len(ranked) // 2], ranked[0]), strict=True))
     year = _fullest_year(flow.data["scored"].sel(catchment=list(chosen.values())).values)
@@ -155,14 +172,14 @@ def hydrographs(flow: Flow) -> Picture:
         figure = Figure(figsize=(7.6, 7.0))
         axes = figure.subplots(3, 1, sharex=True)
         for axis, (rank, gauge) in zip(axes, chosen.items(), strict=True):
-            _hydrograph(axis, flow.data.sel(catchment=gauge), year, rank)
+            _hydrograph(axis, flow.data.sel(catchment=gauge), year, rank, flow.main)
         figure.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside upper left")
     told = ", ".join(f"{rank} {gauge} (NSE {float(nse.sel(catchment=gauge)):.2f})" for rank, gauge in chosen.items())
     caption = (
-        f"A year of {flow.target} in {flow.units} in the catchments where the probe is best, median and worst by NSE "
-        "of the whole test period. Gaps: not observed, or an input missing."
+        f"A year of {flow.target} in {flow.units} in the catchments where {METHODS[flow.main]} is best, "
+        "median and worst by NSE of the whole test period. Gaps: not observed, or an input missing."
     )
-    alt = f"Observed flow, linear probe and climatology: {told}"
+    alt = f"Observed flow, {METHODS[flow.main]} and climatology: {told}"
     return picture(figure, alt=alt, caption=caption, name="flow", wide=True)
 
 
@@ -173,17 +190,17 @@ def _fullest_year(scored: NDArray[np.bool_]) -> slice:
     return slice(start, start + SHOWN_DAYS)
 
 
-def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str) -> None:
+def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str, main: str) -> None:
     year = here.isel(time=days)
     time = pd.DatetimeIndex(year["time"].values)
     simulated = year["simulated"]
     axis.plot(time, year["observed"], color=COLOURS["observed"], lw=1.1, label="observed")
     axis.plot(time, simulated.sel(predictor="climatology"), color=COLOURS["climatology"], lw=1.4, label="climatology")
-    axis.plot(time, simulated.sel(predictor=PROBE), color=COLOURS[PROBE], lw=1.6, label="linear probe")
+    axis.plot(time, simulated.sel(predictor=main), color=COLOURS[main], lw=1.6, label=METHODS[main])
     scores = here["score"]
     told = ", ".join(
         f"{name} {float(scores.sel(metric='nse', predictor=method)):.2f}"
-        for name, method in (("probe", PROBE), ("climatology", "climatology"))
+        for name, method in ((main, main), ("climatology", "climatology"))
     )
     name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
     axis.set_title(f"{rank}: {here['catchment'].item()} {name}   (NSE: {told})", fontsize=10.5)

@@ -17,7 +17,7 @@ from watercli.evaluation.metrics import Summary
 from watercli.evaluation.pictures import Picture
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
-from watercli.evaluation.riverflow import METHODS, PROBE, Flow
+from watercli.evaluation.riverflow import METHODS, Flow
 from watercli.training.metrics_log import read_metrics
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -54,7 +54,8 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "stride": outcome.config.evaluate.probe_stride,
         "method_rows": _method_rows(outcome, flow) if flow is not None else [],
         "catchment_rows": _catchment_rows(flow) if flow is not None else [],
-        "methods": [method.replace("_", " ") for method in METHODS],
+        "methods": [method.replace("_", " ") for method in flow.methods] if flow is not None else [],
+        "main": METHODS[flow.main] if flow is not None else "",
         "transform": IN_WORDS[config.modalities[flow.target].transform].format(flow.target) if flow else "",
         "windows": outcome.reconstruction.windows,
         "reconstruction_rows": _reconstruction_rows(outcome),
@@ -94,9 +95,8 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
         others = [scores[name] for name in ("kge", "correlation", "variability", "bias_ratio", "rmse", "bias")]
         cells = [number(nse.median), _interval(nse), number(nse.p25), *(number(one.median) for one in others)]
         alpha = f"{flow.fits[method].alpha:g}" if method in flow.fits else DASH
-        rows.append(
-            {"label": METHODS[method], "main": method == PROBE, "cells": cells, "saw": flow.saw[method], "alpha": alpha}
-        )
+        row = {"label": METHODS[method], "main": method == flow.main, "saw": flow.saw[method]}
+        rows.append(row | {"cells": cells, "alpha": alpha})
     return rows
 
 
@@ -109,14 +109,14 @@ def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
     nse = flow.data["score"].sel(metric="nse")
     order = sorted(
         (c for c in range(flow.data.sizes["catchment"]) if flow.data["days"].values[c]),
-        key=lambda c: -_or_lowest(float(nse.sel(predictor=PROBE)[c])),
+        key=lambda c: -_or_lowest(float(nse.sel(predictor=flow.main)[c])),
     )
     rows = []
     for c in order:
         here = flow.data.isel(catchment=c)
         area = f"{float(here['area']):,.0f}" if "area" in here.coords else ""
-        scores = [number(float(here["score"].sel(metric="nse", predictor=method))) for method in METHODS]
-        kge = number(float(here["score"].sel(metric="kge", predictor=PROBE)))
+        scores = [number(float(here["score"].sel(metric="nse", predictor=method))) for method in flow.methods]
+        kge = number(float(here["score"].sel(metric="kge", predictor=flow.main)))
         name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
         rows.append(
             {"gauge": str(here["catchment"].item()), "name": name, "cells": [area, int(here["days"]), *scores, kge]}

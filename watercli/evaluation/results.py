@@ -20,7 +20,7 @@ from watercli.checkpoint import Checkpoint, versions
 from watercli.config import Config, Splits
 from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
 from watercli.evaluation.reconstruction import Reconstruction
-from watercli.evaluation.riverflow import METHODS, PROBE, Flow
+from watercli.evaluation.riverflow import METHODS, Flow
 from watercli.store import Store
 
 SCHEMA = "evaluation_schema_version"
@@ -51,17 +51,17 @@ class Outcome:
                 metric: summarise(scores.sel(predictor=method, metric=metric).values, self.config.seed)
                 for metric in METRICS
             }
-            for method in METHODS
+            for method in self.flow.methods
         }
 
     def comparisons(self) -> dict[str, Comparison]:
-        """Return how the gauged probe's efficiency compares with that of every other method."""
+        """Return how the main method's efficiency compares with that of every other method."""
         if self.flow is None:
             return {}
         nse = self.flow.data["score"].sel(metric="nse")
-        probe = nse.sel(predictor=PROBE).values
-        others = [method for method in METHODS if method != PROBE]
-        return {method: compare(probe, nse.sel(predictor=method).values, self.config.seed) for method in others}
+        main = nse.sel(predictor=self.flow.main).values
+        others = [method for method in self.flow.methods if method != self.flow.main]
+        return {method: compare(main, nse.sel(predictor=method).values, self.config.seed) for method in others}
 
 
 def is_evaluation(path: Path) -> bool:
@@ -125,7 +125,9 @@ def _flow_dict(outcome: Outcome, flow: Flow) -> dict[str, Any]:
             }
             for method, by_metric in outcome.summaries().items()
         },
-        "probe_against": {
+        "main_method": flow.main,
+        "ungauged": flow.ungauged,
+        "main_against": {
             method: {"verdict": one.verdict, "better_in": one.better, "of": one.count,
                      "nse_difference": asdict(one.difference)}
             for method, one in outcome.comparisons().items()
@@ -155,7 +157,7 @@ def flow_rows(flow: Flow) -> list[dict[str, Any]]:
     for gauge in scored["catchment"].values:
         here = scored.sel(catchment=gauge)
         place = {("area_km2" if name == "area" else name): here[name].item() for name in places}
-        for method in METHODS:
+        for method in flow.methods:
             scores = here["score"].sel(predictor=method)
             row = {"gauge_id": gauge, **place, "method": method, "days": int(here["days"])}
             rows.append(row | {metric: float(scores.sel(metric=metric)) for metric in METRICS})

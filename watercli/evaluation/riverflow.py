@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Evaluate
+from watercli.data.scaling import hidden_catchments
 from watercli.data.windows import Indices
 from watercli.embed import Embedder
 from watercli.errors import ConfigError, nearest
@@ -24,7 +25,10 @@ from watercli.evaluation.blocks import series_blocks
 from watercli.evaluation.climatology import Climatology
 from watercli.evaluation.leakage import check_probe
 from watercli.evaluation.metrics import catchment_scores
+from watercli.evaluation.moving_average import fit_and_simulate
+from watercli.evaluation.neighbours import NEAREST, from_neighbours
 from watercli.evaluation.probe import Fitted, Task, gauged, shared
+from watercli.evaluation.simulation import simulate
 from watercli.evaluation.weather import antecedent, catchment_weather
 from watercli.log import log, progress
 from watercli.store import Store
@@ -34,19 +38,29 @@ Flags = NDArray[np.bool_]
 SPANS = (1, 3, 7)
 """Days over which raw weather is averaged, beside the whole window."""
 PROBE = "probe"
+SIMULATION = "simulation"
 METHODS = {
+    SIMULATION: "the model's own simulation",
     PROBE: "linear probe, one for each gauge",
     "probe_shared": "linear probe, one for all gauges",
     "weather_ridge": "ridge on raw weather",
+    "moving_average": "moving-average network",
+    "nearest": "nearest gauge",
+    "inverse_distance": "nearest 5 gauges by inverse distance",
     "climatology": "day-of-year climatology",
     "persistence": "persistence",
 }
+"""All methods, in the order of the tables; a run with hidden gauges has no probes."""
+UNGAUGED = (SIMULATION, "moving_average", "nearest", "inverse_distance", "climatology")
+"""Methods at gauges that were hidden in training; climatology is fitted to their own flow, for comparison."""
 
 
 @dataclass(frozen=True)
 class Flow:
     """What came out of the river-flow part."""
 
+    main: str
+    """The method that the verdict is about."""
     data: xr.Dataset
     """``observed``, ``scored`` (catchment, time), ``simulated`` (predictor, catchment, time), ``score`` (metric,
     predictor, catchment)."""
@@ -62,6 +76,13 @@ class Flow:
     """Reason by gauge id."""
     counts: dict[str, int]
     """Rows and days used and left out, by what they are."""
+    ungauged: bool = False
+    """Only gauges that gave no flow to training are scored."""
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods that were tried, in the order of `METHODS`."""
+        return [str(method) for method in self.data["predictor"].values]
 
 
 def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> str | None:
@@ -115,7 +136,10 @@ class _Dates:
 
 
 def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
-    """Fit the probes and the baselines, simulate the test period, score every method on the same days."""
+    """Let every method say what the river did in the test period, and score all on the same days.
+
+    At gauges that were hidden in training only, if there are any; else at all.
+    """
     settings, target = config.evaluate, config.evaluate.target
     hidden = tuple(dict.fromkeys((*config.embed.hide, target)))
     if target not in config.embed.hide:
@@ -125,39 +149,79 @@ def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
     embedder = Embedder(checkpoint, store, hidden)
     dates = _Dates.of(embedder, settings.probe_stride)
     check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
+    unseen = hidden_catchments(store, checkpoint.config)
+    ungauged = bool(unseen.any())
 
     daily = catchment_weather(store, checkpoint.scaling, embedder.modalities, slice(0, store.period("test").stop))
     # A mean over a span begins to count on the last day: where that is missing, so is the row.
     today: Flags = np.logical_and.reduce(np.isfinite(daily))[:, dates.all]
     spans = sorted({min(span, embedder.days) for span in (*SPANS, embedder.days)})
-    weather = np.where(today[..., None], antecedent(daily, dates.all, spans), np.nan)
 
-    baselines = _baselines(store, target, dates.test)
-    with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
-        limit = config.train.memory_gib
-        embedded = _embeddings(
-            embedder, dates.all, np.flatnonzero(today.any(0)), config.embed.batch, limit, Path(folder)
-        )
-        task = _task(checkpoint, store, settings, dates, today & np.isfinite(embedded).all(-1), baselines)
-        log.info("Fitting ridge regressions for %d catchments", int(task.chosen.sum()))
-        fits = {
-            PROBE: gauged(embedded, task),
-            "probe_shared": shared(embedded, checkpoint.scaling.static(store), task),
-            "weather_ridge": gauged(weather, task),
-        }
+    regional = _regional(checkpoint, store, config, daily, dates, unseen)
+    baselines = {**regional, **_baselines(store, target, dates.test)}
+    fits: dict[str, Fitted] = {}
+    if ungauged:
+        task = _task(checkpoint, store, settings, dates, today, baselines, unseen)
+    else:
+        weather = np.where(today[..., None], antecedent(daily, dates.all, spans), np.nan)
+        with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
+            embedded = _embeddings(
+                embedder,
+                dates.all,
+                np.flatnonzero(today.any(0)),
+                config.embed.batch,
+                config.train.memory_gib,
+                Path(folder),
+            )
+            complete = today & np.isfinite(embedded).all(-1)
+            task = _task(checkpoint, store, settings, dates, complete, baselines, ~unseen)
+            log.info("Fitting ridge regressions for %d catchments", int(task.chosen.sum()))
+            fits = {
+                PROBE: gauged(embedded, task),
+                "probe_shared": shared(embedded, checkpoint.scaling.static(store), task),
+                "weather_ridge": gauged(weather, task),
+            }
     simulated = {**{name: fit.simulated for name, fit in fits.items()}, **baselines}
+    simulated = {name: simulated[name] for name in METHODS if name in simulated and (name in UNGAUGED or not ungauged)}
     scored = _scored(task, store.dataset[target].values[:, dates.test], simulated)
+    fused = checkpoint.structure.fusion != "none"
     return Flow(
+        main=SIMULATION if ungauged or fused else PROBE,
         data=_dataset(store, target, dates.test, simulated, scored, checkpoint.config.modalities[target].units),
         target=target,
         units=checkpoint.config.modalities[target].units,
         visible=embedder.modalities,
         hidden=list(hidden),
-        saw=_saw(embedder, target, spans),
+        saw=_saw(embedder, target, spans, ungauged),
         fits=fits,
         left_out=_left_out(store, task, scored, settings.min_training_rows),
         counts=_counts(task, scored),
+        ungauged=ungauged,
     )
+
+
+def _regional(
+    checkpoint: Checkpoint, store: Store, config: Config, daily: Floats, dates: _Dates, unseen: Flags
+) -> dict[str, Floats]:
+    """Return ``[C, T]`` of the methods that need no flow of the gauge itself, in physical units."""
+    settings, target = config.evaluate, config.evaluate.target
+    flow = store.dataset[target].values.astype(np.float64)
+    seen = np.where(unseen[:, None], np.nan, flow)
+    found = {SIMULATION: simulate(checkpoint, store, target, slice(dates.test[0], dates.test[-1] + 1))}
+    if settings.moving_average_steps:
+        found["moving_average"] = fit_and_simulate(
+            daily,
+            checkpoint.scaling.static(store),
+            seen,
+            train=store.period("train"),
+            days=slice(dates.test[0], dates.test[-1] + 1),
+            steps=settings.moving_average_steps,
+            noise=checkpoint.config.train.attribute_noise,
+            seed=config.seed,
+        )
+    if len(store.gauge_ids) > 1 and {"latitude", "longitude"} <= set(store.dataset.variables):
+        found |= from_neighbours(store, flow[:, dates.test], ~unseen)
+    return found
 
 
 def _embeddings(
@@ -199,6 +263,7 @@ def _task(
     dates: _Dates,
     complete: Flags,
     baselines: dict[str, Floats],
+    candidates: Flags,
 ) -> Task:
     scale = checkpoint.scaling.modalities[settings.target]
     physical: Floats = store.dataset[settings.target].values[:, dates.all]
@@ -215,7 +280,7 @@ def _task(
         train=train,
         validation=validation,
         test=test,
-        chosen=(rows >= settings.min_training_rows) & days.any(1),
+        chosen=candidates & (rows >= settings.min_training_rows) & days.any(1),
         inverse=lambda x: np.maximum(scale.inverse(x), floor),
         alphas=settings.alphas,
     )
@@ -263,14 +328,25 @@ def _counts(task: Task, scored: Flags) -> dict[str, int]:
     }
 
 
-def _saw(embedder: Embedder, target: str, spans: list[int]) -> dict[str, str]:
+def _saw(embedder: Embedder, target: str, spans: list[int], ungauged: bool) -> dict[str, str]:
     seen, days = ", ".join(embedder.modalities), embedder.days
     means = ", ".join(str(span) for span in spans[1:])
     own = f"fitted to the gauge's own {target} of the training dates"
+    structure = embedder.checkpoint.structure
+    gauges = f"trained on the {target} of other gauges only" if ungauged else f"trained on all gauges' {target}"
+    remembered = f" and a memory of {structure.memory.past_days} days before" if structure.memory else ""
+    looks = "" if structure.causal else "; up to half a window of later weather too"
     return {
+        SIMULATION: f"{seen} and static attributes of a window of {days} days{remembered}{looks}; {gauges}; the "
+        f"{target} of the days simulated and of all before is hidden",
         PROBE: f"frozen embedding of the {days} days up to the day ({seen}); never {target}; {own}",
         "probe_shared": f"the same embedding and the static attributes; fitted to all gauges' {target} at once",
         "weather_ridge": f"catchment means of {seen} on the day and over the last {means} days, no model; {own}",
+        "moving_average": f"moving averages of {seen} over 1 to 512 days, the last 7 days, static attributes; a small "
+        f"network {gauges}",
+        "nearest": f"the {target} of the nearest gauge on the day itself" + (", hidden ones left out" * ungauged),
+        "inverse_distance": f"the {target} of the nearest {NEAREST} gauges on the day itself"
+        + (", hidden ones left out" * ungauged),
         "climatology": f"the gauge's own {target} of the training dates, 15-day circular mean",
         "persistence": f"the latest observed {target} before the day, as a rule yesterday's: it sees flow that no "
         "other method sees",
@@ -295,13 +371,13 @@ def _dataset(
             ),
             "simulated": (
                 ("predictor", "catchment", "time"),
-                np.stack([simulated[name] for name in METHODS]).astype(np.float32),
+                np.stack(list(simulated.values())).astype(np.float32),
                 {"units": units, "long_name": f"simulated {target}"},
             ),
             "scored": (("catchment", "time"), scored, {"long_name": "day is part of the scores"}),
         },
         coords={
-            "predictor": np.array(list(METHODS), dtype=object),
+            "predictor": np.array(list(simulated), dtype=object),
             "catchment": np.array(store.gauge_ids, dtype=object),
             "time": ("time", store.times[test], {"standard_name": "time"}),
             **place,

@@ -8,21 +8,25 @@ from watercli.evaluation.metrics import Comparison
 from watercli.evaluation.results import Outcome
 from watercli.evaluation.riverflow import METHODS, PROBE
 
+RIVALS = ("moving_average", "inverse_distance", "climatology", "weather_ridge", "persistence")
+"""Methods that the main one is compared with in words."""
+
 
 def flow_sentences(outcome: Outcome) -> list[str]:
-    """Say how the gauged probe does by itself and against each other method."""
+    """Say how the main method does by itself and against its rivals."""
     if outcome.flow is None:
         return []
     if not outcome.flow.counts["catchments"]:
         return ["No catchment could be scored"]
-    nse = outcome.summaries()[PROBE]["nse"]
+    flow = outcome.flow
+    nse = outcome.summaries()[flow.main]["nse"]
+    where = "hidden from training" if flow.ungauged else "seen in training"
     first = (
-        f"The linear probe reaches a median NSE of {nse.median:.2f} (95 % interval {nse.low:.2f} to {nse.high:.2f}) "
-        f"over {nse.count} catchments"
+        f"{_capital(METHODS[flow.main])} reaches a median NSE of {nse.median:.2f} "
+        f"(95 % interval {nse.low:.2f} to {nse.high:.2f}) over {nse.count} catchments {where}"
     )
     against = outcome.comparisons()
-    chosen = ("climatology", "weather_ridge", "persistence")
-    return [first, *(_against(method, against[method], outcome) for method in chosen)]
+    return [first, *(_against(method, against[method], outcome) for method in RIVALS if method in against)]
 
 
 def _against(method: str, one: Comparison, outcome: Outcome) -> str:
@@ -35,17 +39,26 @@ def _against(method: str, one: Comparison, outcome: Outcome) -> str:
 
 
 def headline(outcome: Outcome) -> str:
-    """Return one sentence that answers whether the embedding holds more than the weather that went into it."""
+    """Return one sentence that says what the main method beats."""
     if outcome.flow is None or not outcome.flow.counts["catchments"]:
         return "River flow was not judged; the reconstruction of masked values is below"
     against = outcome.comparisons()
-    wins = [METHODS[name] for name in ("climatology", "weather_ridge", "persistence") if _beats(against[name])]
-    losses = [METHODS[name] for name in ("climatology", "weather_ridge", "persistence") if not _beats(against[name])]
+    rivals = [name for name in RIVALS if name in against]
+    wins = [METHODS[name] for name in rivals if _beats(against[name])]
+    losses = [METHODS[name] for name in rivals if not _beats(against[name])]
+    subject = "A linear probe on the frozen embeddings"
+    if outcome.flow.main != PROBE:
+        subject = "Without a gauge, " * outcome.flow.ungauged + METHODS[outcome.flow.main]
+    subject = _capital(subject)
     if not losses:
-        return f"A linear probe on the frozen embeddings beats {_and(wins)}"
+        return f"{subject} beats {_and(wins)}"
     if not wins:
-        return f"A linear probe on the frozen embeddings does not beat {_or(losses)}"
-    return f"A linear probe on the frozen embeddings beats {_and(wins)}, but not {_or(losses)}"
+        return f"{subject} does not beat {_or(losses)}"
+    return f"{subject} beats {_and(wins)}, but not {_or(losses)}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _beats(one: Comparison) -> bool:

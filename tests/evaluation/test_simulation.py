@@ -1,0 +1,167 @@
+"""Simulation by the model itself, regional baselines, and gauges that are hidden in training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from watercli import checkpoint as checkpoints
+from watercli.config import with_overrides
+from watercli.data.dataset import WindowReader, spread
+from watercli.data.scaling import Scaling, hidden_catchments
+from watercli.errors import ConfigError
+from watercli.evaluation.moving_average import features, fit_and_simulate
+from watercli.evaluation.neighbours import distances, from_neighbours
+from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.simulation import simulate, window_starts
+from watercli.store import Store
+from watercli.training.pretrain import pretrain
+
+FUSED = (
+    "model.fusion=keys",
+    "model.memory={width: 16}",
+    "model.causal=true",
+    "model.grid_attention=day",
+    "modalities.riverflow.loss=nse",
+    "train.questions={simulation: 0.5, forecast: 0.2, places: 0.1}",
+    "train.attribute_noise=0.1",
+    "train.hidden_gauges={folds: 3, fold: 1}",
+)
+
+
+@pytest.fixture(scope="module")
+def fused_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A causal, fused run with memory in which gauges 1 and 4 of six are hidden."""
+    run = tmp_path_factory.mktemp("runs") / "fused"
+    pretrain(with_overrides(tiny_store.config, FUSED), tiny_store, run)
+    return run
+
+
+def altered(store: Store, name: str, days: slice, value: float, catchments: slice = slice(None)) -> Store:
+    """Return the store with some values of a series set to ``value``."""
+    dataset = store.dataset.copy()
+    values = dataset[name].values.copy()
+    values[catchments, days] = value
+    dataset[name] = (dataset[name].dims, values, dataset[name].attrs)
+    return replace(store, dataset=dataset)
+
+
+@pytest.mark.parametrize(
+    ("length", "days", "overlap"), [(90, 10, 5), (23, 10, 5), (10, 10, 5), (7, 10, 5), (31, 10, 9)]
+)
+def test_windows_cover_the_period(length: int, days: int, overlap: int) -> None:
+    period = slice(100, 100 + length)
+    starts = window_starts(period, days, overlap)
+    covered = np.unique(starts[:, None] + np.arange(days))
+    assert set(range(period.start, period.stop)) <= set(covered.tolist())
+    assert starts.max() + days == period.stop
+    assert starts.min() >= period.start - days
+    assert (np.diff(starts) <= days - overlap).all()
+
+
+def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny_store: Store) -> None:
+    checkpoint, period = checkpoints.open_run(fused_run), tiny_store.period("test")
+    days = period.stop - period.start
+    before = simulate(checkpoint, tiny_store, "riverflow", period)
+    assert before.shape == (6, days)
+    assert np.isfinite(before).all()
+    assert (before >= 0).all()
+    without_flow = simulate(checkpoint, altered(tiny_store, "riverflow", slice(None), 3.0), "riverflow", period)
+    np.testing.assert_array_equal(without_flow, before)
+    half = period.start + days // 2
+    later = simulate(checkpoint, altered(tiny_store, "evap", slice(half, None), 9.0), "riverflow", period)
+    np.testing.assert_allclose(later[:, : days // 2], before[:, : days // 2], rtol=1e-4, atol=1e-5)
+    assert np.abs(later[:, days // 2 :] - before[:, days // 2 :]).max() > 1e-4
+
+
+def test_hidden_gauges_give_nothing_to_training(fused_run: Path, tiny_store: Store) -> None:
+    config = checkpoints.open_run(fused_run).config
+    hidden = hidden_catchments(tiny_store, config)
+    np.testing.assert_array_equal(hidden, [False, True, False, False, True, False])
+    reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
+    batch = reader.read(np.array([40]), np.arange(6)[None])
+    assert torch.isnan(batch.series["riverflow"][0, [1, 4]]).all()
+    assert torch.isnan(batch.past["riverflow"][0, [1, 4]]).all()
+    assert torch.isnan(batch.wanted["riverflow"][0, [1, 4]]).all()
+    assert torch.isfinite(batch.series["evap"][0, [1, 4]]).any()
+    wild = altered(tiny_store, "riverflow", slice(None), 77.0, slice(1, 5, 3))
+    assert Scaling.of(wild, config) == Scaling.of(tiny_store, config)
+    assert Scaling.of(wild, with_overrides(config, ["train.hidden_gauges=null"])) != Scaling.of(tiny_store, config)
+
+
+def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    checkpoint = checkpoints.open_run(fused_run)
+    settings = ["evaluate.min_training_rows=20", "evaluate.moving_average_steps=5"]
+    config = with_overrides(checkpoint.config, settings)
+    out = evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=fused_run)
+    found = json.loads((out / "results.json").read_text())["riverflow"]
+    assert found["ungauged"]
+    assert found["main_method"] == "simulation"
+    assert set(found["methods"]) == {"simulation", "moving_average", "nearest", "inverse_distance", "climatology"}
+    rows = (out / "riverflow.csv").read_text().splitlines()[1:]
+    gauges = [tiny_store.gauge_ids[1], tiny_store.gauge_ids[4]]
+    assert {row.split(",")[0] for row in rows} <= set(gauges)
+    assert "hidden from training" in (out / "report.html").read_text()
+
+
+def test_a_fold_that_is_not_there_is_refused(tiny_store: Store) -> None:
+    with pytest.raises(ConfigError, match=r"fold 4 must be below folds \(4\)"):
+        with_overrides(tiny_store.config, ["train.hidden_gauges={fold: 4}"])
+    config = with_overrides(tiny_store.config, ["train.hidden_gauges={gauges: ['9999']}"])
+    with pytest.raises(ConfigError, match="gauge '9999'"):
+        Scaling.of(tiny_store, config)
+
+
+def test_spread_is_each_catchments_own_and_never_nothing() -> None:
+    values = np.array([[0.0, 2.0, np.nan, 4.0], [1.0, 1.0, 1.0, 1.0], [np.nan] * 4], dtype=np.float32)
+    found = spread(values)
+    own = np.std([0.0, 2.0, 4.0])
+    np.testing.assert_allclose(found, np.array([own, 0.0, own / 2]) + 0.05, rtol=1e-6)
+
+
+def test_moving_averages_of_blocks_are_those_of_the_whole() -> None:
+    weather = np.random.default_rng(0).normal(size=(2, 3, 800)).astype(np.float32)
+    weather[0, 0, 100:200] = np.nan
+    x = features(weather)
+    assert x.shape[:2] == (3, 800)
+    altogether = features(weather[..., 435:])
+    # With a long past behind both, only what lies before day 435 can differ: it has faded in the short averages.
+    torch.testing.assert_close(x[:, -1, :5], altogether[:, -1, :5], rtol=1e-4, atol=1e-4)
+
+
+def test_the_moving_average_network_learns_a_river_from_its_rain() -> None:
+    rng = np.random.default_rng(1)
+    rain = rng.gamma(0.5, 4.0, size=(6, 900))
+    flow = np.zeros_like(rain)
+    for day in range(1, 900):
+        flow[:, day] = 0.9 * flow[:, day - 1] + 0.1 * rain[:, day]
+    static = rng.normal(size=(6, 2))
+    hidden = np.where(np.arange(6)[:, None] == 5, np.nan, flow)
+    found = fit_and_simulate(
+        ((rain - rain.mean()) / rain.std())[None], static, hidden,
+        train=slice(0, 600), days=slice(600, 900), steps=300, noise=0.5, seed=0,
+    )  # fmt: skip
+    wanted = flow[:, 600:]
+    skill = 1 - np.square(found - wanted).sum(1) / np.square(wanted - wanted.mean(1, keepdims=True)).sum(1)
+    assert skill.min() > 0.8
+
+
+def test_neighbours_are_the_nearest_usable_gauges(tiny_store: Store) -> None:
+    away = distances(tiny_store)
+    flow = np.random.default_rng(2).normal(size=(6, 5)) + 10
+    flow[:, 3] = np.nan
+    usable = np.array([True, True, False, True, True, True])
+    found = from_neighbours(tiny_store, flow, usable)
+    for c in range(6):
+        others = [d for d in range(6) if d != c and usable[d]]
+        nearest = min(others, key=lambda d: away[c, d])
+        np.testing.assert_array_equal(found["nearest"][c], flow[nearest])
+        chosen = sorted(others, key=lambda d: away[c, d])[:5]
+        weight = 1 / np.maximum(away[c, chosen], 1.0)
+        np.testing.assert_allclose(found["inverse_distance"][c, :3], weight @ flow[chosen, :3] / weight.sum())
+    assert np.isnan(found["inverse_distance"][:, 3]).all()
