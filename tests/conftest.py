@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from watercli.config import load
+from watercli.config import load, with_overrides
 from watercli.prepare import prepare
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
@@ -36,6 +36,17 @@ TINY = (
     "evaluate.moving_average_steps=10",
 )
 """The demo configuration, cut down to seconds."""
+FUSED = (
+    "model.fusion=keys",
+    "model.memory={width: 16}",
+    "model.causal=true",
+    "model.grid_attention=day",
+    "modalities.riverflow.loss=nse",
+    "train.questions={simulation: 0.5, forecast: 0.2, places: 0.1}",
+    "train.attribute_noise=0.1",
+    "train.hidden_gauges={folds: 3, fold: 1}",
+)
+"""What makes a fused, causal model with a memory of it; of six gauges, 1 and 4 are hidden."""
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +60,12 @@ def tiny_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A run of six steps on the tiny store; do not write to it."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
     pretrain(tiny_store.config, tiny_store, run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def fused_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like `tiny_run`, of a fused, causal model with a memory; do not write to it."""
+    run = tmp_path_factory.mktemp("runs") / "fused"
+    pretrain(with_overrides(tiny_store.config, FUSED), tiny_store, run)
     return run

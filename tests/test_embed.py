@@ -84,31 +84,64 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         store, name, scale = self.source  # type: ignore[attr-defined]
         return torch.from_numpy(scale.forward(store.dataset[name].values[start : start + days]))
 
-    def init(self: object, store: Store, name: str, scaling: object, memory: float) -> None:
+    def init(self: object, store: Store, name: str, scaling: object, memory: float, *, remember: bool) -> None:
         self.source = (store, name, scaling.modalities[name])  # type: ignore[attr-defined]
+        self._array = store.dataset[name]  # type: ignore[attr-defined]
+        if remember:
+            self.patch_means = means(self, store)  # type: ignore[attr-defined]
 
+    means = dataset._Grid._means
     monkeypatch.setattr(dataset._Grid, "__init__", init)
     monkeypatch.setattr(dataset._Grid, "window", window)
 
 
+@pytest.fixture(params=["tiny_run", "fused_run"])
+def either(request: pytest.FixtureRequest) -> Checkpoint:
+    """The checkpoint of a plain run, and that of a causal one with a memory."""
+    return open_run(request.getfixturevalue(request.param))
+
+
 @pytest.mark.usefixtures("in_memory")
-def test_nothing_later_is_seen(checkpoint: Checkpoint, tiny_store: Store) -> None:
-    day = 500
+def test_nothing_later_is_seen(either: Checkpoint, tiny_store: Store) -> None:
+    checkpoint, day = either, 501
     before = one(Embedder(checkpoint, tiny_store, ("riverflow",)), day)
     for name in ("precip", "evap"):
         later = changed(tiny_store, name, slice(day + 1, None))
-        np.testing.assert_array_equal(one(Embedder(checkpoint, later, ("riverflow",)), day), before)
+        np.testing.assert_allclose(one(Embedder(checkpoint, later, ("riverflow",)), day), before, rtol=1e-5, atol=1e-6)
         now = changed(tiny_store, name, slice(day, day + 1))
         assert np.nanmax(np.abs(one(Embedder(checkpoint, now, ("riverflow",)), day) - before)) > 1e-4
 
 
 @pytest.mark.usefixtures("in_memory")
-def test_hidden_flow_is_not_seen(checkpoint: Checkpoint, tiny_store: Store) -> None:
+def test_hidden_flow_is_not_seen(either: Checkpoint, tiny_store: Store) -> None:
+    checkpoint = either
     other = changed(tiny_store, "riverflow", slice(None))
     for hide, same in ((("riverflow",), True), ((), False)):
         before = one(Embedder(checkpoint, tiny_store, hide), 500)
         after = one(Embedder(checkpoint, other, hide), 500)
         assert np.array_equal(before, after, equal_nan=True) is same
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_memory_reaches_beyond_the_window(fused_run: Path, tiny_store: Store) -> None:
+    checkpoint, day = open_run(fused_run), 501
+    before = one(Embedder(checkpoint, tiny_store, ("riverflow",)), day)
+    for name in ("precip", "evap"):
+        early = changed(tiny_store, name, slice(day - 60, day - 30))
+        assert np.nanmax(np.abs(one(Embedder(checkpoint, early, ("riverflow",)), day) - before)) > 1e-4
+
+
+def test_a_causal_embedding_is_the_same_whichever_dates_are_asked_for(fused_run: Path, tiny_store: Store) -> None:
+    embedder = Embedder(open_run(fused_run), tiny_store, ("riverflow",))
+    ends = embedder.ends(480, 520)
+    together = dict(zip(*(np.concatenate(part) for part in zip(*embedder.windows(ends, 3), strict=True)), strict=True))
+    assert list(together) == ends.tolist()
+    starts = embedder.starts(ends)
+    assert len(np.unique(starts)) < len(ends) / 4
+    assert (starts <= ends).all()
+    assert (ends - starts >= embedder.days // 2).all()
+    for day in (480, 499, 503, 520):
+        np.testing.assert_allclose(one(embedder, day), together[day], rtol=1e-4, atol=1e-5)
 
 
 def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:

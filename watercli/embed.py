@@ -1,6 +1,7 @@
 """Embeddings: the weighted feature maps that the decoders read, pooled over the tokens that belong to a catchment.
 
-The embedding of a date sees the window that ends on it, nothing later, and nothing of the hidden modalities.
+The embedding of a date sees the window that ends on it (a causal model: as much of a window as lies up to it), what its
+model remembers of earlier days, nothing later, and nothing of the hidden modalities.
 Shapes: B windows, C catchments, T days, P patches, L visible tokens, M modalities, K maps,
 S ways of pooling over time, D width.
 """
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 import zarr
@@ -96,48 +96,82 @@ class Embedder:
         """Return the day indices from ``first`` to ``last`` on which a whole window ends."""
         return np.arange(max(first, self.days - 1), last + 1, stride, dtype=np.int64)
 
+    def starts(self, ends: Indices) -> Indices:
+        """Return the first day that the encoder sees of each date.
+
+        The embedding of a date sees the whole window that ends on it. A causal model's features of a day are no
+        different for what comes after, so that one window serves many dates: those of its second half. Such windows
+        begin on fixed days of the store, whichever dates are asked for.
+        """
+        first = ends - (self.days - 1)
+        if not self.checkpoint.structure.causal:
+            return first
+        step = self.days // 2
+        aligned: Indices = (ends - (self.days - step)) // step * step
+        return np.minimum(aligned, len(self.store.times) - self.days).clip(min=0)
+
     def windows(self, ends: Indices, batch: int) -> Iterator[tuple[Indices, NDArray[np.float32]]]:
-        """Yield ``batch`` ends at a time and their embeddings ``[B, C, M, K, S, D]``; NaN where nothing was visible."""
+        """Yield some ends, in order, and their embeddings ``[dates, C, M, K, S, D]``; NaN where nothing was visible.
+
+        ``ends`` ascend; ``batch`` windows are encoded at a time.
+        """
         everyone = np.arange(len(self.store.gauge_ids), dtype=np.int64)
-        for first in range(0, len(ends), batch):
-            some = ends[first : first + batch]
-            yield some, self._encode(some - (self.days - 1), np.tile(everyone, (len(some), 1)))
+        starts = self.starts(ends)
+        unique, window = np.unique(starts, return_inverse=True)
+        for first in range(0, len(unique), batch):
+            some = unique[first : first + batch]
+            dates = (window >= first) & (window < first + batch)
+            offsets = (ends - starts)[dates]
+            lasts = [offsets[window[dates] == first + number] for number in range(len(some))]
+            yield ends[dates], self._encode(some, np.tile(everyone, (len(some), 1)), lasts)
 
     @torch.inference_mode()
-    def _encode(self, starts: Indices, catchments: Indices) -> NDArray[np.float32]:
+    def _encode(self, starts: Indices, catchments: Indices, lasts: list[Indices]) -> NDArray[np.float32]:
+        """Return embeddings of the days ``lasts`` of each window, all dates of all windows in order."""
         model = self._model
         batch = self._reader.read(starts, catchments)
         features = model.encode(batch, show_all(batch, model.config, self.hide), self.modalities)
         pooled = []
         for name in self.modalities:
-            weights = [self._weights(name, pool, features[name], len(starts)) for pool in self.pools]
             maps = model.maps(name, features[name])
             if self.checkpoint.config.modalities[name].kind == "series":
                 maps = [one.unflatten(0, (len(starts), -1)) for one in maps]
-            pooled.append(torch.stack([torch.stack([_pool(one, w) for w in weights], dim=2) for one in maps], dim=2))
+            day, share = self._tokens(name, features[name], len(starts))
+            dates = []
+            for number, last in enumerate(lasts):
+                weights = [_weights(pool, day[number], share[number], torch.from_numpy(last)) for pool in self.pools]
+                here = [torch.stack([_pool(one[number], w) for w in weights], dim=2) for one in maps]
+                dates.append(torch.stack(here, dim=2))  # [dates, C, K, S, D]
+            pooled.append(torch.cat(dates))
         found: NDArray[np.float32] = torch.stack(pooled, dim=2).numpy()
         return found
 
-    def _weights(self, name: str, pool: str, features: Features, windows: int) -> Tensor:
-        """Return how much each token counts for each catchment, ``[B, C, L]``; rows sum to 1 or are all 0."""
+    def _tokens(self, name: str, features: Features, windows: int) -> tuple[Tensor, Tensor]:
+        """Return each token's day and its share in each catchment, ``[B, C, L]`` both; share 0: not of it."""
         here = features.valid & (features.index >= 0)
-        index = features.index.clamp_min(0)
         if self.checkpoint.config.modalities[name].kind == "series":
-            day, weights = index.unflatten(0, (windows, -1)), here.float().unflatten(0, (windows, -1))
-        else:
-            area = torch.from_numpy(self.store.patch_weight)
-            day = (index // area.shape[1])[:, None]
-            weights = area[:, index % area.shape[1]].transpose(0, 1) * here[:, None]
-        if pool == "last":
-            day = torch.where(weights > 0, day, -1)
-            weights = weights * (day == day.amax(-1, keepdim=True))
-        normed: Tensor = weights / weights.sum(-1, keepdim=True).clamp_min(1e-12)
-        return normed
+            return features.day.unflatten(0, (windows, -1)), here.float().unflatten(0, (windows, -1))
+        area = torch.from_numpy(self.store.patch_weight)
+        share = area[:, features.index.clamp_min(0) % area.shape[1]].transpose(0, 1) * here[:, None]
+        return features.day[:, None].expand_as(share), share
+
+
+def _weights(pool: str, day: Tensor, share: Tensor, last: Tensor) -> Tensor:
+    """Return how much each token ``[C, L]`` counts up to each last day, ``[dates, C, L]``.
+
+    Rows sum to 1 or are all 0.
+    """
+    weights = share * (day <= last[:, None, None])
+    if pool == "last":
+        seen = torch.where(weights > 0, day, -1)
+        weights = weights * (seen == seen.amax(-1, keepdim=True))
+    normed: Tensor = weights / weights.sum(-1, keepdim=True).clamp_min(1e-12)
+    return normed
 
 
 def _pool(features: Tensor, weights: Tensor) -> Tensor:
-    """Return ``[B, C, D]`` of a grid's tokens ``[B, L, D]`` or a series' ``[B, C, L, D]``; NaN where weights are 0."""
-    pooled = torch.einsum("bcl,bcld->bcd" if features.ndim == 4 else "bcl,bld->bcd", weights, features)
+    """Return ``[dates, C, D]`` of a grid's tokens ``[L, D]`` or a series' ``[C, L, D]``; NaN where weights are 0."""
+    pooled = torch.einsum("ncl,cld->ncd" if features.ndim == 3 else "ncl,ld->ncd", weights, features)
     return torch.where(weights.sum(-1, keepdim=True) > 0, pooled, torch.nan)
 
 
@@ -202,7 +236,11 @@ def _template(embedder: Embedder, ends: Indices, settings: Embed) -> xr.Dataset:
                     "units": "1",
                 },
             ),
-            "window_start": ("time", dates - pd.Timedelta(days=embedder.days - 1), {"long_name": "first day seen"}),
+            "window_start": (
+                "time",
+                store.times[embedder.starts(ends)],
+                {"long_name": "first day that the encoder sees, beside its memory"},
+            ),
             "split": (
                 "time",
                 _splits(store, ends),
@@ -234,6 +272,8 @@ def _template(embedder: Embedder, ends: Indices, settings: Embed) -> xr.Dataset:
             "store_fingerprint": store.fingerprint,
             "hidden_modalities": list(settings.hide),
             "window_days": embedder.days,
+            "memory_days": checkpoint.structure.memory.past_days if checkpoint.structure.memory else 0,
+            "causal": int(checkpoint.structure.causal),
             "splits": store.dataset.attrs["splits"],
             "config": checkpoint.config.to_yaml(),
         },

@@ -20,26 +20,6 @@ from watercli.evaluation.neighbours import distances, from_neighbours
 from watercli.evaluation.protocol import evaluate
 from watercli.evaluation.simulation import simulate, window_starts
 from watercli.store import Store
-from watercli.training.pretrain import pretrain
-
-FUSED = (
-    "model.fusion=keys",
-    "model.memory={width: 16}",
-    "model.causal=true",
-    "model.grid_attention=day",
-    "modalities.riverflow.loss=nse",
-    "train.questions={simulation: 0.5, forecast: 0.2, places: 0.1}",
-    "train.attribute_noise=0.1",
-    "train.hidden_gauges={folds: 3, fold: 1}",
-)
-
-
-@pytest.fixture(scope="module")
-def fused_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A causal, fused run with memory in which gauges 1 and 4 of six are hidden."""
-    run = tmp_path_factory.mktemp("runs") / "fused"
-    pretrain(with_overrides(tiny_store.config, FUSED), tiny_store, run)
-    return run
 
 
 def altered(store: Store, name: str, days: slice, value: float, catchments: slice = slice(None)) -> Store:
