@@ -49,6 +49,11 @@ def test_metrics_rows(tiny_run: Path, tiny_store: Store) -> None:
         parts = sum(row[f"loss/{name}"] for name in tiny_store.config.modalities)
         assert row["loss"] == pytest.approx(parts, rel=1e-5)
     assert [row["step"] for row in found if row["split"] == "validation"] == [3, 6]
+    for row in found:
+        if row["split"] == "validation":
+            shares = [row[f"gradient_share/{name}"] for name in ("precip", "soil", "temp", "evap", "riverflow")]
+            assert sum(shares) == pytest.approx(1)
+            assert min(shares) > 0
 
 
 def test_run_directory_is_complete(tiny_run: Path, tiny_store: Store) -> None:

@@ -26,9 +26,12 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
 from watercli.log import log, progress
 from watercli.store import Store
-from watercli.training.engine import Engine
+from watercli.training.engine import Engine, TorchEngine
+from watercli.training.gradients import gradient_shares
 from watercli.training.metrics_log import MetricsLog, by_modality
 
+SHARE_STEPS = 2
+"""Validation steps over which the modalities' shares of the gradient are measured."""
 LINE_EVERY = 15.0
 """Seconds between two log lines where there is no terminal to draw a progress bar on."""
 
@@ -196,6 +199,10 @@ def _loop(job: Job, engine: Engine, loader: DataLoader[Step], held_out: list[Ste
             scores = None
             if done % train.validate_every == 0 or last:
                 scores = validate(engine, held_out, number, job.structure)
+                if isinstance(
+                    engine, TorchEngine
+                ):  # where weights are spread over processes, none has a whole gradient
+                    scores |= gradient_shares(engine, held_out[:SHARE_STEPS], job.structure)
                 if reporter:
                     reporter.validation(done, scores)
             if done % train.checkpoint_every == 0 or last or (received and engine.world == 1):
