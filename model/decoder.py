@@ -14,8 +14,9 @@ from torch.nn.functional import softplus
 
 from model.config import MAEConfig
 from model.encoder import Features
-from model.layers import DecoderBlock, SelfBlock, gather, no_later, sincos
+from model.layers import DecoderBlock, SelfBlock, no_later, sincos
 from model.masking import Selection
+from model.memory import Remembered
 
 
 class Decoder(ABC, nn.Module):
@@ -43,10 +44,14 @@ class Decoder(ABC, nn.Module):
             found = found + self.position(patch.clamp_min(0))
         return found * (index >= 0)[..., None]
 
-    def queries(self, queries: Selection, days: int, context: Tensor | None) -> Tensor:
-        """Return mask tokens ``[R, Q, E]`` at their positions, with what is remembered there of ``[R, N, W]``."""
+    def queries(self, queries: Selection, days: int, known: Remembered | None) -> Tensor:
+        """Return mask tokens ``[R, Q, E]`` at their positions, with what is remembered there."""
         x = self.mask_token + self.positions(queries.index, days)
-        return x if self.memory is None or context is None else x + self.memory(gather(context, queries.index))
+        if self.memory is None or known is None:
+            return x
+        row = torch.arange(len(x), device=x.device)[:, None].expand_as(queries.index)
+        remembered: Tensor = x + self.memory(known.at(row, queries.index))
+        return remembered
 
     def predict(self, x: Tensor) -> Tensor:
         """Return ``[R, Q, V]`` of decoded tokens ``[R, Q, E]``."""
@@ -60,12 +65,12 @@ class Decoder(ABC, nn.Module):
         features: Features,
         queries: Selection,
         days: int,
-        context: Tensor | None = None,
+        known: Remembered | None = None,
     ) -> Tensor:
         """Predict ``[R, Q, V]`` at the queries.
 
-        ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``context``
-        ``[R, N, W]`` is what is remembered at each token.
+        ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``known``
+        is what is remembered at each token.
         """
 
 
@@ -93,10 +98,10 @@ class CrossDecoder(Decoder):
         features: Features,
         queries: Selection,
         days: int,
-        context: Tensor | None = None,
+        known: Remembered | None = None,
     ) -> Tensor:
         """Predict ``[R, Q, V]``; see `Decoder.forward`."""
-        x = self.queries(queries, days, context)
+        x = self.queries(queries, days, known)
         keys, others = features.padding, queries.valid
         if self.causal:
             day = queries.index // self.patches
@@ -123,11 +128,11 @@ class StandardDecoder(Decoder):
         features: Features,
         queries: Selection,
         days: int,
-        context: Tensor | None = None,
+        known: Remembered | None = None,
     ) -> Tensor:
         """Predict ``[R, Q, V]``; see `Decoder.forward`."""
         seen = self.embed(maps[0]) + self.positions(features.index, days)
-        x = torch.cat((seen, self.queries(queries, days, context)), dim=1)
+        x = torch.cat((seen, self.queries(queries, days, known)), dim=1)
         valid = torch.cat((features.valid, queries.valid), dim=1)
         for block in self.blocks:
             x = block(x, None if bool(valid.all()) else valid)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from model.config import GridConfig, MAEConfig
-from model.layers import EncoderLayer, gather, no_later, sincos
+from model.layers import EncoderLayer, no_later, sincos
 from model.masking import select
+from model.memory import Remembered
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Encoder(nn.Module):
         self.causal = config.causal
         self.memory = nn.Linear(config.memory.width, config.width) if config.memory else None
 
-    def remember(self, x: Tensor, context: Tensor | None, index: Tensor) -> Tensor:
-        """Add to tokens ``[R, L, D]`` what is remembered at their positions of ``[R, N, W]``."""
-        return x if self.memory is None or context is None else x + self.memory(gather(context, index))
+    def remember(self, x: Tensor, known: Remembered | None, row: Tensor, token: Tensor) -> Tensor:
+        """Add to tokens ``[R, L, D]`` what is remembered at these tokens of these rows, ``[R, L]`` both."""
+        return x if self.memory is None or known is None else x + self.memory(known.at(row, token))
 
     def run(self, x: Tensor, valid: Tensor, day: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """Return the normed features ``[R, L, D]`` of embedded tokens ``[R, L, D]`` of days ``[R, L]``."""
@@ -80,11 +81,8 @@ class GridEncoder(Encoder):
         self.register_buffer("row", row, persistent=False)
         self.row: Tensor
 
-    def forward(self, patches: Tensor, visible: Tensor, context: Tensor | None = None) -> Features:
-        """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible.
-
-        ``context`` is ``[B, T * P, W]``.
-        """
+    def forward(self, patches: Tensor, visible: Tensor, known: Remembered | None = None) -> Features:
+        """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible."""
         b, t, p, v = patches.shape
         spans = t if self.by_day else 1
         # Rows that attend among themselves: windows, or their days.
@@ -99,8 +97,7 @@ class GridEncoder(Encoder):
         # What is not finite here is sea within a visible coastal patch, or padding.
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(self.embed.weight.dtype))
         x = x + self.position(self.row[patch]) + sincos(t, x.shape[-1], x)[day]
-        if self.memory is not None and context is not None:
-            x = x + self.memory(context[window, index])
+        x = self.remember(x, known, window, index)
         layers = self.run(x, chosen.valid, day)
         if spans == 1 and len(rows) == b:
             return Features(tuple(layers), index, chosen.valid, day)
@@ -123,17 +120,15 @@ class SeriesEncoder(Encoder):
         self.embed = nn.Linear(1, config.width)
         self.static = nn.Linear(config.attributes, config.width)
 
-    def forward(self, series: Tensor, static: Tensor, visible: Tensor, context: Tensor | None = None) -> Features:
-        """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible.
-
-        ``context`` is ``[R, T, W]``.
-        """
+    def forward(self, series: Tensor, static: Tensor, visible: Tensor, known: Remembered | None = None) -> Features:
+        """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible."""
         chosen = select(visible)
         values = series.gather(1, chosen.index)[..., None]
         static = static.to(self.static.weight.dtype)
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(static.dtype))
         x = x + sincos(series.shape[1], x.shape[-1], x)[chosen.index]
-        x = self.remember(x, context, chosen.index)
+        row = torch.arange(len(series), device=series.device)[:, None].expand_as(chosen.index)
+        x = self.remember(x, known, row, chosen.index)
         token = self.static(static)[:, None]
         layers = tuple(
             torch.cat((feature, token), dim=1) for feature in self.run(x, chosen.valid, chosen.index, static)

@@ -19,7 +19,7 @@ from model.feature_maps import WeightedFeatureMaps
 from model.fusion import KeyFusion
 from model.layers import gather, initialise, patchify
 from model.masking import Selection, TokenMask, select
-from model.memory import Memory
+from model.memory import Memory, Remembered
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class MultiModalMAE(nn.Module):
         assert self.config.grid is not None
         return patchify(batch.grids[name], self.config.grid.patch_size).flatten(1, 2)
 
-    def remember(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Tensor]:
-        """Return what each modality's tokens know of the days before them, ``[R, N, W]``; empty without a memory."""
-        found: dict[str, Tensor] = self.memory(batch, masks) if self.memory is not None else {}
+    def remember(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Remembered]:
+        """Return what each modality's tokens know of the days before them; empty without a memory."""
+        found: dict[str, Remembered] = self.memory(batch, masks) if self.memory is not None else {}
         return found
 
     def encode(
@@ -96,7 +96,7 @@ class MultiModalMAE(nn.Module):
         batch: Batch,
         masks: Mapping[str, TokenMask],
         names: Iterable[str] | None = None,
-        memory: Mapping[str, Tensor] | None = None,
+        memory: Mapping[str, Remembered] | None = None,
     ) -> dict[str, Features]:
         """Return per-layer features of the visible tokens of all modalities, or of those named.
 
@@ -107,7 +107,7 @@ class MultiModalMAE(nn.Module):
             name: self._encode(batch, name, masks[name], known.get(name)) for name in names or self.config.modalities
         }
 
-    def _encode(self, batch: Batch, name: str, mask: TokenMask, known: Tensor | None) -> Features:
+    def _encode(self, batch: Batch, name: str, mask: TokenMask, known: Remembered | None) -> Features:
         values = self.values(batch, name)
         encoder = self.encoders[name]
         if isinstance(encoder, SeriesEncoder):
@@ -145,7 +145,7 @@ class MultiModalMAE(nn.Module):
         mask: TokenMask,
         maps: Mapping[str, Sequence[Tensor]],
         features: Mapping[str, Features],
-        known: Tensor | None,
+        known: Remembered | None,
     ) -> Prediction:
         queries = select(mask.target)
         decoder = self.decoders[name]
@@ -153,7 +153,11 @@ class MultiModalMAE(nn.Module):
         keys, read = maps[name], features[name]
         if self.fusion is not None:
             keys, read = self.fusion(name, maps, features, batch)
-        predicted = decoder(keys, read, queries, batch.days, known)
+        # Rows without a target (a grid that had not begun, a modality that was not asked for) are not decoded; one is
+        # kept, so that every weight has a gradient.
+        busy = mask.target.any(1)
+        busy[0] = True
+        predicted = values_at(decoder, keys, read, queries, batch.days, known, busy)
         wanted = gather(self.wanted(batch, name), queries.index)
         scored = torch.isfinite(wanted) & queries.valid[..., None]
         error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0).float()
@@ -164,6 +168,30 @@ class MultiModalMAE(nn.Module):
     def wanted(self, batch: Batch, name: str) -> Tensor:
         """Return what predictions of a modality are compared with, ``[R, N, V]``."""
         return batch.wanted[name].flatten(0, 1)[..., None] if name in batch.wanted else self.values(batch, name)
+
+
+def values_at(
+    decoder: Decoder,
+    keys: Sequence[Tensor],
+    read: Features,
+    queries: Selection,
+    days: int,
+    known: Remembered | None,
+    rows: Tensor,
+) -> Tensor:
+    """Return a decoder's predictions ``[R, Q, V]`` of the rows marked in ``rows`` ``[R]``, zero in the others."""
+    if bool(rows.all()):
+        return decoder(keys, read, queries, days, known)  # type: ignore[no-any-return]
+    some = decoder(
+        [one[rows] for one in keys],
+        Features((), read.index[rows], read.valid[rows], read.day[rows]),
+        Selection(queries.index[rows], queries.valid[rows]),
+        days,
+        None if known is None else known.rows(rows),
+    )
+    predicted: Tensor = some.new_zeros(len(rows), *some.shape[1:])
+    predicted[rows] = some
+    return predicted
 
 
 def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts: Tensor | None = None) -> Tensor:

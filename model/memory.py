@@ -36,6 +36,24 @@ class Seen:
     weight: Tensor
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What is known at the tokens of one modality of days before them."""
+
+    values: Tensor
+    """``[R, K, W]`` of K places: all tokens of a series, those of land patches of a grid."""
+    place: Tensor | None = None
+    """``[N]``: the place of each token; None: its own number."""
+
+    def at(self, row: Tensor, token: Tensor) -> Tensor:
+        """Return ``[..., W]`` of tokens ``[...]`` in rows ``[...]``."""
+        return self.values[row, token if self.place is None else self.place[token]]
+
+    def rows(self, rows: Tensor) -> Remembered:
+        """Return some of the rows."""
+        return Remembered(self.values[rows], self.place)
+
+
 def state_size(config: MemoryConfig) -> int:
     """Return F."""
     return 3 * len(config.time_constants) + 2 * config.recent
@@ -91,9 +109,9 @@ class Memory(nn.Module):
     def _group(self, name: str) -> str:
         return name if self.config.fusion == "none" else f"all_{self.config.modalities[name].kind}"
 
-    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Tensor]:
-        """Return what is remembered at every token of every modality: ``[B, T * P, W]`` or ``[B * C, T, W]``."""
-        groups: dict[str, Tensor] = {}
+    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Remembered]:
+        """Return what is remembered at the tokens of every modality; rows are B for grids, B * C for series."""
+        groups: dict[str, Remembered] = {}
         found = {}
         for name, modality in self.config.modalities.items():
             group = self._group(name)
@@ -106,18 +124,34 @@ class Memory(nn.Module):
                 if catchments:
                     static = batch.static.flatten(0, 1)[:, None]
                     parts.append(static.expand(-1, batch.days, -1))
-                known = self.networks[group](torch.cat(parts, dim=-1))
-                groups[group] = known if catchments else self._on_all_patches(known, batch)
+                known = torch.cat(parts, dim=-1)
+                if catchments:
+                    groups[group] = Remembered(self.networks[group](known))
+                else:
+                    groups[group] = self._of_grids(group, name, known, batch, masks)
             found[name] = groups[group]
         return found
 
-    def _on_all_patches(self, known: Tensor, batch: Batch) -> Tensor:
-        """Lay ``[B * L, T, W]`` of the land patches out as ``[B, T * P, W]``, zero at sea."""
+    def _of_grids(
+        self, group: str, name: str, known: Tensor, batch: Batch, masks: Mapping[str, TokenMask]
+    ) -> Remembered:
+        """Read states ``[B * L, T, F]`` of land patches; zero in idle windows.
+
+        Those are windows in which no token of these grids is visible or asked for.
+        """
         assert self.config.grid is not None
-        by_patch = known.unflatten(0, (batch.windows, -1)).transpose(1, 2)
-        full: Tensor = by_patch.new_zeros(*by_patch.shape[:2], self.config.grid.patches, by_patch.shape[-1])
-        full[:, :, list(self.config.grid.land_patches)] = by_patch
-        return full.flatten(1, 2)
+        grid, days = self.config.grid, batch.days
+        busy = torch.zeros(batch.windows, dtype=torch.bool, device=known.device)
+        busy[0] = True
+        for other in self.config.read_by(name):
+            busy |= masks[other].visible.any(1) | masks[other].target.any(1)
+        read = self.networks[group](known.unflatten(0, (batch.windows, -1)).transpose(1, 2)[busy]).flatten(1, 2)
+        values: Tensor = read.new_zeros(batch.windows, *read.shape[1:])
+        values[busy] = read
+        land = torch.tensor(grid.land_patches, device=known.device)
+        place = torch.zeros(days, grid.patches, dtype=torch.int64, device=known.device)
+        place[:, land] = torch.arange(days * len(land), device=known.device).unflatten(0, (days, -1))
+        return Remembered(values, place.flatten())
 
     def _land(self, batch: Batch, name: str, mask: TokenMask) -> Seen:
         """Return a grid's land patches as ``[B, H, L]`` and ``[B, T, L]``: means over the observed cells."""

@@ -119,7 +119,7 @@ def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
         rain[..., land] += 3
         other = replace(batch, past=batch.past | {"rain": rain})
         # Of what the decoder reads only the catchment's own context may move, so look at the context itself.
-        before, after = (model.remember(some, masks)["flow"].unflatten(0, (2, 3)) for some in (batch, other))
+        before, after = (model.remember(some, masks)["flow"].values.unflatten(0, (2, 3)) for some in (batch, other))
         moved = (after - before).abs().amax((0, 2, 3)) > 1e-6
         assert set(moved.nonzero()[:, 0].tolist()) == drainers
 
