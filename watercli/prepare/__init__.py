@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from watercli import __version__
 from watercli.config import Config
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare.build import build, requests
+from watercli.prepare.build import build, determining, inputs, requests
+from watercli.prepare.resume import working
 from watercli.prepare.sources import Sources
 from watercli.prepare.write import target
 from watercli.store import Store
@@ -37,7 +39,9 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
     ConfigError
         If ``out`` may not be written, or a setting does not fit.
     DataError
-        If a source file does not hold what is asked of it.
+        If a source file does not hold what is asked of it, or was changed meanwhile.
+    RunError
+        If the disk is full; the same call goes on from there.
     """
     if config.recipe is None:
         raise ConfigError(f"Configuration '{config.name}' has no recipe, so nothing can be prepared; add one")
@@ -45,8 +49,10 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
     place.check()
     sources = Sources(data)
     asked = requests(config, sources)
-    with place.writing() as partial:
-        build(config, config.recipe, asked, sources, partial)
+    seen = inputs(config.recipe, asked, sources)
+    with working(place, {"key": seen.key(__version__, determining(config)), "out": str(out)}) as work:
+        build(config, config.recipe, asked, sources, work)
+        seen.check(sources.used, data)
     store = Store.open(out)
     log.info("Wrote %s (fingerprint %s)", out, store.fingerprint[:12])
     return store

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from watercli.prepare import align, demo, geometry, readers, write
 from watercli.prepare.catchments import place
 from watercli.prepare.grids import Grids
 from watercli.prepare.reader import Request
+from watercli.prepare.resume import Inputs, Work
 from watercli.prepare.sources import Sources
 from watercli.store import SCHEMA_VERSION
 
@@ -45,12 +44,26 @@ def requests(config: Config, sources: Sources) -> dict[str, Request]:
     return found
 
 
-def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, partial: Path) -> None:
-    """Build the store in the temporary folder ``partial``."""
+def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Inputs:
+    """Return the state of every file that may be read.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If an attribute table is not there.
+    """
+    paths = {path for request in asked.values() for path in request.paths}
+    for table in recipe.catchments.tables if recipe.catchments else ():
+        paths.update(sources.find(table.files, "recipe.catchments.tables"))
+    return Inputs.of(paths)
+
+
+def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, work: Work) -> None:
+    """Build the store in the folder of ``work``."""
     crs = align.target_crs(recipe)
     series = {name: _read(asked[name]) for name in config.of_kind("series")}
     catchments = place(config, recipe, series, sources, crs)
-    grids = Grids(recipe, crs, partial)
+    grids = Grids(recipe, crs, work)
     for name in config.of_kind("grid"):
         grids.add(asked[name], _read(asked[name]))
     parts = [part for part in (catchments, grids.dataset()) if part is not None]
@@ -61,9 +74,9 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     rest = rest.sel(variable=order)
     rest["crs"] = ((), np.int32(0), crs.to_cf())
     rest = rest.assign_coords(time=("time", align.days(recipe.period), {"axis": "T", "standard_name": "time"}))
-    rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
-    write.append(partial, _plain_strings(rest))
-    write.finish(partial)
+    rest.attrs = _root_attributes(config, recipe, sources, grids, crs) | {"created": work.created}
+    write.append(work.store, _plain_strings(rest))
+    write.finish(work.store)
 
 
 def _read(request: Request) -> xr.DataArray:
@@ -105,7 +118,6 @@ def _root_attributes(config: Config, recipe: Recipe, sources: Sources, grids: Gr
         "crs_wkt": crs.to_wkt(),
         "fingerprint": fingerprint(config, records),
         "watercli_version": __version__,
-        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -114,16 +126,20 @@ def fingerprint(config: Config, records: list[dict[str, str | int]]) -> str:
 
     How a modality is transformed, masked or weighted is the trainer's affair and leaves the data as they are.
     """
+    content = determining(config) | {"checksums": {str(record["name"]): record["sha256"] for record in records}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def determining(config: Config) -> Attributes:
+    """Return all of a configuration that determines a store's data, the source files apart."""
     assert config.recipe is not None
     modalities = {
         name: modality.model_dump(mode="json", include={"kind", "units", "source"})
         for name, modality in config.modalities.items()
     }
-    content = {
+    return {
         "schema": SCHEMA_VERSION,
         "recipe": config.recipe.model_dump(mode="json"),
         "modalities": modalities,
-        "checksums": {str(record["name"]): record["sha256"] for record in records},
         "generated": [demo.VERSION, config.seed] if demo.is_used(config) else None,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

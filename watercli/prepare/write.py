@@ -70,8 +70,16 @@ def computing(description: str) -> Iterator[None]:
 
 def append(partial: Path, dataset: xr.Dataset) -> None:
     """Write variables and attributes of ``dataset`` into the temporary store."""
-    encoding = {str(name): _encoding(data) for name, data in dataset.variables.items()}
-    dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=encoding)
+    dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=_encodings(dataset))
+
+
+def create(partial: Path, dataset: xr.Dataset) -> None:
+    """Make the arrays of ``dataset`` in the temporary store, without the values of those that are dask's."""
+    dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=_encodings(dataset), compute=False)
+
+
+def _encodings(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
+    return {str(name): _encoding(data) for name, data in dataset.variables.items()}
 
 
 def _encoding(data: xr.Variable) -> dict[str, Any]:
