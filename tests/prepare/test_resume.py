@@ -111,7 +111,7 @@ def test_stopped_by_a_full_disk_and_killed_again_and_again(
     assert process.returncode == (2 if "--overwrite" in said[-1] else 0)  # the last kill may have come too late
     assert any("Continuing what was begun" in text for text in said)
     assert files(out) == whole
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["store.zarr"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_an_error_of_ours_leaves_what_can_be_continued(

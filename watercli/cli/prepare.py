@@ -19,6 +19,9 @@ def prepare(
     ] = None,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Make no store if anything looks wrong in the data.")
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Make a Zarr store of grids, catchment series and attributes (without options: of the built-in demo domain)."""
@@ -28,5 +31,5 @@ def prepare(
     loaded = load(config or "demo", settings or ())
     from watercli.prepare import prepare as run
 
-    store = run(loaded, out, data=data, overwrite=overwrite)
+    store = run(loaded, out, data=data, overwrite=overwrite, strict=strict)
     log.info("Done: %s. Next: watercli pretrain --store %s", store.path, store.path)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from watercli import __version__
 from watercli.config import Config
-from watercli.errors import ConfigError
+from watercli.errors import ConfigError, RunError
 from watercli.log import log
+from watercli.prepare import quality_report
 from watercli.prepare.build import build, determining, inputs, requests
 from watercli.prepare.resume import working
 from watercli.prepare.sources import Sources
@@ -20,7 +21,7 @@ from watercli.store import Store
 __all__ = ["prepare"]
 
 
-def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = False) -> Store:
+def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = False, strict: bool = False) -> Store:
     """Build the store that a configuration's recipe describes.
 
     Parameters
@@ -33,6 +34,8 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
         Folder below which the source files lie; None serves recipes that need none.
     overwrite
         Replace a store of watercli at ``out``, once the new one is whole.
+    strict
+        Make no store if anything looks wrong in the data.
 
     Raises
     ------
@@ -41,7 +44,7 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
     DataError
         If a source file does not hold what is asked of it, or was changed meanwhile.
     RunError
-        If the disk is full; the same call goes on from there.
+        If the disk is full, or ``strict`` and there are findings; the same call goes on from there.
     """
     if config.recipe is None:
         raise ConfigError(f"Configuration '{config.name}' has no recipe, so nothing can be prepared; add one")
@@ -50,9 +53,18 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
     sources = Sources(data)
     asked = requests(config, sources)
     seen = inputs(config.recipe, asked, sources)
-    with working(place, {"key": seen.key(__version__, determining(config)), "out": str(out)}) as work:
-        build(config, config.recipe, asked, sources, work)
+    # What a grid measures decides which values its blocks count as impossible.
+    key = seen.key(__version__, determining(config), config.recipe.quality.quantities)
+    with working(place, {"key": key, "out": str(out)}) as work:
+        quality = build(config, config.recipe, asked, sources, work)
         seen.check(sources.used, data)
+        report = quality_report.save(quality, out)
+        quality_report.tell(quality, report)
+        if strict and quality.findings:
+            raise RunError(
+                f"--strict: {len(quality.findings)} findings on quality ({report}); mend the sources, set "
+                "recipe.quality.ignore or recipe.quality.to_missing, or go on without --strict"
+            )
     store = Store.open(out)
     log.info("Wrote %s (fingerprint %s)", out, store.fingerprint[:12])
     return store

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from pyproj import CRS
 
@@ -14,9 +15,10 @@ from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare import align, demo, geometry, readers, write
+from watercli.prepare import align, demo, geometry, readers, runoff, write
 from watercli.prepare.catchments import place
 from watercli.prepare.grids import Grids
+from watercli.prepare.quality import Quality
 from watercli.prepare.reader import Request
 from watercli.prepare.resume import Inputs, Work
 from watercli.prepare.sources import Sources
@@ -58,34 +60,39 @@ def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Input
     return Inputs.of(paths)
 
 
-def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, work: Work) -> None:
-    """Build the store in the folder of ``work``."""
+def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, work: Work) -> Quality:
+    """Build the store in the folder of ``work``; return what looks wrong in it."""
     crs = align.target_crs(recipe)
-    series = {name: _read(asked[name]) for name in config.of_kind("series")}
+    quality = Quality(config)
+    series = {name: quality.series(name, _read(asked[name], quality)) for name in config.of_kind("series")}
     catchments = place(config, recipe, series, sources, crs)
-    grids = Grids(recipe, crs, work)
+    grids = Grids(recipe, crs, work, quality)
     for name in config.of_kind("grid"):
-        grids.add(asked[name], _read(asked[name]))
+        grids.add(asked[name], _read(asked[name], quality))
     parts = [part for part in (catchments, grids.dataset()) if part is not None]
     rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override")
     if "catchment" in rest and grids.patches is not None:
         rest["patch_weight"] = _patch_weight(rest, grids.patches, crs)
+    runoff.check(quality, rest, grids.patches, work.store)
     order = [name for name in config.modalities if name in rest["variable"].values]
     rest = rest.sel(variable=order)
     rest["crs"] = ((), np.int32(0), crs.to_cf())
     rest = rest.assign_coords(time=("time", align.days(recipe.period), {"axis": "T", "standard_name": "time"}))
-    rest.attrs = _root_attributes(config, recipe, sources, grids, crs) | {"created": work.created}
+    rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
+    rest.attrs |= {"quality": json.dumps(quality.counts()), "created": work.created}
     write.append(work.store, _plain_strings(rest))
     write.finish(work.store)
+    return quality
 
 
-def _read(request: Request) -> xr.DataArray:
+def _read(request: Request, quality: Quality) -> xr.DataArray:
     """Read a modality and say what was found."""
     name = request.modality_name
     data = readers.READERS[request.source.reader].read(request)
     index = data.indexes["time"]
     shape = ", ".join(f"{size} {dim}" for dim, size in data.sizes.items())
     log.info("%s: %s to %s (%s)", name, f"{index.min():%Y-%m-%d}", f"{index.max():%Y-%m-%d}", shape)
+    quality.dates(name, pd.DatetimeIndex(index))
     return align.to_days(name, data, request.recipe.period)
 
 
@@ -137,9 +144,10 @@ def determining(config: Config) -> Attributes:
         name: modality.model_dump(mode="json", include={"kind", "units", "source"})
         for name, modality in config.modalities.items()
     }
+    alters = bool(config.recipe.quality.to_missing)
     return {
         "schema": SCHEMA_VERSION,
-        "recipe": config.recipe.model_dump(mode="json"),
+        "recipe": config.recipe.model_dump(mode="json", exclude=None if alters else {"quality"}),
         "modalities": modalities,
         "generated": [demo.VERSION, config.seed] if demo.is_used(config) else None,
     }

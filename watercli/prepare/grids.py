@@ -14,6 +14,7 @@ from pyproj import CRS
 from watercli.config import Recipe
 from watercli.prepare import align, geometry, statistics, write
 from watercli.prepare.blocks import Rules, Summary, write_grid
+from watercli.prepare.quality import Quality
 from watercli.prepare.reader import Request, described, name_unreadable
 from watercli.prepare.resume import DISK_FULL, Work
 
@@ -21,13 +22,13 @@ from watercli.prepare.resume import DISK_FULL, Work
 class Grids:
     """Writes grids into a temporary store and gathers what the store says about them."""
 
-    def __init__(self, recipe: Recipe, crs: CRS, work: Work) -> None:
+    def __init__(self, recipe: Recipe, crs: CRS, work: Work, quality: Quality) -> None:
         self.recipe = recipe
         self.crs = crs
         self.work = work
+        self.quality = quality
         self.padding = (0, 0)
         self.patches: geometry.Patches | None = None
-        self.summaries: dict[str, Summary] = {}
         self._first: tuple[str, xr.DataArray] | None = None
         self._land = np.zeros((0, 0), dtype=np.bool_)
         self._coverage: dict[str, xr.DataArray] = {}
@@ -47,12 +48,12 @@ class Grids:
         if self._first is not None:
             padded = padded.where(xr.DataArray(self._land, dims=("y", "x")))
         training = padded.indexes["time"].isin(align.days(self.recipe.splits.train))
-        summary = self._write(request, padded, Rules(training, (-np.inf, np.inf)))
+        summary = self._write(request, padded, self.quality.rules(name, training))
         if self._first is None:
             self._first = (name, data.isel(time=0))
             self._cut(padded, summary.ever)
+        self.quality.grid(name, summary, pd.DatetimeIndex(padded.indexes["time"]))
         days = int(training.sum())
-        self.summaries[name] = summary
         self._coverage[name] = xr.DataArray((summary.cells / days).astype(np.float32), dims=("y", "x"))
         # Sea and padding are no missing values: only land counts.
         self._statistics[name] = statistics.table([summary.moments], days * int(self._land.sum()))

@@ -149,7 +149,7 @@ def working(place: Target, state: Mapping[str, Any]) -> Iterator[Work]:
     place.check()
     out, work = place.path, Work.beside(place.path)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with _naming_a_full_disk(out), _locked(out):
         _restore(out)
         try:
             work.begin(state)
@@ -160,17 +160,23 @@ def working(place: Target, state: Mapping[str, Any]) -> Iterator[Work]:
             if not isinstance(error, RunError):
                 shutil.rmtree(work.folder, ignore_errors=True)
             raise
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            raise RunError(
-                f"The disk of {out} can take no more ({error.strerror}); make room and give the same command again: "
-                "it goes on from here"
-            ) from error
         except KeyboardInterrupt:
             log.info("What is done is kept in %s; the same command goes on from there", work.folder)
             raise
         shutil.rmtree(work.folder, ignore_errors=True)
+
+
+@contextmanager
+def _naming_a_full_disk(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise RunError(
+            f"The disk of {out} can take no more ({error.strerror}); make room and give the same command again: "
+            "it goes on from here"
+        ) from error
 
 
 @contextmanager
