@@ -99,7 +99,13 @@ def test_sound_data_pass(build: Build, tmp_path: Path) -> None:
     store = build()
     assert findings(tmp_path) == []
     assert "Nothing was found" in (tmp_path / "store.zarr.quality.md").read_text(encoding="utf-8")
-    assert json.loads(store.dataset.attrs["quality"]) == {"findings": {}, "set_to_missing": {}}
+    attribute = json.loads(store.dataset.attrs["quality"])
+    assert (attribute["findings"], attribute["set_to_missing"]) == ({}, {})
+    assert attribute["missing"] == {
+        "evap": {"2001": 0},
+        "riverflow": {"2001": round(15 / 365, 6)},
+        "precip": {"2001": 0},
+    }
 
 
 @pytest.mark.parametrize(

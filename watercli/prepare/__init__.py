@@ -55,7 +55,7 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
     seen = inputs(config.recipe, asked, sources)
     # What a grid measures decides which values its blocks count as impossible.
     key = seen.key(__version__, determining(config), config.recipe.quality.quantities)
-    with working(place, {"key": key, "out": str(out)}) as work:
+    with working(place, {"key": key, "out": str(out), "config": config.to_yaml()}) as work:
         quality = build(config, config.recipe, asked, sources, work)
         seen.check(sources.used, data)
         report = quality_report.save(quality, out)

@@ -66,6 +66,10 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     quality = Quality(config)
     series = {name: quality.series(name, _read(asked[name], quality)) for name in config.of_kind("series")}
     catchments = place(config, recipe, series, sources, crs)
+    if catchments is not None:
+        for name in series:
+            present = catchments[name].count("catchment").to_numpy()
+            quality.count_missing(name, align.days(recipe.period), present, catchments.sizes["catchment"])
     grids = Grids(recipe, crs, work, quality)
     for name in config.of_kind("grid"):
         grids.add(asked[name], _read(asked[name], quality))

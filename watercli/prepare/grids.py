@@ -52,7 +52,9 @@ class Grids:
         if self._first is None:
             self._first = (name, data.isel(time=0))
             self._cut(padded, summary.ever)
-        self.quality.grid(name, summary, pd.DatetimeIndex(padded.indexes["time"]))
+        index = pd.DatetimeIndex(padded.indexes["time"])
+        self.quality.grid(name, summary, index)
+        self.quality.count_missing(name, index, summary.count, int(self._land.sum()))
         days = int(training.sum())
         self._coverage[name] = xr.DataArray((summary.cells / days).astype(np.float32), dims=("y", "x"))
         # Sea and padding are no missing values: only land counts.

@@ -47,6 +47,8 @@ class Quality:
     findings: list[Finding] = field(default_factory=list)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     """Values set to missing, by variable and check."""
+    missing: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Share of the values that is missing in each year of the store, by variable; of grids, over land."""
 
     def __post_init__(self) -> None:
         assert self.config.recipe is not None
@@ -114,6 +116,11 @@ class Quality:
                 self._add(name, GRID, "jump", index[leap], f"mean of the grid to {summary.mean[leap][0]:.4g} {units}")
         self._mean(name, GRID, summary.mean, index)
 
+    def count_missing(self, name: str, index: pd.DatetimeIndex, present: NDArray[np.integer], places: int) -> None:
+        """Keep the share of missing values in each year; ``present`` ``[T]`` of ``places`` have one."""
+        by_year = pd.Series(1 - present / places, index=index.year).groupby(level=0).mean()
+        self.missing[name] = {str(year): round(float(share), 6) for year, share in by_year.items()}
+
     def runoff(self, flow: xr.DataArray, rain: xr.DataArray) -> None:
         """Compare a flow with the rain, ``(catchment, time)`` and in mm/day both, on the days that have both."""
         both = flow.notnull() & rain.notnull()  # noqa: PD004  (xarray knows no other name)
@@ -139,13 +146,13 @@ class Quality:
         ]
 
     def counts(self) -> dict[str, Any]:
-        """Return what the store says of its quality: places and days for each variable and check."""
+        """Return what the store says of its quality: places and days by variable and check, shares missing by year."""
         found: dict[str, dict[str, dict[str, int]]] = {}
         for one in self.findings:
             row = found.setdefault(one.variable, {}).setdefault(one.check, {"places": 0, "days": 0})
             row["places"] += 1
             row["days"] += one.days
-        return {"findings": found, "set_to_missing": self.dropped}
+        return {"findings": found, "set_to_missing": self.dropped, "missing": self.missing}
 
     def _masks(self, name: str, values: checks.Series, index: pd.DatetimeIndex) -> Mapping[CheckName, checks.Mask]:
         found: dict[CheckName, checks.Mask] = {}
