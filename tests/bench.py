@@ -1,6 +1,7 @@
 """``make bench``: speed as ratios, measured interleaved in one run; a foreign load on the machine is called out.
 
 ``python -m tests.bench --days 30`` takes longer windows (minutes instead of seconds a round).
+``python -m tests.bench --years 40`` prepares a store of so many years instead, and says what memory that takes.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import dask.array as da
 import numpy as np
 import torch
+import xarray as xr
 import zarr
+from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
 
@@ -25,9 +30,11 @@ from model.batch import Batch
 from model.config import GridConfig, MAEConfig
 from model.mae import MultiModalMAE, total_loss
 from model.masking import TokenMask, draw_noise, mask_batch
-from watercli.config import load
+from watercli.config import load, parse
 from watercli.data.dataset import model_config
-from watercli.prepare.write import CHUNK_DAYS, SHARD_DAYS
+from watercli.prepare import align, prepare, readers
+from watercli.prepare.reader import Request
+from watercli.prepare.write import CHUNK_DAYS, COMPRESSORS, SHARD_DAYS
 
 console = Console(width=110)
 
@@ -113,9 +120,8 @@ def bench_read(rounds: int) -> None:
         plain = np.memmap(Path(folder) / "fields.npy", np.float32, "w+", shape=fields.shape)
         plain[:] = fields
         chunks, shards = ((days, *fields.shape[1:]) for days in (CHUNK_DAYS, SHARD_DAYS))
-        codec = zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
         stored = zarr.create_array(
-            Path(folder) / "fields.zarr", data=fields, chunks=chunks, shards=shards, compressors=[codec]
+            Path(folder) / "fields.zarr", data=fields, chunks=chunks, shards=shards, compressors=COMPRESSORS
         )
         starts = rng.integers(0, 700, 20)
         tasks: dict[str, Callable[[], object]] = {
@@ -125,6 +131,57 @@ def bench_read(rounds: int) -> None:
         }
         found = {name: len(starts) / seconds for name, seconds in interleaved(tasks, rounds).items()}
     show("Random 30-day windows of 290 x 180 cells", "windows/s", found, "memory map")
+
+
+GENERATED = """
+name: generated
+recipe:
+  period: {{start: 1981-01-01, end: {end}-12-31}}
+  splits:
+    train: {{start: 1981-01-01, end: {end}-06-30}}
+    validation: {{start: {end}-07-01, end: {end}-09-30}}
+    test: {{start: {end}-10-01, end: {end}-12-31}}
+modalities:
+  rainfall: {{kind: grid, units: mm/day, source: {{reader: generated, variable: rainfall}}}}
+  tasmax: {{kind: grid, units: degC, source: {{reader: generated, variable: tasmax}}}}
+  tasmin: {{kind: grid, units: degC, source: {{reader: generated, variable: tasmin}}}}
+"""
+
+
+def generated(request: Request) -> xr.DataArray:
+    """Return a lazy field of 290 x 180 cells, with a value everywhere: more than any land mask asks of memory."""
+    days = align.days(request.recipe.period)
+
+    def block(block_info: Any) -> np.ndarray:
+        (first, last), *_ = block_info[None]["array-location"]
+        rng = np.random.default_rng(first)
+        values = rng.standard_normal((last - first, 290, 180), np.float32) * 8
+        return (np.maximum(values, 0) if request.modality_name == "rainfall" else values + 9).round(2)
+
+    chunks = (da.core.normalize_chunks(SHARD_DAYS, (len(days),))[0], (290,), (180,))
+    lazy = da.map_blocks(block, dtype=np.float32, chunks=chunks)
+    coords = {"time": days, "y": 2500 + 5000.0 * np.arange(290), "x": 2500 + 5000.0 * np.arange(180)}
+    attributes = {"crs_wkt": CRS("EPSG:27700").to_wkt(), "day": "00:00 to 24:00 (generated)"}
+    return xr.DataArray(lazy, dims=("time", "y", "x"), coords=coords, attrs=attributes)
+
+
+def bench_prepare(years: int) -> None:
+    """Prepare three lazily generated 5 km grids of many years: seconds, and the most memory that it takes."""
+    readers.READERS["generated"] = readers.Reader(generated, ("grid",), needs_files=False)
+    config = parse(GENERATED.format(end=1980 + years), origin="the generated record")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        out = Path(folder) / "generated.zarr"
+        store = prepare(config, out, data=None)
+        seconds = time.perf_counter() - start
+        values = 3 * len(store.times) * 290 * 180
+        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    console.print(
+        f"{years} years, 3 x {len(store.times):,} days of 290 x 180 cells ({values * 4 / 2**30:.1f} GiB): "
+        f"{seconds:.0f} s, {values / seconds / 1e6:.1f} million values/s, store of {size / 2**30:.2f} GiB, "
+        f"peak memory {peak:.2f} GiB"
+    )
 
 
 def matmul_peak() -> float:
@@ -138,7 +195,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--years", type=int)
     arguments = parser.parse_args()
+    if arguments.years:
+        bench_prepare(arguments.years)
+        return
     load_before = os.getloadavg()[0]
     console.print(f"{os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
     if load_before > 0.5:

@@ -15,6 +15,7 @@ from rich.table import Table
 from watercli.config import parse
 from watercli.gauge_map import gauge_map
 from watercli.prepare.resume import Work
+from watercli.sizes import in_bytes
 from watercli.store import STATISTICS, Store
 
 YEARS_SHOWN = 12
@@ -199,12 +200,3 @@ def show_half_made(work: Work, console: Console) -> None:
     for name, grid in found["grids"].items():
         console.print(f"  {name}: {grid['blocks']} of {grid['of']} blocks")
     console.print(f"  {in_bytes(found['bytes'])} in {work.folder}; the same watercli prepare goes on from there")
-
-
-def in_bytes(number: float) -> str:
-    """Return a number of bytes in words."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000 or unit == "GB":
-            break
-        number /= 1000
-    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

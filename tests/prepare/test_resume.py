@@ -126,7 +126,7 @@ def test_an_error_of_ours_leaves_what_can_be_continued(
     monkeypatch.setattr("watercli.log.log.propagate", True)
     with caplog.at_level("INFO", "watercli"):
         prepare(factory.config(recipe__grid__land_threshold=0.4), out, data=data)
-    assert "is of another recipe or other files: starting anew" in caplog.text
+    assert "is of another recipe or other files, or an extension: starting anew" in caplog.text
     assert Store.open(out).config.recipe.grid.land_threshold == 0.4  # type: ignore[union-attr]
 
 

@@ -89,15 +89,19 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     return quality
 
 
-def _read(request: Request, quality: Quality) -> xr.DataArray:
-    """Read a modality and say what was found."""
+def read(request: Request, quality: Quality) -> xr.DataArray:
+    """Read a modality as its files have it, and say what was found."""
     name = request.modality_name
     data = readers.READERS[request.source.reader].read(request)
     index = data.indexes["time"]
     shape = ", ".join(f"{size} {dim}" for dim, size in data.sizes.items())
     log.info("%s: %s to %s (%s)", name, f"{index.min():%Y-%m-%d}", f"{index.max():%Y-%m-%d}", shape)
     quality.dates(name, pd.DatetimeIndex(index))
-    return align.to_days(name, data, request.recipe.period)
+    return data
+
+
+def _read(request: Request, quality: Quality) -> xr.DataArray:
+    return align.to_days(request.modality_name, read(request, quality), request.recipe.period)
 
 
 def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
@@ -132,12 +136,16 @@ def _root_attributes(config: Config, recipe: Recipe, sources: Sources, grids: Gr
     }
 
 
-def fingerprint(config: Config, records: list[dict[str, str | int]]) -> str:
+def fingerprint(config: Config, records: list[dict[str, str | int]], extended: str | None = None) -> str:
     """Return a hash of all that determines a store's data: schema, recipe, the modalities' sources, checksums.
+
+    ``extended`` is the fingerprint of the store that was extended, if any.
 
     How a modality is transformed, masked or weighted is the trainer's affair and leaves the data as they are.
     """
     content = determining(config) | {"checksums": {str(record["name"]): record["sha256"] for record in records}}
+    if extended is not None:
+        content["extended"] = extended
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

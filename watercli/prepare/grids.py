@@ -44,7 +44,7 @@ class Grids:
         """
         name = request.modality_name
         align.check_grid(name, data, self._first, self.crs)
-        padded = self._padded(data)
+        padded, self.padding = pad(data, self.recipe.grid.patch_size)
         if self._first is not None:
             padded = padded.where(xr.DataArray(self._land, dims=("y", "x")))
         training = padded.indexes["time"].isin(align.days(self.recipe.splits.train))
@@ -62,16 +62,6 @@ class Grids:
         statistics.check(name, request.modality, self._statistics[name])
         statistics.report_bare_days(name, summary.count[training])
 
-    def _padded(self, data: xr.DataArray) -> xr.DataArray:
-        """Append empty cells at the far ends of y and x, so that whole patches cover the grid."""
-        self.padding = geometry.padding((data.sizes["y"], data.sizes["x"]), self.recipe.grid.patch_size)
-        axes = {
-            axis: geometry.extend(data[axis].values.astype(np.float64), extra)
-            for axis, extra in zip(("y", "x"), self.padding, strict=True)
-        }
-        padded = data.pad({"y": (0, self.padding[0]), "x": (0, self.padding[1])}, constant_values=np.nan)
-        return padded.assign_coords(axes).astype(np.float32)
-
     def _write(self, request: Request, data: xr.DataArray, rules: Rules) -> Summary:
         """Write a field and return what passed by."""
         name = request.modality_name
@@ -83,13 +73,7 @@ class Grids:
         if not marks.is_dir():
             write.create(self.work.store, bare.to_dataset(name=name))
             marks.mkdir(parents=True)
-        try:
-            with write.computing(f"Writing {name}"):
-                return write_grid(bare, self.work.store / name, marks, rules)
-        except (OSError, RuntimeError) as error:  # what HDF5 raises on damaged data, met only now
-            if getattr(error, "errno", None) not in DISK_FULL:
-                name_unreadable(request, error)
-            raise
+        return write_field(request, bare, self.work, rules)
 
     def _cut(self, data: xr.DataArray, ever: NDArray[np.bool_]) -> None:
         """Take land from the cells that ever have a value, and cut the grid into patches."""
@@ -126,3 +110,32 @@ class Grids:
         index = pd.Index(list(self._statistics), name="variable", dtype=object)
         part["statistics"] = xr.concat(list(self._statistics.values()), dim=index)
         return part
+
+
+def write_field(request: Request, data: xr.DataArray, work: Work, rules: Rules, first: int = 0) -> Summary:
+    """Write a chunked field from day ``first`` of its array on, and return what passed by.
+
+    Raises
+    ------
+    DataError
+        If a source file is damaged.
+    """
+    name = request.modality_name
+    try:
+        with write.computing(f"Writing {name}"):
+            return write_grid(data, work.store / name, work.marks(name), rules, first)
+    except (OSError, RuntimeError) as error:  # what HDF5 raises on damaged data, met only now
+        if getattr(error, "errno", None) not in DISK_FULL:
+            name_unreadable(request, error)
+        raise
+
+
+def pad(data: xr.DataArray, patch_size: tuple[int, int]) -> tuple[xr.DataArray, tuple[int, int]]:
+    """Append empty cells at the far ends of y and x, so that whole patches cover the grid; return how many, too."""
+    more = geometry.padding((data.sizes["y"], data.sizes["x"]), patch_size)
+    axes = {
+        axis: geometry.extend(data[axis].values.astype(np.float64), extra)
+        for axis, extra in zip(("y", "x"), more, strict=True)
+    }
+    padded = data.pad({"y": (0, more[0]), "x": (0, more[1])}, constant_values=np.nan)
+    return padded.assign_coords(axes).astype(np.float32), more

@@ -100,15 +100,18 @@ class Work:
         return str(self.state["created"])
 
     def begin(self, state: Mapping[str, Any]) -> None:
-        """Go on with what is here if it was begun from the same ``key``, else start anew."""
+        """Go on with what is here if it was begun from the same ``key``, else (and if that is None) start anew."""
         found = self.state
-        if found.get("key") == state["key"]:
+        if found and found["key"] == state["key"] is not None:
             self._sweep()
             done = len(list(self.folder.glob("blocks/*/*.npz")))
             log.info("Continuing what was begun at %s: %d blocks of the grids are done", found["created"], done)
             return
         if self.folder.exists():
-            log.info("What lies half-made in %s is of another recipe or other files: starting anew", self.folder)
+            log.info(
+                "What lies half-made in %s is of another recipe or other files, or an extension: starting anew",
+                self.folder,
+            )
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         text = json.dumps({"created": _now(), **state}, indent=1)
