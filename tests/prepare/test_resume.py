@@ -179,3 +179,34 @@ def test_a_store_between_two_renames_comes_back(data: Path, tmp_path: Path) -> N
     with pytest.raises(DataError, match="No patch of"):
         prepare(strict, out, data=data, overwrite=True)
     assert Store.open(out).fingerprint == before
+
+
+@pytest.mark.slow
+def test_a_cluster_of_which_a_worker_is_killed(years: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    out = tmp_path / "store.zarr"
+    marks = Work.beside(out).marks("precip")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        with distributed.Client(cluster) as client:
+            victim = sorted(client.run(os.getpid).values())[0]
+        process = start(years, out, None, "--scheduler", cluster.scheduler_address)
+        while process.poll() is None and not list(marks.glob("*.npz")):
+            time.sleep(0.0005)
+        os.kill(victim, signal.SIGKILL)
+        assert len(list(marks.glob("*.npz"))) < 7, "nothing was left to do when the worker was killed"
+        said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert "Grids are written by 2 workers" in said
+    assert files(out) == whole
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_no_scheduler_answers(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watercli.prepare.cluster.TIMEOUT", 1)
+    with pytest.raises(
+        ConfigError, match=r"^No dask scheduler answers at tcp://127.0.0.1:1 \(--scheduler\); start one"
+    ):
+        prepare(factory.config(), tmp_path / "store.zarr", data=data, scheduler="tcp://127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"^No dask scheduler answers at nonsense"):
+        prepare(factory.config(), tmp_path / "store.zarr", data=data, scheduler="nonsense://a")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

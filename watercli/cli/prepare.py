@@ -27,6 +27,9 @@ def prepare(
         bool, typer.Option("--strict", help="Make no store if anything looks wrong in the data.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read and made; write nothing.")] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A dask scheduler whose workers write the grids.", metavar="tcp://HOST:PORT")
+    ] = None,
     debug: DebugOption = False,
 ) -> None:
     """Make a Zarr store of grids, catchment series and attributes (without options: of the built-in demo domain)."""
@@ -49,7 +52,7 @@ def prepare(
         run.dry_run(loaded, out, data=data, console=wide_console(), overwrite=overwrite)
         return
     if append:
-        store = run.append(loaded, out, data=data, strict=strict)
+        store = run.append(loaded, out, data=data, strict=strict, scheduler=scheduler)
     else:
-        store = run.prepare(loaded, out, data=data, overwrite=overwrite, strict=strict)
+        store = run.prepare(loaded, out, data=data, overwrite=overwrite, strict=strict, scheduler=scheduler)
     log.info("Done: %s. Next: watercli pretrain --store %s", store.path, store.path)

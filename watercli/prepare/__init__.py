@@ -15,6 +15,7 @@ from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.prepare import extend, plan, quality_report
 from watercli.prepare.build import build, determining, inputs, requests
+from watercli.prepare.cluster import connected
 from watercli.prepare.quality import Quality
 from watercli.prepare.resume import working
 from watercli.prepare.sources import Sources
@@ -24,7 +25,15 @@ from watercli.store import Store
 __all__ = ["append", "dry_run", "prepare"]
 
 
-def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = False, strict: bool = False) -> Store:
+def prepare(
+    config: Config,
+    out: Path,
+    *,
+    data: Path | None,
+    overwrite: bool = False,
+    strict: bool = False,
+    scheduler: str | None = None,
+) -> Store:
     """Build the store that a configuration's recipe describes.
 
     Parameters
@@ -39,6 +48,8 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
         Replace a store of watercli at ``out``, once the new one is whole.
     strict
         Make no store if anything looks wrong in the data.
+    scheduler
+        Address of a dask scheduler whose workers write the grids; None for the threads of this process.
 
     Raises
     ------
@@ -57,7 +68,8 @@ def prepare(config: Config, out: Path, *, data: Path | None, overwrite: bool = F
     seen = inputs(recipe, asked, sources)
     # What a grid measures decides which values its blocks count as impossible.
     key = seen.key(__version__, determining(config), recipe.quality.quantities)
-    with working(place, {"key": key, "out": str(out), "config": config.to_yaml()}) as work:
+    state = {"key": key, "out": str(out), "config": config.to_yaml()}
+    with working(place, state) as work, connected(scheduler, work.folder, *seen.stamps):
         quality = build(config, recipe, asked, sources, work)
         seen.check(sources.used, data)
         _conclude(quality, out, strict)
@@ -81,7 +93,9 @@ def _opened(out: Path) -> Store:
     return store
 
 
-def append(config: Config, out: Path, *, data: Path | None, strict: bool = False) -> Store:
+def append(
+    config: Config, out: Path, *, data: Path | None, strict: bool = False, scheduler: str | None = None
+) -> Store:
     """Add to a store the days after its last one, up to the end of the recipe's period.
 
     Parameters are those of `prepare`. Earlier days and statistics stay as they are; the store's old fingerprint is the
@@ -103,7 +117,7 @@ def append(config: Config, out: Path, *, data: Path | None, strict: bool = False
     asked = requests(config, sources)
     seen = inputs(recipe, asked, sources)
     state = {"key": None, "out": str(out), "config": config.to_yaml()}
-    with working(target(out, overwrite=True), state) as work:
+    with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *seen.stamps):
         quality = Quality(config)
         extend.Extension(config, store, new, work, quality).write(asked, sources)
         seen.check(sources.used, data)

@@ -130,6 +130,7 @@ def write_grid(data: xr.DataArray, array: Path, marks: Path, rules: Rules, first
         Day of the array at which ``data`` begins.
     """
     assert data.chunks is not None
+    array, marks = array.absolute(), marks.absolute()  # a worker has its own current folder
     tasks, paths, start = [], [], 0
     for block, days in zip(data.data.to_delayed().ravel(), data.chunks[0], strict=True):
         path = marks / f"{first + start:06d}.npz"

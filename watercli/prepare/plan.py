@@ -165,8 +165,8 @@ def show(parts: list[Part], out: Path, console: Console) -> None:
     series = sum(part.bytes_in_memory for part in parts if part.kind == "series")
     memory = START_BYTES + series + max((part.bytes_in_memory for part in parts if part.kind == "grid"), default=0)
     console.print(
-        f"Estimates for {CPU_COUNT} cores, good to a factor of two or three: {_time(seconds)}, up to {in_bytes(memory)} of "
-        f"memory, a store of {in_bytes(sum(part.bytes_written for part in parts))}."
+        f"Estimates for {CPU_COUNT} cores, good to a factor of two or three: {_time(seconds)}, "
+        f"up to {in_bytes(memory)} of memory, a store of {in_bytes(sum(part.bytes_written for part in parts))}."
     )
     if Work.beside(out).state:
         console.print(

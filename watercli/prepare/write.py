@@ -109,6 +109,8 @@ def grid_shard(days: int) -> int:
 
 def finish(partial: Path) -> None:
     """Consolidate the metadata, so that ``xarray.open_zarr`` opens the store in one read, without a warning."""
+    for torn in partial.rglob("*.partial"):  # Zarr's, of workers that were killed while they wrote
+        torn.unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are an extension of Zarr v3, which xarray reads
         zarr.consolidate_metadata(partial)
