@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from tests import factory
-from watercli.errors import ConfigError, RunError
+from watercli.errors import ConfigError, DataError, RunError
 from watercli.prepare import checks, prepare
+from watercli.prepare.quality import Finding, Quality
 from watercli.prepare.quantities import quantity_of
 from watercli.store import Store
 
@@ -93,6 +94,17 @@ class TestChecks:
         if name == "tasmin":
             assert found is not None
             assert found.possible_in("K") == pytest.approx((183.95, 329.85))
+
+
+def test_dates() -> None:
+    quality = Quality(factory.config())
+    days = pd.date_range("2001-01-01", "2001-01-10")
+    quality.dates("evap", days.delete([3, 4, 8]))
+    assert quality.findings == [
+        Finding("evap", "all", "dates", 3, "2001-01-04", "2001-01-09", "3 dates are in no file")
+    ]
+    with pytest.raises(DataError, match=r"^1 dates of 'evap' come twice, first 2001-01-02; keep one"):
+        quality.dates("evap", days.insert(2, days[1]))
 
 
 def test_sound_data_pass(build: Build, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cf_xarray.units import units as registry
 from numpy.typing import NDArray
 
 from watercli.config import CheckName, Config
-from watercli.errors import ConfigError, nearest
+from watercli.errors import ConfigError, DataError, nearest
 from watercli.log import log
 from watercli.prepare import checks
 from watercli.prepare.blocks import Rules, Summary
@@ -72,7 +72,18 @@ class Quality:
                          "recipe.quality.quantities", name)  # fmt: skip
 
     def dates(self, name: str, index: pd.DatetimeIndex) -> None:
-        """Look for dates that the sources leave out between their first and last one."""
+        """Look for dates that the sources leave out between their first and last one.
+
+        Raises
+        ------
+        DataError
+            If a date comes twice: which one holds is not for us to say.
+        """
+        doubled = index[index.duplicated()]
+        if len(doubled):
+            raise DataError(
+                f"{len(doubled)} dates of '{name}' come twice, first {doubled[0]:%Y-%m-%d}; keep one of each"
+            )
         absent = pd.date_range(index.min(), index.max(), freq="D").difference(index)
         if len(absent):
             self._add(name, "all", "dates", absent, f"{len(absent):,} dates are in no file")

@@ -157,8 +157,6 @@ def working(place: Target, state: Mapping[str, Any]) -> Iterator[Work]:
         try:
             work.begin(state)
             yield work
-            place.check()  # something may have come into being since
-            _replace(work.store, out)
         except WatercliError as error:
             if not isinstance(error, RunError):
                 shutil.rmtree(work.folder, ignore_errors=True)
@@ -166,6 +164,8 @@ def working(place: Target, state: Mapping[str, Any]) -> Iterator[Work]:
         except KeyboardInterrupt:
             log.info("What is done is kept in %s; the same command goes on from there", work.folder)
             raise
+        place.check()  # something may have come into being since
+        _replace(work.store, out)
         shutil.rmtree(work.folder, ignore_errors=True)
 
 
