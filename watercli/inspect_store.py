@@ -60,6 +60,7 @@ def describe(path: Path) -> dict[str, Any]:
         "attributes": store.attribute_names,
         "modalities": {name: _modality(store, name, quality.get("missing", {})) for name in store.config.modalities},
         "quality": quality.get("findings", {}),
+        "earlier_quality": quality.get("earlier_findings", []),
         "set_to_missing": quality.get("set_to_missing", {}),
         "bytes": _size(path),
         "files": sum(one.is_file() for one in path.rglob("*")),
@@ -147,7 +148,7 @@ def show(path: Path, console: Console) -> None:
     console.print(_table(found["modalities"]))
     if any(one["missing_by_year"] for one in found["modalities"].values()):
         console.print(_missing(found["modalities"]))
-    for variable, checks in found["quality"].items():
+    for variable, checks in [item for part in (*found["earlier_quality"], found["quality"]) for item in part.items()]:
         said = ", ".join(
             f"{check} ({count['places']} places, {count['days']:,} days)" for check, count in checks.items()
         )

@@ -126,7 +126,7 @@ def test_earlier_values_that_differ_now(
         patch.setattr("watercli.log.log.propagate", True)
         after = append(config(recipe__period=LATER_PERIOD), tmp_path / "store.zarr", data=known)
     assert "riverflow: 1 of 4 catchments are in no file, their new days are missing (01001)" in caplog.text
-    assert "riverflow: 1 earlier values differ in the files now; the store keeps its own" in caplog.text
+    assert "riverflow: 1 earlier values would be others now; the store keeps its own" in caplog.text
     assert "Statistics would have changed: 1 values of the training period differ" in caplog.text
     kept = after.dataset["riverflow"].load()
     np.testing.assert_array_equal(kept[:, : before.sizes["time"]], before)
@@ -160,6 +160,29 @@ def test_no_file_of_the_new_days(known: Path, tmp_path: Path) -> None:
         append(config(recipe__period=LATER_PERIOD), tmp_path / "store.zarr", data=known)
     assert chunks(tmp_path / "store.zarr") == before
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_quality_of_the_new_days_is_told_and_that_of_the_old_is_kept(known: Path, later: Path, tmp_path: Path) -> None:
+    out = tmp_path / "store.zarr"
+    for root, last in ((known, END), (later, LATER)):
+        times = factory.days("2001-01-01", last)
+        frame = factory.flows(factory.days("2001-01-01", LATER), 1)[: len(times)]
+        frame.iloc[200:215, frame.columns.get_loc("discharge_spec")] = 0.5
+        frame.iloc[390:405, frame.columns.get_loc("discharge_spec")] = 0.5  # the seam lies at 396
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(root, tmp_path / "copy")
+        next((tmp_path / "copy" / "timeseries").glob("*_02002_*")).unlink()
+        factory.write_gauge(tmp_path / "copy", "02002", frame)
+        changes = {"recipe__quality__to_missing": ["flat"]}
+        if root == known:
+            before = prepare(config(**changes), out, data=tmp_path / "copy", overwrite=True).dataset.attrs["quality"]
+    after = append(config(recipe__period=LATER_PERIOD, **changes), out, data=tmp_path / "copy")
+    quality = json.loads(after.dataset.attrs["quality"])
+    assert quality["earlier_findings"] == [json.loads(before)["findings"]]
+    assert quality["findings"] == {"riverflow": {"flat": {"places": 1, "days": 9}}}
+    assert json.loads(before)["set_to_missing"] == {"riverflow": {"flat": 15}}
+    assert quality["set_to_missing"] == {"riverflow": {"flat": 24}}
+    assert "Days from 2002-02-01 on" in (tmp_path / "store.zarr.quality.md").read_text(encoding="utf-8")
 
 
 def test_another_grid(known: Path, later: Path, tmp_path: Path) -> None:

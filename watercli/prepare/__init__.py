@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from watercli import __version__
@@ -118,7 +119,7 @@ def append(
     seen = inputs(recipe, asked, sources)
     state = {"key": None, "out": str(out), "config": config.to_yaml()}
     with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *seen.stamps):
-        quality = Quality(config)
+        quality = Quality(config, since=pd.Timestamp(new.start))
         extend.Extension(config, store, new, work, quality).write(asked, sources)
         seen.check(sources.used, data)
         _conclude(quality, out, strict)

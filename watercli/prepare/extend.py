@@ -165,7 +165,7 @@ class Extension:
         covered = self.store.times.isin(data.indexes["time"]) & ~np.isin(gauges, absent)[:, None]
         differing = (old.values != again.values) & ~(np.isnan(old.values) & np.isnan(again.values)) & covered
         if differing.any():
-            log.warning("%s: %s earlier values differ in the files now; the store keeps its own", name,
+            log.warning("%s: %s earlier values would be others now; the store keeps its own", name,
                         f"{int(differing.sum()):,}")  # fmt: skip
         return int(differing[:, self.store.period("train")].sum()), some
 
@@ -201,8 +201,16 @@ class Extension:
         write.finish(self.work.store)
 
     def _joined(self, before: dict[str, Any]) -> dict[str, Any]:
-        """Return the new findings with the missing shares of all years; of the year of the seam, by its days."""
+        """Return what was found in the new days beside what was found before, and the missing shares of all years.
+
+        Those of the year of the seam are weighted by its days.
+        """
         counts = self.quality.counts()
+        counts["earlier_findings"] = [*before.get("earlier_findings", []), before.get("findings", {})]
+        for name, dropped in before.get("set_to_missing", {}).items():
+            new = counts["set_to_missing"].get(name, {})
+            both = {check: dropped.get(check, 0) + new.get(check, 0) for check in dropped | new}
+            counts["set_to_missing"] = counts["set_to_missing"] | {name: both}
         seam = self.store.times[-1].year
         days = {
             part: int((index.year == seam).sum()) for part, index in (("old", self.store.times), ("new", self._days))

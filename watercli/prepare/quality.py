@@ -44,6 +44,8 @@ class Quality:
     """Looks at a configuration's modalities as they pass, and gathers what it finds."""
 
     config: Config
+    since: pd.Timestamp | None = None
+    """Earlier days are looked at, as the rules need them, but not reported: a store has them already."""
     findings: list[Finding] = field(default_factory=list)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     """Values set to missing, by variable and check."""
@@ -107,7 +109,7 @@ class Quality:
             self._mean(name, str(gauge), series, index)
         for check in self.settings.to_missing:
             if check in wrong and wrong[check].any():
-                self.dropped.setdefault(name, {})[check] = int(wrong[check].sum())
+                self.dropped.setdefault(name, {})[check] = int(wrong[check][:, self._reported(index)].sum())
                 data = data.where(~wrong[check])
         return data
 
@@ -202,7 +204,11 @@ class Quality:
         one, two = (registry.Quantity(value, "kelvin").to(self._units(name)).magnitude for value in (1.0, 2.0))
         return float(self.settings.jump * (two - one))
 
+    def _reported(self, index: pd.DatetimeIndex) -> NDArray[np.bool_]:
+        return np.asarray(index >= self.since) if self.since is not None else np.ones(len(index), dtype=np.bool_)
+
     def _add(self, name: str, where: str, check: CheckName, days: pd.DatetimeIndex, detail: str) -> None:
-        if check not in self.settings.ignore:
+        days = days[self._reported(days)]
+        if check not in self.settings.ignore and len(days):
             first, last = f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}"
             self.findings.append(Finding(name, where, check, len(days), first, last, detail))

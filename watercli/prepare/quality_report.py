@@ -95,7 +95,8 @@ def save(quality: Quality, out: Path) -> Path:
 def _page(quality: Quality, out: Path, table: Path) -> str:
     lines = [f"# Quality of {out.name}", ""]
     taken = ", ".join(f"{name} as {found.name}" for name, found in quality.quantities.items())
-    lines += [f"Looked at: {taken or 'nothing, as no quantity is known'}.", ""]
+    period = f" Days from {quality.since:%Y-%m-%d} on, which were added." if quality.since is not None else ""
+    lines += [f"Looked at: {taken or 'nothing, as no quantity is known'}.{period}", ""]
     found = rows(quality.findings)
     if not found:
         return "\n".join([*lines, "Nothing was found.", ""])
