@@ -82,7 +82,7 @@ class TestChecks:
             ("streamflow", "mm/day", "river_flow"),
             ("soil_temperature", "degC", "air_temperature"),
             ("volumetric_soil_water", "m3/m3", "soil_moisture"),
-            ("streamflow", "m3/s", None),
+            ("streamflow", "m3/s", "river_flow"),
             ("snow", "mm/day", None),
         ],
     )
@@ -163,6 +163,17 @@ def test_more_flow_than_rain(data: Path, build: Build, tmp_path: Path) -> None:
     assert 1.7 < share < 2.3  # four times a mean of 1 mm/day, over rain of 2 mm/day
     build(recipe__period=period, recipe__quality__ignore=["runoff"])
     assert findings(tmp_path) == []
+
+    path = next((data / "timeseries").glob("*_10003_*"))
+    frame = pd.read_csv(path, index_col="date")
+    frame["discharge_vol"] *= 12
+    frame.to_csv(path, na_rep="NaN")
+    volume = {"modalities__riverflow__units": "m3/s", "modalities__riverflow__source__variable": "discharge_vol"}
+    build(recipe__period=period, **volume)
+    found = [one for one in findings(tmp_path) if one["check"] == "runoff"]
+    assert [one["where"] for one in found] == ["10003"]
+    # A mean of 24 m3/s from 450 km2, over rain of 2 mm/day.
+    assert float(found[0]["detail"].split()[0]) == pytest.approx(24 * 86.4 / 450 / 2, rel=0.15)
 
 
 def test_what_is_wrong_in_a_grid(data: Path, build: Build, tmp_path: Path) -> None:

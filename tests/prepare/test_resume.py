@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 
 from tests import factory
+from watercli.config import load
 from watercli.errors import ConfigError, DataError
 from watercli.prepare import prepare, write
 from watercli.prepare.resume import Inputs, Work
 from watercli.store import Store
 
 YEARS = 6
+EPOCH = "1000000000"
 CHANGES = {
     "recipe__period": {"start": "2001-01-01", "end": f"{2000 + YEARS}-12-31"},
     "recipe__splits__train": {"start": "2001-01-01", "end": "2004-12-31"},
@@ -48,7 +50,7 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(root: Path, out: Path, before: Callable[[], None] | None = None, *more: str) -> subprocess.Popen[str]:
     """Start the real command; its standard error is kept."""
     command = [sys.executable, "-m", "watercli.cli", "prepare", "--config", root / "recipe.yaml"]
-    environment = os.environ | {"SOURCE_DATE_EPOCH": "1000000000", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*command, "--data", root / "data", "--out", out, *more],
         env=environment,
@@ -66,9 +68,9 @@ def files(store: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def whole(years: Path) -> dict[str, bytes]:
     """Return the files of a store that was made without an interruption."""
-    process = start(years, years / "whole.zarr")
-    assert process.communicate()[1]
-    assert process.returncode == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+        prepare(load(str(years / "recipe.yaml")), years / "whole.zarr", data=years / "data")
     return files(years / "whole.zarr")
 
 
@@ -80,38 +82,56 @@ def stop_when(process: subprocess.Popen[str], moment: Callable[[], bool], sign: 
     return process.communicate()[1]
 
 
-def test_stopped_by_a_full_disk_and_killed_again_and_again(
-    years: Path, whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def blocks(out: Path, number: int) -> Callable[[], bool]:
+    """Return whether so many blocks of the rain are written."""
+    marks = Work.beside(out).marks("precip")
+    return lambda: len(list(marks.glob("*.npz"))) >= number
+
+
+def go_on(years: Path, out: Path) -> str:
+    """Give the command once more, which now ends well; return what it said."""
+    process = start(years, out)
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
+    return said
+
+
+def test_stopped_by_a_full_disk_and_killed(years: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "store.zarr"
-    work = Work.beside(out)
-
-    def done(blocks: int) -> Callable[[], bool]:
-        return lambda: len(list(work.marks("precip").glob("*.npz"))) >= blocks
-
-    moments: list[tuple[Callable[[], bool], signal.Signals]] = [
-        (done(1), signal.SIGKILL),
-        (done(3), signal.SIGINT),
-        (lambda: (work.store / "static").is_dir(), signal.SIGKILL),
-    ]
 
     def no_large_file() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 
     full = start(years, out, no_large_file)
-    said = [full.communicate()[1]]
+    said = full.communicate()[1]
     assert full.returncode == 1
-    assert said[0].splitlines()[-1].startswith(f"Error: The disk of {out} can take no more (File too large); make room")
-    assert "Traceback" not in said[0]
-    for moment, sign in moments:
-        said.append(stop_when(start(years, out), moment, sign))
-        assert not out.exists() or Store.open(out)
-    process = start(years, out)
-    said.append(process.communicate()[1])
-    assert process.returncode == (2 if "--overwrite" in said[-1] else 0)  # the last kill may have come too late
-    assert any("Continuing what was begun" in text for text in said)
+    assert said.splitlines()[-1].startswith(f"Error: The disk of {out} can take no more (File too large); make room")
+    assert "Traceback" not in said
+    assert "Continuing what was begun" in stop_when(start(years, out), blocks(out, 3), signal.SIGKILL)
+    assert not out.exists()
+    assert "Continuing what was begun" in go_on(years, out)
     assert files(out) == whole
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(years: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    for number, sign in enumerate((signal.SIGKILL, signal.SIGINT, signal.SIGTERM)):
+        out = tmp_path / f"{number}.zarr"
+        work = Work.beside(out)
+        moments: list[Callable[[], bool]] = [
+            lambda work=work: work.folder.exists(),  # type: ignore[misc]
+            lambda work=work: (work.store / "precip").is_dir(),  # type: ignore[misc]
+            *(blocks(out, done) for done in (1, 2, 5)),
+            lambda work=work: (work.store / "static").is_dir(),  # type: ignore[misc]
+        ]
+        for moment in moments:
+            stop_when(start(years, out), moment, sign)
+            if out.exists():  # the signal came too late
+                break
+        else:
+            go_on(years, out)
+        assert files(out) == whole
 
 
 def test_an_error_of_ours_leaves_what_can_be_continued(

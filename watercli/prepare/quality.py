@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from watercli.config import CheckName, Config
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.log import log
-from watercli.prepare import checks
+from watercli.prepare import align, checks
 from watercli.prepare.blocks import Rules, Summary
 from watercli.prepare.quantities import Quantity, quantity_of
 
@@ -54,7 +54,8 @@ class Quality:
 
     def __post_init__(self) -> None:
         assert self.config.recipe is not None
-        self.settings = self.config.recipe.quality
+        self.recipe = self.config.recipe
+        self.settings = self.recipe.quality
         stated, modalities = self.settings.quantities, self.config.modalities
         for name in stated:
             if name not in modalities:
@@ -86,7 +87,8 @@ class Quality:
             raise DataError(
                 f"{len(doubled)} dates of '{name}' come twice, first {doubled[0]:%Y-%m-%d}; keep one of each"
             )
-        absent = pd.date_range(index.min(), index.max(), freq="D").difference(index)
+        asked = align.days(self.recipe.period)
+        absent = asked[(asked > index.min()) & (asked < index.max())].difference(index)
         if len(absent):
             self._add(name, "all", "dates", absent, f"{len(absent):,} dates are in no file")
 
@@ -146,9 +148,13 @@ class Quality:
                 )
 
     def in_mm(self, data: xr.DataArray) -> xr.DataArray:
-        """Return a flux in mm/day."""
-        factor = registry.Quantity(1.0, self._units(str(data.name))).to("mm/day").magnitude
-        return data * factor if factor != 1 else data
+        """Return a flux in mm/day; a discharge by the area (km2) that goes with it."""
+        one = registry.Quantity(1.0, self._units(str(data.name)))
+        if one.check("[length]**3/[time]"):
+            converted = data * (one.to("m3/s").magnitude * 86.4) / data["area"]
+        else:
+            converted = data * one.to("mm/day").magnitude
+        return converted.rename(data.name)
 
     def named(self, quantity: str, kind: str | None = None) -> list[str]:
         """Return the modalities that measure a quantity."""

@@ -37,11 +37,13 @@ class Quantity:
 
 # Extremes: WMO World Weather and Climate Extremes Archive, wmo.asu.edu (1,825 mm in a day, Foc-Foc 1966; -89.2 and
 # 56.7 degrees C). The wettest places have 33 mm/day over the years. No daily runoff exceeds the greatest daily rain.
+# The Amazon carries 2e5 m3/s, and twice that at most.
 QUANTITIES = (
     Quantity("soil_moisture", "1", r"soil|swvl|moisture", (0, 1), (0.005, 1)),
     Quantity("evaporation", "mm/day", r"evap|\bpet|\bet0?\b|\beto\b", (-5, 30), (0.05, 15)),
     Quantity("precipitation", "mm/day", r"precip|rain|prcp|\bpr\b|\btp\b", (0, 1825), (0.01, 40)),
     Quantity("river_flow", "mm/day", r"flow|discharge|runoff|\bq", (0, 1825), (1e-4, 40)),
+    Quantity("river_flow", "m3/s", r"flow|discharge|runoff|\bq", (0, 4e5), (1e-4, 2.5e5)),
     Quantity("air_temperature", "degC", r"temp|\btas|\bt2m\b|\bt(max|min|mean|avg)\b", (-89.2, 56.7), (-60, 40)),
 )
 
