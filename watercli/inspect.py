@@ -50,7 +50,7 @@ def show(what: str, overrides: Sequence[str] = (), *, as_json: bool = False) -> 
 
 def _half_made(path: Path) -> Work | None:
     """Return the unfinished store at a path, without heavy imports where there is none."""
-    if not (path.name.endswith(".partial") or path.with_name(f".{path.name}.partial").exists()):
+    if not path.name or not (path.name.endswith(".partial") or path.with_name(f".{path.name}.partial").exists()):
         return None
     from watercli.inspect_store import half_made
 

@@ -109,7 +109,7 @@ def describe_half_made(work: Work) -> dict[str, Any]:
     """Return how far an unfinished store has come."""
     state = work.state
     grids: dict[str, dict[str, int]] = {}
-    for marks in sorted((work.folder / "blocks").glob("*")):
+    for marks in sorted(one for one in work.folder.glob("blocks/*") if (work.store / one.name).is_dir()):
         array = zarr.open_array(work.store / marks.name, mode="r")
         days = (array.shards or array.chunks)[0]
         grids[marks.name] = {"blocks": len(list(marks.glob("*.npz"))), "of": -(-array.shape[0] // days)}

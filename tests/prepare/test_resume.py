@@ -150,6 +150,19 @@ def test_an_error_of_ours_leaves_what_can_be_continued(
     assert Store.open(out).config.recipe.grid.land_threshold == 0.4  # type: ignore[union-attr]
 
 
+def test_killed_after_the_store_was_put_in_its_place(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "store.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "finish", lambda partial: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepare(factory.config(), out, data=data)
+    Work.beside(out).store.rename(tmp_path / "elsewhere")
+    store = prepare(factory.config(), out, data=data)
+    assert store.dataset["precip"].notnull().any()
+
+
 def test_two_at_once(data: Path, tmp_path: Path) -> None:
     out, lock = tmp_path / "store.zarr", tmp_path / ".store.zarr.lock"
     lock.write_text("4711", encoding="utf-8")
@@ -215,6 +228,7 @@ def test_a_cluster_of_which_a_worker_is_killed(years: Path, whole: dict[str, byt
         os.kill(victim, signal.SIGKILL)
         assert len(list(marks.glob("*.npz"))) < 7, "nothing was left to do when the worker was killed"
         said = process.communicate()[1]
+        assert any("write_block" in str(event) for event in cluster.scheduler.transition_log), "the cluster did nothing"
     assert process.returncode == 0, said
     assert "Grids are written by 2 workers" in said
     assert files(out) == whole

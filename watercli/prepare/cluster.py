@@ -36,13 +36,13 @@ def connected(address: str | None, *needed: Path) -> Iterator[None]:
     except ImportError:
         raise ConfigError("--scheduler needs distributed; install it with pip install 'watercli[cluster]'") from None
     try:
-        client = Client(address, timeout=TIMEOUT)
+        client = Client(address, timeout=TIMEOUT, set_as_default=False)  # one that fails must not stay dask's default
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"No dask scheduler answers at {address} (--scheduler); start one with 'dask scheduler', or leave it out"
         ) from error
     warnings.filterwarnings("ignore", "Sending large graph")  # the demo domain, which lies in memory, is sent
-    with client:
+    with client, client.as_current():
         try:
             blind = {
                 worker for worker, seen in client.run(_sees, [path.absolute() for path in needed]).items() if not seen

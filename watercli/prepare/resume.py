@@ -127,6 +127,9 @@ class Work:
                 path.unlink()
             elif not self.marks(path.name).is_dir():
                 shutil.rmtree(path)
+        for marks in self.folder.glob("blocks/*"):
+            if not (self.store / marks.name).is_dir():  # the store had been put in its place already
+                shutil.rmtree(marks)
 
 
 def _now() -> str:
@@ -140,7 +143,8 @@ def _now() -> str:
 def working(place: Target, state: Mapping[str, Any]) -> Iterator[Work]:
     """Yield the folder in which to make a store; on a clean exit the store becomes the target.
 
-    An error of the user's removes the folder, as it could not be continued. Whatever else ends the work leaves it.
+    An error of the user's removes the folder, as it could not be continued, and so does any error if ``key`` is None.
+    Whatever else ends the work leaves it.
 
     Raises
     ------
@@ -157,12 +161,11 @@ def working(place: Target, state: Mapping[str, Any]) -> Iterator[Work]:
         try:
             work.begin(state)
             yield work
-        except WatercliError as error:
-            if not isinstance(error, RunError):
+        except BaseException as error:
+            if state["key"] is None or (isinstance(error, WatercliError) and not isinstance(error, RunError)):
                 shutil.rmtree(work.folder, ignore_errors=True)
-            raise
-        except KeyboardInterrupt:
-            log.info("What is done is kept in %s; the same command goes on from there", work.folder)
+            elif isinstance(error, KeyboardInterrupt):
+                log.info("What is done is kept in %s; the same command goes on from there", work.folder)
             raise
         place.check()  # something may have come into being since
         _replace(work.store, out)
@@ -178,7 +181,7 @@ def _naming_a_full_disk(out: Path) -> Iterator[None]:
             raise
         raise RunError(
             f"The disk of {out} can take no more ({error.strerror}); make room and give the same command again: "
-            "it goes on from here"
+            "what is done is not done twice"
         ) from error
 
 
