@@ -26,6 +26,8 @@ def _listed(value: object) -> object:
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+CheckName = Literal["range", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
+QuantityName = Literal["precipitation", "evaporation", "river_flow", "air_temperature", "soil_moisture"]
 
 
 class Section(BaseModel):
@@ -166,6 +168,21 @@ class DemoDomain(Section):
     """Share of the days of each series that gaps take."""
 
 
+class Quality(Section):
+    """What ``prepare`` looks for in the data, and what it does about it: nothing, if it is not told."""
+
+    ignore: tuple[CheckName, ...] = ()
+    """Checks whose findings do not count, neither in the report nor for ``--strict``."""
+    to_missing: tuple[Literal["range", "flat", "jump", "outlier"], ...] = ()
+    """Checks whose days are set to missing; of grids, range alone: the values in question, not the whole day."""
+    flat_days: Annotated[int, Field(gt=1)] = 10
+    """Days on which one flow above zero must be repeated to look like a filled gap."""
+    jump: Annotated[float, Field(gt=0)] = 20.0
+    """Change of temperature from one day to the next that is not believed, in kelvin."""
+    quantities: dict[str, QuantityName] = {}
+    """What a modality measures, where its name and units do not tell: ``{upstream: river_flow}``."""
+
+
 class Recipe(Section):
     """What ``prepare`` builds: period, splits, grid, catchments."""
 
@@ -179,6 +196,8 @@ class Recipe(Section):
     """Attribute tables and gauges; null for grids alone."""
     demo: DemoDomain | None = None
     """Size of the generated domain; only for the reader demo."""
+    quality: Quality = Quality()
+    """What is looked for in the data, and what is done about it."""
 
     @model_validator(mode="after")
     def _splits_inside(self) -> Self:

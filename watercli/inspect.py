@@ -11,23 +11,31 @@ from rich.console import Console
 from rich.table import Table
 
 from watercli.config import Config, Shape, load
-from watercli.errors import DataError
+from watercli.errors import ConfigError, DataError
 from watercli.log import log
 
 if TYPE_CHECKING:
     from model.config import MAEConfig
+    from watercli.prepare.resume import Work
 
 
-def show(what: str, overrides: Sequence[str] = ()) -> None:
-    """Print what lies at a path, or a configuration's model.
+def show(what: str, overrides: Sequence[str] = (), *, as_json: bool = False) -> None:
+    """Print what lies at a path, or a configuration's model; of a store, as JSON if asked for.
 
     Raises
     ------
     ConfigError
-        If it is nothing that watercli knows.
+        If it is nothing that watercli knows, or JSON is asked of what is no store.
     """
     path = Path(what)
-    if (path / "config.yaml").is_file():
+    unfinished = _half_made(path)
+    if as_json:
+        _json(path, unfinished)
+    elif unfinished is not None:
+        from watercli.inspect_store import show_half_made
+
+        show_half_made(unfinished, wide_console())
+    elif (path / "config.yaml").is_file():
         _run(path)
     elif path.is_dir():
         _zarr(path)
@@ -38,6 +46,24 @@ def show(what: str, overrides: Sequence[str] = ()) -> None:
             log.info("'%s' takes grid and attributes from a store; inspect that store or a run for more", config.name)
         else:
             _parameters(_structure(config, config.shape), config.name)
+
+
+def _half_made(path: Path) -> Work | None:
+    """Return the unfinished store at a path, without heavy imports where there is none."""
+    if not path.name or not (path.name.endswith(".partial") or path.with_name(f".{path.name}.partial").exists()):
+        return None
+    from watercli.inspect_store import half_made
+
+    return half_made(path)
+
+
+def _json(path: Path, unfinished: Work | None) -> None:
+    from watercli.inspect_store import describe, describe_half_made
+
+    if unfinished is None and not (path / "zarr.json").is_file():
+        raise ConfigError(f"--json describes a store, and {path} is none; leave it out, or give a store")
+    found = describe(path) if unfinished is None else describe_half_made(unfinished)
+    wide_console().print_json(data=found, default=str)
 
 
 def _structure(config: Config, shape: Shape) -> MAEConfig:
@@ -99,20 +125,9 @@ def _zarr(path: Path) -> None:
         raise DataError(f"{path} is neither a run nor a Zarr store") from error
     console = wide_console()
     if "schema_version" in dataset.attrs:
-        from watercli.store import Store
+        from watercli.inspect_store import show as show_store
 
-        store = Store.open(path)
-        console.print(
-            f"Store {path}: {len(store.times)} days from {store.times[0]:%Y-%m-%d}, "
-            f"{len(store.gauge_ids)} catchments, {len(store.land_patches)} land patches, data {store.fingerprint[:12]}"
-        )
-        table = Table("modality", "kind", "units", "dims", "training mean", "std", "missing")
-        for name, modality in store.config.modalities.items():
-            chosen = dataset["statistics"].sel(variable=name, transform="identity")
-            mean, std, missing = (float(chosen.sel(statistic=one)) for one in ("mean", "std", "missing"))
-            sizes = ", ".join(f"{dim} {size}" for dim, size in dataset[name].sizes.items())
-            table.add_row(name, modality.kind, modality.units, sizes, f"{mean:.3g}", f"{std:.3g}", f"{missing:.1%}")
-        console.print(table)
+        show_store(path, console)
     elif "embeddings_schema_version" in dataset.attrs:
         _embeddings(path, dataset, console)
     else:

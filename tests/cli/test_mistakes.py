@@ -315,6 +315,7 @@ def test_evaluate_a_target_that_is_not_there(watercli: Command, tiny_store: Stor
 
 def test_inspect_what_cannot_be(watercli: Command) -> None:
     check(watercli("inspect", "nothing"), 2, "nothing")
+    check(watercli("inspect", "."), 1, "is neither a run nor a Zarr store")
 
 
 class TestUsage:

@@ -19,14 +19,40 @@ def prepare(
     ] = None,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
+    append: Annotated[
+        bool,
+        typer.Option("--append", help="Add later days to the store at --out; its own configuration if none is given."),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Make no store if anything looks wrong in the data.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read and made; write nothing.")] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A dask scheduler whose workers write the grids.", metavar="tcp://HOST:PORT")
+    ] = None,
     debug: DebugOption = False,
 ) -> None:
     """Make a Zarr store of grids, catchment series and attributes (without options: of the built-in demo domain)."""
-    from watercli.config import load
+    from watercli.config import load, with_overrides
+    from watercli.errors import ConfigError
+    from watercli.inspect import wide_console
     from watercli.log import log
 
-    loaded = load(config or "demo", settings or ())
-    from watercli.prepare import prepare as run
+    if append and (overwrite or dry_run):
+        raise ConfigError(f"--append goes without {'--overwrite' if overwrite else '--dry-run'}; give one of the two")
+    if append and config is None:
+        from watercli.store import Store
 
-    store = run(loaded, out, data=data, overwrite=overwrite)
+        loaded = with_overrides(Store.open(out).config, settings or ())
+    else:
+        loaded = load(config or "demo", settings or ())
+    import watercli.prepare as run
+
+    if dry_run:
+        run.dry_run(loaded, out, data=data, console=wide_console(), overwrite=overwrite)
+        return
+    if append:
+        store = run.append(loaded, out, data=data, strict=strict, scheduler=scheduler)
+    else:
+        store = run.prepare(loaded, out, data=data, overwrite=overwrite, strict=strict, scheduler=scheduler)
     log.info("Done: %s. Next: watercli pretrain --store %s", store.path, store.path)

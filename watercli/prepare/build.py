@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from pyproj import CRS
 
@@ -16,10 +15,12 @@ from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare import align, demo, geometry, readers, write
+from watercli.prepare import align, demo, geometry, readers, runoff, write
 from watercli.prepare.catchments import place
 from watercli.prepare.grids import Grids
+from watercli.prepare.quality import Quality
 from watercli.prepare.reader import Request
+from watercli.prepare.resume import Inputs, Work
 from watercli.prepare.sources import Sources
 from watercli.store import SCHEMA_VERSION
 
@@ -45,35 +46,62 @@ def requests(config: Config, sources: Sources) -> dict[str, Request]:
     return found
 
 
-def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, partial: Path) -> None:
-    """Build the store in the temporary folder ``partial``."""
+def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Inputs:
+    """Return the state of every file that may be read.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If an attribute table is not there.
+    """
+    paths = {path for request in asked.values() for path in request.paths}
+    for table in recipe.catchments.tables if recipe.catchments else ():
+        paths.update(sources.find(table.files, "recipe.catchments.tables"))
+    return Inputs.of(paths)
+
+
+def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, work: Work) -> Quality:
+    """Build the store in the folder of ``work``; return what looks wrong in it."""
     crs = align.target_crs(recipe)
-    series = {name: _read(asked[name]) for name in config.of_kind("series")}
+    quality = Quality(config)
+    series = {name: quality.series(name, _read(asked[name], quality)) for name in config.of_kind("series")}
     catchments = place(config, recipe, series, sources, crs)
-    grids = Grids(recipe, crs, partial)
+    if catchments is not None:
+        for name in series:
+            present = catchments[name].count("catchment").to_numpy()
+            quality.count_missing(name, align.days(recipe.period), present, catchments.sizes["catchment"])
+    grids = Grids(recipe, crs, work, quality)
     for name in config.of_kind("grid"):
-        grids.add(asked[name], _read(asked[name]))
+        grids.add(asked[name], _read(asked[name], quality))
     parts = [part for part in (catchments, grids.dataset()) if part is not None]
     rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override")
     if "catchment" in rest and grids.patches is not None:
         rest["patch_weight"] = _patch_weight(rest, grids.patches, crs)
+    runoff.check(quality, rest, grids.patches, work.store)
     order = [name for name in config.modalities if name in rest["variable"].values]
     rest = rest.sel(variable=order)
     rest["crs"] = ((), np.int32(0), crs.to_cf())
     rest = rest.assign_coords(time=("time", align.days(recipe.period), {"axis": "T", "standard_name": "time"}))
     rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
-    write.append(partial, _plain_strings(rest))
-    write.finish(partial)
+    rest.attrs |= {"quality": json.dumps(quality.counts()), "created": work.created}
+    write.append(work.store, _plain_strings(rest))
+    write.finish(work.store)
+    return quality
 
 
-def _read(request: Request) -> xr.DataArray:
-    """Read a modality and say what was found."""
+def read(request: Request, quality: Quality) -> xr.DataArray:
+    """Read a modality as its files have it, and say what was found."""
     name = request.modality_name
     data = readers.READERS[request.source.reader].read(request)
     index = data.indexes["time"]
     shape = ", ".join(f"{size} {dim}" for dim, size in data.sizes.items())
     log.info("%s: %s to %s (%s)", name, f"{index.min():%Y-%m-%d}", f"{index.max():%Y-%m-%d}", shape)
-    return align.to_days(name, data, request.recipe.period)
+    quality.dates(name, pd.DatetimeIndex(index))
+    return data
+
+
+def _read(request: Request, quality: Quality) -> xr.DataArray:
+    return align.to_days(request.modality_name, read(request, quality), request.recipe.period)
 
 
 def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
@@ -105,25 +133,33 @@ def _root_attributes(config: Config, recipe: Recipe, sources: Sources, grids: Gr
         "crs_wkt": crs.to_wkt(),
         "fingerprint": fingerprint(config, records),
         "watercli_version": __version__,
-        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 
 
-def fingerprint(config: Config, records: list[dict[str, str | int]]) -> str:
+def fingerprint(config: Config, records: list[dict[str, str | int]], extended: str | None = None) -> str:
     """Return a hash of all that determines a store's data: schema, recipe, the modalities' sources, checksums.
+
+    ``extended`` is the fingerprint of the store that was extended, if any.
 
     How a modality is transformed, masked or weighted is the trainer's affair and leaves the data as they are.
     """
+    content = determining(config) | {"checksums": {str(record["name"]): record["sha256"] for record in records}}
+    if extended is not None:
+        content["extended"] = extended
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def determining(config: Config) -> Attributes:
+    """Return all of a configuration that determines a store's data, the source files apart."""
     assert config.recipe is not None
     modalities = {
         name: modality.model_dump(mode="json", include={"kind", "units", "source"})
         for name, modality in config.modalities.items()
     }
-    content = {
+    alters = bool(config.recipe.quality.to_missing)
+    return {
         "schema": SCHEMA_VERSION,
-        "recipe": config.recipe.model_dump(mode="json"),
+        "recipe": config.recipe.model_dump(mode="json", exclude=None if alters else {"quality"}),
         "modalities": modalities,
-        "checksums": {str(record["name"]): record["sha256"] for record in records},
         "generated": [demo.VERSION, config.seed] if demo.is_used(config) else None,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

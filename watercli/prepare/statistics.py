@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.base import compute
+from numpy.typing import NDArray
 
 from watercli.config import Attribute, Modality
 from watercli.errors import DataError
 from watercli.log import log
 from watercli.store import STATISTICS
-from watercli.transforms import TRANSFORMS, TransformName
+from watercli.transforms import TRANSFORMS
 
 MUCH_MISSING = 0.2
 """Share of the training days above which a catchment's missing days are reported."""
@@ -26,47 +26,72 @@ def observed(data: xr.DataArray) -> xr.DataArray:
 
 
 def of_training(name: str, modality: Modality, data: xr.DataArray) -> xr.DataArray:
-    """Return a modality's statistics ``(transform, statistic)`` and warn of what is missing.
+    """Return a series modality's statistics ``(transform, statistic)`` and warn of what is missing.
 
-    ``data`` holds the training days only; for a grid, land only.
+    ``data`` ``(catchment, time)`` holds the training days only.
 
     Raises
     ------
     DataError
         If there is nothing to learn from.
     """
-    table = of_modality(data)
-    check(name, modality, table)
+    found = table([moments(data.to_numpy())], data.size)
+    check(name, modality, found)
     report_missing(name, data)
-    return table
+    return found
 
 
-def of_modality(data: xr.DataArray) -> xr.DataArray:
-    """Return statistics ``(transform, statistic)`` of all values, in the space of every transform, in one pass."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=RuntimeWarning)  # a block without a value has no extremes
-        rows = compute([_summaries(data.data, name) for name in TRANSFORMS])[0]
-    return xr.DataArray(
-        np.array(rows, dtype=np.float64),
-        dims=("transform", "statistic"),
-        coords={"transform": list(TRANSFORMS), "statistic": list(STATISTICS)},
+def moments(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return count, mean, sum of squared deviations, minimum and maximum of the values that are not NaN.
+
+    One row for each of `TRANSFORMS`, in its space; NaN (and a count of 0) where there is no value.
+    """
+    # float64: a float32 sum over 10^8 values of rain loses its last digits.
+    present = values[~np.isnan(values)].astype(np.float64)
+    if not present.size:
+        return np.array([[0.0, 0.0, 0.0, np.nan, np.nan]] * len(TRANSFORMS))
+    rows = []
+    for transform in TRANSFORMS.values():
+        seen = transform.forward(present)
+        mean = seen.mean()
+        rows.append([seen.size, mean, np.square(seen - mean).sum(), seen.min(), seen.max()])
+    return np.array(rows, dtype=np.float64)
+
+
+def merge(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Merge the `moments` of two parts (Chan, Golub and LeVeque 1983, The American Statistician 37, 242-247)."""
+    count = one[:, 0] + other[:, 0]
+    share = other[:, 0] / np.maximum(count, 1)
+    apart = other[:, 1] - one[:, 1]
+    return np.stack(
+        [
+            count,
+            one[:, 1] + apart * share,
+            one[:, 2] + other[:, 2] + apart**2 * one[:, 0] * share,
+            np.fmin(one[:, 3], other[:, 3]),
+            np.fmax(one[:, 4], other[:, 4]),
+        ],
+        axis=1,
     )
 
 
-def _summaries(data: Any, transform: TransformName) -> list[Any]:
-    """Return the statistics of a numpy or dask array in their order; of a dask array, lazily."""
-    # float64: a float32 sum over 10^8 values of rain loses its last digits.
-    values = TRANSFORMS[transform].forward(data.astype(np.float64))
-    count = (~np.isnan(values)).sum()
-    found = {
-        "mean": np.nanmean(values),
-        "std": np.nanstd(values),
-        "min": np.nanmin(values),
-        "max": np.nanmax(values),
+def table(parts: Sequence[NDArray[np.float64]], size: int) -> xr.DataArray:
+    """Return statistics ``(transform, statistic)`` from the `moments` of all parts; ``size`` counts NaN too."""
+    count, mean, squares, least, most = reduce(merge, parts).T
+    some = np.where(count > 0, 1.0, np.nan)
+    columns = {
+        "mean": mean * some,
+        "std": np.sqrt(squares / np.maximum(count, 1)) * some,
+        "min": least,
+        "max": most,
         "count": count,
-        "missing": 1 - count / data.size,
+        "missing": 1 - count / size,
     }
-    return [found[name] for name in STATISTICS]
+    return xr.DataArray(
+        np.stack([columns[name] for name in STATISTICS], axis=1),
+        dims=("transform", "statistic"),
+        coords={"transform": list(TRANSFORMS), "statistic": list(STATISTICS)},
+    )
 
 
 def check(name: str, modality: Modality, table: xr.DataArray) -> None:
@@ -89,14 +114,15 @@ def check(name: str, modality: Modality, table: xr.DataArray) -> None:
         )
 
 
+def report_bare_days(name: str, observed_cells: NDArray[np.integer]) -> None:
+    """Warn, with a count, of the training days on which a grid has no value; ``observed_cells`` is ``[T]``."""
+    bare, days = int((observed_cells == 0).sum()), len(observed_cells)
+    if bare > MUCH_MISSING * days:
+        log.warning("%s has no value at all on %s of %s training days", name, f"{bare:,}", f"{days:,}")
+
+
 def report_missing(name: str, data: xr.DataArray) -> None:
-    """Warn, with counts, of what the training period lacks: ``data`` holds its days only."""
-    if "catchment" not in data.dims:
-        days = data.sizes["time"]
-        bare = int((~observed(data).any([dim for dim in data.dims if dim != "time"])).sum().compute())
-        if bare > MUCH_MISSING * days:
-            log.warning("%s has no value at all on %s of %s training days", name, f"{bare:,}", f"{days:,}")
-        return
+    """Warn, with counts, of the catchments whose series ``(catchment, time)`` lack many of the training days."""
     missing = (~observed(data)).sum("time").to_series().sort_values(ascending=False)
     many = missing[missing > MUCH_MISSING * data.sizes["time"]]
     if len(many):

@@ -24,6 +24,7 @@ CHUNK_DAYS = 10
 """Days of a grid's chunk: 8 to 10 suited random windows best when measured (188 windows/s; 30 days: 125)."""
 SHARD_DAYS = 360
 """Days of a grid's shard, so that decades are tens of files, not thousands."""
+COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),)
 OWN_ATTRIBUTES = ("schema_version", "fingerprint", "watercli_version")
 """Root attributes by which a folder is known to be a store of watercli."""
 
@@ -70,28 +71,35 @@ def computing(description: str) -> Iterator[None]:
 
 def append(partial: Path, dataset: xr.Dataset) -> None:
     """Write variables and attributes of ``dataset`` into the temporary store."""
-    encoding = {str(name): _encoding(data) for name, data in dataset.variables.items()}
-    dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=encoding)
+    dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=_encodings(dataset))
+
+
+def create(partial: Path, dataset: xr.Dataset) -> None:
+    """Make the arrays of ``dataset`` in the temporary store, without the values of those that are dask's."""
+    dataset.to_zarr(partial, mode="a", zarr_format=3, consolidated=False, encoding=_encodings(dataset), compute=False)
+
+
+def _encodings(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
+    return {str(name): _encoding(data) for name, data in dataset.variables.items()}
 
 
 def _encoding(data: xr.Variable) -> dict[str, Any]:
     """Return chunks and compression: grids in shards, all else in one piece."""
     if data.dtype.kind == "O" or not data.ndim:
         return {}
-    compressors = [BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")]
     if data.dtype.kind == "M":
         days = {
             "units": f"days since {np.datetime_as_string(data.values[0], unit='D')}",
             "calendar": "standard",
             "dtype": "int64",
         }
-        return days | {"chunks": data.shape, "compressors": compressors}
+        return days | {"chunks": data.shape, "compressors": COMPRESSORS}
     fill: dict[str, Any] = {"_FillValue": np.float32(np.nan)} if data.dtype == np.float32 else {}
     if data.dims == ("time", "y", "x"):
         shard = grid_shard(data.shape[0])
         chunks, shards = ((days, *data.shape[1:]) for days in (CHUNK_DAYS, shard))
-        return fill | {"chunks": chunks, "shards": shards, "compressors": compressors}
-    return fill | {"chunks": data.shape, "compressors": compressors}
+        return fill | {"chunks": chunks, "shards": shards, "compressors": COMPRESSORS}
+    return fill | {"chunks": data.shape, "compressors": COMPRESSORS}
 
 
 def grid_shard(days: int) -> int:
@@ -101,6 +109,8 @@ def grid_shard(days: int) -> int:
 
 def finish(partial: Path) -> None:
     """Consolidate the metadata, so that ``xarray.open_zarr`` opens the store in one read, without a warning."""
+    for torn in partial.rglob("*.partial"):  # Zarr's, of workers that were killed while they wrote
+        torn.unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are an extension of Zarr v3, which xarray reads
         zarr.consolidate_metadata(partial)
