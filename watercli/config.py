@@ -23,7 +23,13 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _iterated(value: object) -> Iterable[object]:
+    """Let a single number or string stand where several are asked for."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(one) for one in _iterated(value)))]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -61,15 +67,41 @@ class Splits(Section):
         return self
 
 
+class Table(Section):
+    """How the reader ``table`` finds gauges, dates and values in CSV, Parquet or NetCDF."""
+
+    layout: Literal["file", "long", "wide"] = "file"
+    """One file for each gauge; or tables with a column of gauge ids; or tables with a column for each gauge."""
+    file_name: str = "{gauge_id}"
+    """How the files of layout ``file`` are named, without the ending: ``{gauge_id}`` stands for the id, ``*`` for
+    anything."""
+    gauge_id: str = "gauge_id"
+    """Column or dimension of the gauge ids, for layout ``long``."""
+    date: Strings = ("date",)
+    """Column or dimension of the dates; or three columns of year, month and day."""
+    date_format: str = "ISO8601"
+    """How dates are written in text: ``ISO8601`` is 2000-01-31, or a format such as ``%d/%m/%Y``."""
+    separator: Literal[",", ";", "tab", "space"] = ","
+    """What separates the columns of a text table; ``space`` is any white space."""
+    missing: Marks = ()
+    """What means missing, beside an empty field, NaN and NA: ``[-999]``."""
+
+
 class Source(Section):
     """Where a modality comes from."""
 
     reader: str
-    """Name of the reader: hadukgrid, camels_gb, demo."""
+    """Name of the reader: hadukgrid, camels_gb, camels_us, caravan, nrfa, table, demo."""
     variable: str
     """Variable or column that is read."""
     files: Strings = ()
     """Glob patterns below the data folder."""
+    units: str | None = None
+    """Units of the source, where its files state none or wrong ones; null takes the files' own."""
+    gauge_id_prefix: str = ""
+    """Stripped from the gauge ids of the files, so that they are those of the attribute tables."""
+    table: Table = Table()
+    """For the reader ``table``."""
 
 
 class Modality(Section):
@@ -103,7 +135,7 @@ class GridSpec(Section):
 
 
 class AttributeTable(Section):
-    """A CSV of catchment attributes, one row for each gauge."""
+    """A text table of catchment attributes, one row for each gauge; commas, semicolons, tabs or spaces separate."""
 
     files: Strings
     """Glob patterns below the data folder; several files are joined by gauge id."""
@@ -141,6 +173,8 @@ class Catchments(Section):
     """Static attributes that condition the series encoders, by name."""
     gauges: Strings = ()
     """Gauge ids to use; empty means every gauge that has series."""
+    unmatched: Literal["refuse", "drop"] = "refuse"
+    """What becomes of gauges without an attribute: an error that lists them, or left out with a counted warning."""
 
 
 class DemoDomain(Section):

@@ -20,7 +20,8 @@ from pyproj.exceptions import CRSError
 from watercli.errors import DataError, nearest
 from watercli.log import progress
 from watercli.prepare import units
-from watercli.prepare.reader import Request, unreadable
+from watercli.prepare.reader import Request
+from watercli.prepare.sources import unreadable
 
 CHUNK_DAYS = 360
 """Days read at once; a whole shard of the store, so that writing reads each source value once."""

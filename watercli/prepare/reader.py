@@ -10,12 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from watercli.config import Config, GridSpec, Modality, Recipe, Source
-from watercli.errors import DataError
+from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare.sources import Sources
+from watercli.prepare import attributes
+from watercli.prepare.sources import Sources, unreadable
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,24 @@ class Request:
         """Gauge ids asked for; empty means all."""
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
+    def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:
+        """Return the catchments' areas in km2 by the attribute tables; NaN for one to be dropped.
+
+        Raises
+        ------
+        ConfigError
+            If there are no tables.
+        DataError
+            If a gauge has none.
+        """
+        catchments = self.recipe.catchments
+        if catchments is None or not catchments.tables:
+            raise ConfigError(
+                f"'{self.modality_name}' needs the areas of the catchments; name their table in recipe.catchments.tables"
+            )
+        places = attributes.select(attributes.read_tables(catchments, self.sources), catchments, gauges, [])
+        return places["@area"].reindex(list(gauges)).to_numpy(dtype=np.float64)
+
     def say(self, topic: str, message: str) -> None:
         """Log what was taken for granted, once for each topic: hundreds of monthly files are alike."""
         if topic not in self.said:
@@ -67,13 +88,6 @@ class Request:
     def name(self, path: Path) -> str:
         """Return a file's name relative to the data folder."""
         return self.sources.name(path)
-
-
-def unreadable(name: str, kind: str) -> DataError:
-    """Return the error for a file that cannot be read at all."""
-    return DataError(
-        f"{name} cannot be read as {kind}: it is damaged or of another kind; fetch it again or leave it out"
-    )
 
 
 def name_unreadable(request: Request, cause: Exception) -> None:

@@ -68,3 +68,10 @@ class Sources:
         if paths:
             log.info("Read %d source files, %.1f MB", len(paths), sum(path.stat().st_size for path in paths) / 1e6)
         return records
+
+
+def unreadable(name: str, kind: str) -> DataError:
+    """Return the error for a file that cannot be read at all."""
+    return DataError(
+        f"{name} cannot be read as {kind}: it is damaged or of another kind; fetch it again or leave it out"
+    )
