@@ -120,7 +120,7 @@ def test_camels_us_files_that_do_not_serve(data: Path, build: Build) -> None:
     with pytest.raises(DataError, match="has the date 2001-07-03 twice, again on line 185"):
         build(modalities=modalities)
     path.write_text("")
-    with pytest.raises(DataError, match="01001_streamflow_qc.txt is empty"):
+    with pytest.raises(DataError, match=r"01001_streamflow_qc.txt is empty"):
         build(modalities=modalities)
 
 
@@ -258,7 +258,7 @@ def test_nrfa_files_that_do_not_serve(data: Path, build: Build) -> None:
     path = write_nrfa(data, "01001", flow(0))
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.rindex(b",")])
-    with pytest.raises(DataError, match="nrfa/01001_gdf.csv has no value after the date on line 380"):
+    with pytest.raises(DataError, match=r"nrfa/01001_gdf.csv has no value after the date on line 380"):
         build(modalities=modalities)
     path.write_bytes(whole[: whole.rindex(b",") - 3])
     with pytest.raises(DataError, match=r"nrfa/01001_gdf.csv has '2001-12' on line 380"):
@@ -308,7 +308,9 @@ def test_a_file_for_each_gauge(data: Path, build: Build) -> None:
     ):
         build(modalities=modalities)
     modalities["riverflow"]["source"]["table"] = layout | {"file_name": "flow-{gauge_id}"}
-    with pytest.raises(DataError, match=r"own/q-01001_a.csv is not named like 'flow-\{gauge_id\}'"):
+    with pytest.raises(
+        DataError, match=r"own/q-01001_a.csv is not named like source.table.file_name, 'flow-\{gauge_id\}'"
+    ):
         build(modalities=modalities)
 
 
@@ -347,7 +349,7 @@ def test_tables_that_do_not_serve(data: Path, build: Build) -> None:
     with pytest.raises(ConfigError, match=r"names 01000, of which 'riverflow' has no file; did you mean"):
         build(modalities=modalities, recipe__catchments__gauges=["01000"])
     (data / "flows.parquet").write_bytes(b"PAR1 torn")
-    with pytest.raises(DataError, match="flows.parquet cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"flows.parquet cannot be read as Parquet"):
         build(modalities=of("table", "q", "flows.parquet", **source))
 
 
@@ -357,7 +359,7 @@ def test_marks_of_missing_values(data: Path, build: Build) -> None:
     table.loc[3:5, "01001"] = ["-999", "-999.0", "--"]
     table.to_csv(data / "flows.csv", index=False)
     source = {"units": "m3/s", "table": {"layout": "wide"}}
-    with pytest.raises(DataError, match="flows.csv has '--' for '01001' on line 7; it must be a number"):
+    with pytest.raises(DataError, match=r"flows.csv has '--' for '01001' on line 7; it must be a number"):
         build(modalities=of("table", "q", "flows.csv", **source))
     source["table"] = {"layout": "wide", "missing": [-999, "--"]}
     store = build(modalities=of("table", "q", "flows.csv", **source))

@@ -54,7 +54,7 @@ def read(request: Request) -> xr.DataArray:
         records[gauge] = pd.Series(values, index=tabular.to_days(rows["date"], name))
         if units[gauge] != units[first := next(iter(tables))]:
             raise DataError(
-                f"{name} is in '{units[gauge]}', {request.name(paths[first])} in '{units[first]}'; give one kind of file"
+                f"{name} is in '{units[gauge]}', {request.name(paths[first])} in '{units[first]}'; mend one"
             )
     if estimated:
         request.say("estimated", f"{estimated:,} days are flagged as estimated; they are kept")
@@ -89,5 +89,5 @@ def _split(request: Request, path: Path) -> tuple[dict[str, str], pd.DataFrame]:
         raise DataError(f"{name} is no daily series of the NRFA: it names no station, or holds no day; leave it out")
     if kind.lower() != wanted.lower():
         raise DataError(f"{name} holds the data type '{kind}', not '{wanted}'; narrow the pattern or mend the variable")
-    padded = [(row + [""])[:3] for row in rows]
+    padded = [[*row, ""][:3] for row in rows]
     return about, pd.DataFrame(padded, columns=["date", "value", "flag"], index=pd.Index(lines, name="line"))

@@ -74,7 +74,7 @@ class Request:
         catchments = self.recipe.catchments
         if catchments is None or not catchments.tables:
             raise ConfigError(
-                f"'{self.modality_name}' needs the areas of the catchments; name their table in recipe.catchments.tables"
+                f"'{self.modality_name}' needs the catchments' areas; name their table in recipe.catchments.tables"
             )
         places = attributes.select(attributes.read_tables(catchments, self.sources), catchments, gauges, [])
         return places["@area"].reindex(list(gauges)).to_numpy(dtype=np.float64)

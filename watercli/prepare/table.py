@@ -100,9 +100,7 @@ def _flat(dataset: xr.Dataset, wanted: Collection[str] | None, name: str) -> pd.
     """Return variables and coordinates as columns, one row for each combination of the dims."""
     strange = [one for one, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]
     if strange:
-        raise DataError(
-            f"'{strange[0]}' in {name} holds no dates of the standard calendar; convert the file's calendar"
-        )
+        raise DataError(f"'{strange[0]}' in {name} is no date of the standard calendar; convert the file")
     held = dataset if wanted is None else dataset[[one for one in wanted if one in dataset.data_vars]]
     return held.to_dataframe().reset_index() if held.sizes else pd.DataFrame()
 
@@ -129,9 +127,7 @@ def _gauge_of(request: Request, path: Path) -> str:
     expression = re.escape(pattern).replace(r"\{gauge_id\}", "(?P<gauge>.+?)").replace(r"\*", ".*")
     match = re.fullmatch(expression, path.stem)
     if match is None:
-        raise DataError(
-            f"{request.name(path)} is not named like '{pattern}' (source.table.file_name); narrow the pattern or rename it"
-        )
+        raise DataError(f"{request.name(path)} is not named like source.table.file_name, '{pattern}'; rename it")
     return match["gauge"]
 
 
@@ -152,7 +148,7 @@ def _record(request: Request, values: pd.Series, days: pd.DatetimeIndex, name: s
 
 
 def _joined(request: Request, gauge: str, parts: list[tuple[Path, pd.Series]]) -> pd.Series:
-    record = pd.concat([part for _, part in parts])
+    record: pd.Series = pd.concat([part for _, part in parts])
     doubled = record.index[record.index.duplicated()]
     if len(doubled):
         names = ", ".join(request.name(path) for path, part in parts if doubled[0] in part.index)
