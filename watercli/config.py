@@ -87,17 +87,34 @@ class Table(Section):
     """What means missing, beside an empty field, NaN and NA: ``[-999]``."""
 
 
+class Daily(Section):
+    """How values of a shorter step than a day become days."""
+
+    how: Literal["sum", "mean", "max", "min"]
+    """What a day is of its values: the sum of amounts, the mean of rates and states."""
+    starts: Annotated[int, Field(ge=0, le=23)] = 0
+    """Hour UTC at which a day begins; the day bears the date on which it begins."""
+    stamp: Literal["start", "end"] | None = None
+    """Whether a time is the beginning or the end of its step; null: by the bounds of time in the files."""
+    accumulation: Literal["none", "since_midnight"] = "none"
+    """``since_midnight``: every value is the sum since 00 UTC, stamped at its end, as ERA5-Land has them."""
+
+
 class Source(Section):
     """Where a modality comes from."""
 
     reader: str
-    """Name of the reader: hadukgrid, camels_gb, camels_us, caravan, nrfa, table, demo."""
+    """Name of the reader: grid, hadukgrid, camels_gb, camels_us, caravan, nrfa, table, demo."""
     variable: str
     """Variable or column that is read."""
     files: Strings = ()
     """Glob patterns below the data folder."""
     units: str | None = None
     """Units of the source, where its files state none or wrong ones; null takes the files' own."""
+    mean_of: Strings = ()
+    """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
+    daily: Daily | None = None
+    """How sub-daily values become days; reader ``grid``, null for daily files."""
     gauge_id_prefix: str = ""
     """Stripped from the gauge ids of the files, so that they are those of the attribute tables."""
     table: Table = Table()
@@ -127,11 +144,28 @@ class GridSpec(Section):
     """The target grid: its coordinate reference system and how it is cut into patches."""
 
     crs: str = "EPSG:27700"
-    """Coordinate reference system, as an EPSG code or WKT; the grids must be in it."""
+    """Coordinate reference system, as an EPSG code or WKT; without bounds, the grids must be in it."""
+    bounds: tuple[float, float, float, float] | None = None
+    """Outer edges of the target grid, west, south, east, north, in units of the CRS; null takes the grid of the
+    sources, which must then be one."""
+    cell: Annotated[float, Field(gt=0)] | None = None
+    """Side of a target cell, in units of the CRS; with ``bounds``."""
     patch_size: tuple[Positive, Positive] = (10, 10)
     """Cells along y and x."""
     land_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A patch is land if at least this fraction of its cells is."""
+
+    @model_validator(mode="after")
+    def _whole_cells(self) -> Self:
+        if self.bounds is None or self.cell is None:
+            if self.bounds is not None or self.cell is not None:
+                raise ValueError("bounds and cell make the target grid together; give both or neither")
+            return self
+        west, south, east, north = self.bounds
+        cells = (north - south) / self.cell, (east - west) / self.cell
+        if min(cells) < 1.5 or any(abs(one - round(one)) > 1e-6 * one for one in cells):
+            raise ValueError(f"bounds {list(self.bounds)} do not hold a whole number of cells of {self.cell:g}")
+        return self
 
 
 class AttributeTable(Section):

@@ -20,6 +20,9 @@ from watercli.log import log
 from watercli.prepare import attributes
 from watercli.prepare.sources import Sources, unreadable
 
+RECORDED = ("regridding", "derived")
+"""Attributes in which a reader says what it has done to the data, kept in the store."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -85,6 +88,10 @@ class Request:
             self.said.add(topic)
             log.info("%s: %s", self.modality_name, message)
 
+    def warn(self, message: str) -> None:
+        """Log a warning about the modality."""
+        log.warning("%s: %s", self.modality_name, message)
+
     def name(self, path: Path) -> str:
         """Return a file's name relative to the data folder."""
         return self.sources.name(path)
@@ -110,6 +117,7 @@ def name_unreadable(request: Request, cause: Exception) -> None:
 def described(name: str, modality: Modality, data: xr.DataArray) -> dict[str, str]:
     """Return the CF attributes of a modality's variable in the store."""
     found = {"units": modality.units, "long_name": modality.long_name or name, "day": str(data.attrs["day"])}
+    found |= {key: str(data.attrs[key]) for key in RECORDED if key in data.attrs}
     return found | ({"grid_mapping": "crs"} if modality.kind == "grid" else {})
 
 

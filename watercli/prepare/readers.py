@@ -9,7 +9,7 @@ from typing import Literal
 import xarray as xr
 
 from watercli.errors import ConfigError, nearest
-from watercli.prepare import camels_gb, camels_us, caravan, demo, hadukgrid, nrfa, table
+from watercli.prepare import camels_gb, camels_us, caravan, demo, grid, hadukgrid, nrfa, table
 from watercli.prepare.reader import Request
 
 
@@ -23,6 +23,7 @@ class Reader:
 
 
 READERS = {
+    "grid": Reader(grid.read, ("grid",)),
     "hadukgrid": Reader(hadukgrid.read, ("grid",)),
     "camels_gb": Reader(camels_gb.read, ("series",)),
     "camels_us": Reader(camels_us.read, ("series",)),

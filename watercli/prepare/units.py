@@ -58,12 +58,26 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str, say
         scale = one.to(wanted).magnitude - offset
     except pint.DimensionalityError as error:
         raise DataError(
-            f"{where} is in '{source}', which cannot be converted to '{target}'; mend the modality's units or variable"
+            f"{where} is in '{source}', which cannot be converted to '{target}'; mend the modality's units "
+            "or variable, or state the units of the source in source.units"
         ) from error
     # A unit conversion must not touch the values where there is nothing to convert.
     if scale != 1.0 or offset != 0.0:
         data = (data * float(scale) + float(offset)).assign_attrs(data.attrs)
     return data.assign_attrs(units=target)
+
+
+def check_amount(source: str | None, target: str, where: str) -> None:
+    """Refuse rates where a day is to be the sum of its values.
+
+    Raises
+    ------
+    DataError
+        If ``source`` can be converted to a rate in ``target`` as it is.
+    """
+    wanted = _asked_for(target, where)
+    if source is not None and "[time]" in wanted.dimensionality and _depth_or_mass(_given(source, where), wanted):
+        raise DataError(f"{where} is in '{source}', a rate, whose day is a mean and no sum; set daily.how to mean")
 
 
 def _depth_or_mass(given: pint.Unit, wanted: pint.Unit) -> bool:
