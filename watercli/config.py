@@ -104,9 +104,9 @@ class Source(Section):
     """Where a modality comes from."""
 
     reader: str
-    """Name of the reader: grid, hadukgrid, camels_gb, camels_us, caravan, nrfa, table, demo."""
+    """Name of the reader: grid, hadukgrid, camels_gb, camels_us, caravan, nrfa, table, grid_mean, pet, demo."""
     variable: str
-    """Variable or column that is read."""
+    """Variable or column that is read; for ``grid_mean`` the grid modality, for ``pet`` the method."""
     files: Strings = ()
     """Glob patterns below the data folder."""
     units: str | None = None
@@ -115,6 +115,8 @@ class Source(Section):
     """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
     daily: Daily | None = None
     """How sub-daily values become days; reader ``grid``, null for daily files."""
+    of: dict[str, str] = {}
+    """Series modalities that the reader ``pet`` computes from: ``{tmean: temperature}``."""
     gauge_id_prefix: str = ""
     """Stripped from the gauge ids of the files, so that they are those of the attribute tables."""
     table: Table = Table()
@@ -190,6 +192,19 @@ class Attribute(Section):
     """Applied before standardisation."""
 
 
+class Boundaries(Section):
+    """Catchment boundaries: polygons in a shapefile, GeoPackage or GeoJSON."""
+
+    files: Strings
+    """Glob patterns below the data folder; of a shapefile, the ``.shp``."""
+    gauge_id: str = "gauge_id"
+    """Field of the gauge ids."""
+    gauge_id_prefix: str = ""
+    """Stripped from the ids of the file."""
+    gauge_id_digits: Annotated[int, Field(ge=0)] = 0
+    """Digits that ids have, where the file holds them as numbers without their leading zeros: 8 for CAMELS-US."""
+
+
 class Catchments(Section):
     """Attribute tables and the columns that place a catchment on the map."""
 
@@ -208,7 +223,10 @@ class Catchments(Section):
     gauges: Strings = ()
     """Gauge ids to use; empty means every gauge that has series."""
     unmatched: Literal["refuse", "drop"] = "refuse"
-    """What becomes of gauges without an attribute: an error that lists them, or left out with a counted warning."""
+    """What becomes of gauges without an attribute, or without a boundary where ``boundaries`` are given: an error that
+    lists them, or left out with a counted warning."""
+    boundaries: Boundaries | None = None
+    """Polygons that weather is taken from; null takes discs of the catchments' areas around their gauges."""
 
 
 class DemoDomain(Section):

@@ -16,8 +16,9 @@ from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare import align, demo, geometry, readers, write
+from watercli.prepare import align, boundaries, demo, geometry, readers, write
 from watercli.prepare.catchments import place
+from watercli.prepare.derived import read_series
 from watercli.prepare.grids import Grids
 from watercli.prepare.reader import Request
 from watercli.prepare.sources import Sources
@@ -48,7 +49,7 @@ def requests(config: Config, sources: Sources) -> dict[str, Request]:
 def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, partial: Path) -> None:
     """Build the store in the temporary folder ``partial``."""
     crs = align.target_crs(recipe)
-    series = {name: _read(asked[name]) for name in config.of_kind("series")}
+    series = read_series(asked, _read)
     catchments = place(config, recipe, series, sources, crs)
     grids = Grids(recipe, crs, partial)
     for name in config.of_kind("grid"):
@@ -56,7 +57,7 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     parts = [part for part in (catchments, grids.dataset()) if part is not None]
     rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override")
     if "catchment" in rest and grids.patches is not None:
-        rest["patch_weight"] = _patch_weight(rest, grids.patches, crs)
+        rest["patch_weight"] = _patch_weight(rest, grids.patches, crs, boundaries.read(recipe, sources, crs))
     order = [name for name in config.modalities if name in rest["variable"].values]
     rest = rest.sel(variable=order)
     rest["crs"] = ((), np.int32(0), crs.to_cf())
@@ -82,12 +83,15 @@ def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign_coords({name: dataset[name].astype(object) for name in texts})
 
 
-def _patch_weight(rest: xr.Dataset, patches: geometry.Patches, crs: CRS) -> xr.DataArray:
+def _patch_weight(
+    rest: xr.Dataset, patches: geometry.Patches, crs: CRS, outlines: geometry.Outlines | None
+) -> xr.DataArray:
     gauges = rest[["gauge_y", "gauge_x", "area"]].to_dataframe()[["gauge_y", "gauge_x", "area"]]
+    shape = "its boundary" if outlines else "a disc of its area at its gauge"
     return xr.DataArray(
-        geometry.patch_weights(gauges, patches, crs).astype(np.float32),
+        geometry.patch_weights(gauges, patches, crs, outlines).astype(np.float32),
         dims=("catchment", "patch"),
-        attrs={"units": "1", "long_name": "share of a catchment (a disc of its area at its gauge) in each land patch"},
+        attrs={"units": "1", "long_name": f"share of a catchment ({shape}) in each land patch"},
     )
 
 

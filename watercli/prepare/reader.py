@@ -6,11 +6,12 @@ A reader is a function of a `Request` that returns a daily ``xarray.DataArray`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -25,6 +26,18 @@ RECORDED = ("regridding", "derived")
 
 
 @dataclass(frozen=True)
+class Context:
+    """What there is when a series is derived from other modalities."""
+
+    requests: Mapping[str, Request]
+    """All modalities."""
+    series: Mapping[str, xr.DataArray]
+    """The series that are read already."""
+    gauges: Sequence[str]
+    """Gauges of series from files; empty if there are none."""
+
+
+@dataclass(frozen=True)
 class Request:
     """One modality to read."""
 
@@ -34,6 +47,8 @@ class Request:
     paths: Sequence[Path]
     """Files that the modality's patterns match; empty for a reader that needs none."""
     said: set[str] = field(default_factory=set)
+    context: Context | None = None
+    """For readers that derive a series from other modalities."""
 
     @property
     def modality(self) -> Modality:
@@ -65,7 +80,11 @@ class Request:
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
     def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:
-        """Return the catchments' areas in km2 by the attribute tables; NaN for one to be dropped.
+        """Return the catchments' areas in km2 by the attribute tables; NaN for one to be dropped."""
+        return self.places(gauges)["@area"].reindex(list(gauges)).to_numpy(dtype=np.float64)
+
+    def places(self, gauges: Sequence[str] | None) -> pd.DataFrame:
+        """Return latitude, longitude and area of gauges as `attributes.select` does; None means all of the tables.
 
         Raises
         ------
@@ -77,10 +96,10 @@ class Request:
         catchments = self.recipe.catchments
         if catchments is None or not catchments.tables:
             raise ConfigError(
-                f"'{self.modality_name}' needs the catchments' areas; name their table in recipe.catchments.tables"
+                f"'{self.modality_name}' needs to know the catchments; name their tables in recipe.catchments.tables"
             )
-        places = attributes.select(attributes.read_tables(catchments, self.sources), catchments, gauges, [])
-        return places["@area"].reindex(list(gauges)).to_numpy(dtype=np.float64)
+        tables = attributes.read_tables(catchments, self.sources)
+        return attributes.select(tables, catchments, attributes.gauges_of(tables) if gauges is None else gauges, [])
 
     def say(self, topic: str, message: str) -> None:
         """Log what was taken for granted, once for each topic: hundreds of monthly files are alike."""

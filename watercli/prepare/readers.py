@@ -9,7 +9,7 @@ from typing import Literal
 import xarray as xr
 
 from watercli.errors import ConfigError, nearest
-from watercli.prepare import camels_gb, camels_us, caravan, demo, grid, hadukgrid, nrfa, table
+from watercli.prepare import camels_gb, camels_us, caravan, demo, derived, grid, hadukgrid, nrfa, table
 from watercli.prepare.reader import Request
 
 
@@ -30,6 +30,8 @@ READERS = {
     "caravan": Reader(caravan.read, ("series",)),
     "nrfa": Reader(nrfa.read, ("series",)),
     "table": Reader(table.read, ("series",)),
+    "grid_mean": Reader(derived.grid_mean, ("series",), needs_files=False),
+    "pet": Reader(derived.pet, ("series",), needs_files=False),
     "demo": Reader(demo.read, ("grid", "series"), needs_files=False),
 }
 

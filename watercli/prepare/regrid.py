@@ -20,8 +20,7 @@ from scipy import sparse
 
 from watercli.config import GridSpec
 from watercli.errors import DataError
-from watercli.log import log
-from watercli.prepare import align
+from watercli.prepare import align, geometry
 from watercli.prepare.reader import Request
 
 Array = NDArray[np.floating]
@@ -76,8 +75,10 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
         return data
     align.check_even(name, data)
     source = CRS.from_wkt(data.attrs["crs_wkt"])
-    if align.same_crs(source, aim.crs) and (aligned := _aligned(data, aim)) is not None:
-        return aligned
+    if align.same_crs(source, aim.crs):
+        if (aligned := _aligned(data, aim)) is not None:
+            return aligned
+        source = aim.crs  # files often name no datum, and none must be shifted
     data = _around(data, source, aim)
     weights = overlaps(data["y"].to_numpy(), data["x"].to_numpy(), source, aim)
     if not weights.sum():
@@ -87,7 +88,7 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
     found = _weighted(data, weights, aim)
     period = slice(str(request.recipe.period.start), str(request.recipe.period.end))
     said += _mass(data.sel(time=period)[:MASS_DAYS], found.sel(time=period)[:MASS_DAYS], weights, aim)
-    log.info("%s: %s", name, said)
+    request.say("regridding", said)
     return found.assign_attrs(data.attrs, crs_wkt=aim.crs.to_wkt(), regridding=said)
 
 
@@ -107,13 +108,7 @@ def _aligned(data: xr.DataArray, aim: Target) -> xr.DataArray | None:
 def overlaps(y: Array, x: Array, source: CRS, aim: Target) -> sparse.csr_matrix:
     """Return the area in which each target cell and source cell overlap, ``[P, S]``, as a share of the target cell."""
     cells = _cells(y, x, source, aim.crs)
-    tree = shapely.STRtree(cells)
-    half_y, half_x = (aim.y[1] - aim.y[0]) / 2, (aim.x[1] - aim.x[0]) / 2
-    north, east = (axis.ravel() for axis in np.meshgrid(aim.y, aim.x, indexing="ij"))
-    boxes = shapely.box(east - half_x, north - half_y, east + half_x, north + half_y)
-    rows, columns = tree.query(boxes, predicate="intersects")
-    share = shapely.area(shapely.intersection(boxes[rows], cells[columns])) / aim.cell_area
-    return sparse.csr_matrix((share, (rows, columns)), shape=(len(boxes), len(cells)))
+    return geometry.shares(geometry.boxes(aim.y, aim.x), cells)
 
 
 def _cells(y: Array, x: Array, source: CRS, aim: CRS) -> NDArray[np.object_]:
@@ -149,17 +144,22 @@ def _weighted(data: xr.DataArray, weights: sparse.csr_matrix, aim: Target) -> xr
     shape = len(aim.y), len(aim.x)
 
     def block(values: Array) -> Array:
-        flat = values.reshape(len(values), -1).T
-        known = np.isfinite(flat)
-        covered = weights @ known.astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = (weights @ np.where(known, flat, 0.0)) / covered
-        mean[covered < LEAST_COVERED - 1e-6] = np.nan
-        return np.asarray(mean.T.reshape(-1, *shape), dtype=np.float32)
+        return weighted_mean(values, weights, LEAST_COVERED).reshape(-1, *shape)
 
     lazy = data.chunk({"y": -1, "x": -1}).data
     values = da.map_blocks(block, lazy, dtype=np.float32, chunks=(lazy.chunks[0], (shape[0],), (shape[1],)))
     return xr.DataArray(values, dims=("time", "y", "x"), coords={"time": data["time"], "y": aim.y, "x": aim.x})
+
+
+def weighted_mean(values: Array, weights: sparse.csr_matrix, least: float) -> Array:
+    """Return the mean ``[T, P]`` of fields ``[T, Y, X]``; missing where cells with a value make less than ``least``."""
+    flat = values.reshape(len(values), -1).T
+    known = np.isfinite(flat)
+    covered = weights @ known.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (weights @ np.where(known, flat, 0.0)) / covered
+    mean[covered < least - 1e-6] = np.nan
+    return np.asarray(mean.T, dtype=np.float32)
 
 
 def _mass(data: xr.DataArray, found: xr.DataArray, weights: sparse.csr_matrix, aim: Target) -> str:
