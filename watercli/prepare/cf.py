@@ -28,8 +28,10 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
         If the file's metadata do not tell the axes, or there are more than three.
     """
     data = dataset[variable]
-    axes = {name: _axis(data, name, where, request) for name in ("T", "Y", "X")}
-    crs = _crs(dataset, data, axes["Y"], where, request)
+    # Without its values: the accessor and what it is asked refer to each other, and would keep the file open.
+    about = data.copy(data=np.broadcast_to(np.float32(0), data.shape)).compute()
+    axes = {name: _axis(about, name, where, request) for name in ("T", "Y", "X")}
+    crs = _crs(dataset, about, axes["Y"], where, request)
     day = _day(dataset, data, axes["T"])
     bounds = _beginnings(dataset, axes["T"])
     others = [dim for dim in data.dims if dim not in axes.values()]
