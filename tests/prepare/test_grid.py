@@ -272,3 +272,43 @@ def test_targets_that_do_not_serve(data: Path, build: Build) -> None:
         build(**(TARGET | {"recipe__grid__cell": 7000.0}))
     with pytest.raises(DataError, match=r"The grid of 'precip' does not overlap recipe.grid.bounds"):
         build(recipe__grid__bounds=[0.0, 0.0, 99_000.0, 99_000.0], recipe__grid__cell=3000.0)
+
+
+def write_grib(path: Path, times: pd.DatetimeIndex, kelvin: np.ndarray) -> None:
+    """Write 2 m temperature as ECMWF archives it: a message for each time, north first."""
+    import eccodes
+
+    with path.open("wb") as stream:
+        for time, values in zip(times, kelvin, strict=True):
+            message = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2")
+            keys = {
+                "Ni": len(LON),
+                "Nj": len(LAT),
+                "latitudeOfFirstGridPointInDegrees": LAT[-1],
+                "latitudeOfLastGridPointInDegrees": LAT[0],
+                "longitudeOfFirstGridPointInDegrees": LON[0] % 360,
+                "longitudeOfLastGridPointInDegrees": LON[-1] % 360,
+                "iDirectionIncrementInDegrees": 0.1,
+                "jDirectionIncrementInDegrees": 0.1,
+                "dataDate": int(f"{time:%Y%m%d}"),
+                "dataTime": int(f"{time:%H%M}"),
+                "shortName": "2t",
+                "bitsPerValue": 16,
+            }
+            for key, value in keys.items():
+                eccodes.codes_set(message, key, value)
+            eccodes.codes_set_values(message, values[::-1].astype(float).ravel())
+            eccodes.codes_write(message, stream)
+            eccodes.codes_release(message)
+
+
+def test_grib(data: Path, build: Build) -> None:
+    pytest.importorskip("cfgrib", reason="needs pip install 'watercli[grib]'", exc_type=Exception)
+    times = hours(end="2001-12-31 12:00", step=12)
+    warm = 280 + 10 * np.random.default_rng(2).random((len(times), 12, 9))
+    write_grib(data / "t.grib", times, warm)
+    store = build(modalities=of("t2m", "t.grib", "degC", daily={"how": "mean"}), **LATLON)
+    np.testing.assert_allclose(read(store), warm.reshape(365, 2, 12, 9).mean(1) - 273.15, atol=0.01)
+    (data / "t.grib").write_bytes((data / "t.grib").read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"t.grib cannot be read as GRIB"):
+        build(modalities=of("t2m", "t.grib", "degC", daily={"how": "mean"}), **LATLON)

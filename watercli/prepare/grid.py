@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +16,12 @@ import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.log import progress
-from watercli.prepare import align, cf, daily, regrid, units
+from watercli.prepare import align, cf, daily, netcdf, regrid, units
 from watercli.prepare.reader import Request
 from watercli.prepare.sources import unreadable
 
 FILL = 1e19
 """From here on a number is a fill value (1e20) that the file does not declare."""
-GRIB = (".grib", ".grib2", ".grb", ".grb2")
 CHUNK_DAYS = 360
 """Days read at once; a whole shard of the store, so that writing reads each source value once."""
 CHUNK_BYTES = 512e6
@@ -62,24 +60,19 @@ def read(request: Request, mean_of: Sequence[str] = ()) -> xr.DataArray:
 
 
 def _open(path: Path, request: Request) -> xr.Dataset:
-    options: dict[str, Any] = {"engine": "netcdf4"}
-    kind = "NetCDF"
-    address = request.sources.address(path)
-    ending = Path(address).suffix.lower()
-    if ending in GRIB:
-        kind, options = "GRIB", {"engine": "cfgrib", "backend_kwargs": {"indexpath": "", "time_dims": ["valid_time"]}}
+    name, address = request.name(path), request.sources.address(path)
+    kind, options = netcdf.reading(address)
+    if kind == "GRIB":
         try:
             import cfgrib  # noqa: F401
         except Exception as error:  # it fails in its own ways where ecCodes is not there
-            raise ConfigError(f"Reading {request.name(path)} needs cfgrib; pip install 'watercli[grib]'") from error
-    if ending == ".zarr":
-        kind, options = "Zarr", {"engine": "zarr"}
+            raise ConfigError(f"Reading {name} needs cfgrib; pip install 'watercli[grib]'") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other calendars are converted, and said, below
             return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
     except Exception as error:
-        raise unreadable(request.name(path), kind) from error
+        raise unreadable(name, kind) from error
 
 
 def _daily(files: Sequence[Part], request: Request) -> xr.DataArray:

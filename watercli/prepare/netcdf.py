@@ -1,4 +1,4 @@
-"""NetCDF files, opened whole and closed again, with the one error for all that are damaged."""
+"""NetCDF and its kin: how they are opened, with the one error for all that are damaged."""
 
 from __future__ import annotations
 
@@ -6,12 +6,25 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 
 from watercli.errors import DataError
 from watercli.prepare.sources import unreadable
+
+GRIB = (".grib", ".grib2", ".grb", ".grb2")
+
+
+def reading(address: str) -> tuple[str, dict[str, Any]]:
+    """Return the kind of a gridded file by its ending, and how xarray opens it."""
+    ending = Path(address).suffix.lower()
+    if ending in GRIB:
+        # No index file beside the data, and nothing left out of a damaged file.
+        options = {"indexpath": "", "time_dims": ["valid_time"], "errors": "raise"}
+        return "GRIB", {"engine": "cfgrib", "backend_kwargs": options}
+    return ("Zarr", {"engine": "zarr"}) if ending == ".zarr" else ("NetCDF", {"engine": "netcdf4"})
 
 
 @contextmanager

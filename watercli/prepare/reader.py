@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from watercli.config import Config, GridSpec, Modality, Recipe, Source
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare import attributes
+from watercli.prepare import attributes, netcdf
 from watercli.prepare.sources import Sources, unreadable
 
 RECORDED = ("regridding", "derived")
@@ -125,12 +125,14 @@ def name_unreadable(request: Request, cause: Exception) -> None:
         If there is such a file.
     """
     for path in request.paths:
+        address = request.sources.address(path)
+        kind, options = netcdf.reading(address)
         try:
-            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
+            with xr.open_dataset(address, decode_timedelta=False, **options) as dataset:
                 for data in dataset.data_vars.values():
                     data.load()
         except Exception:
-            raise unreadable(request.name(path), "NetCDF") from cause
+            raise unreadable(request.name(path), kind) from cause
 
 
 def described(name: str, modality: Modality, data: xr.DataArray) -> dict[str, str]:
