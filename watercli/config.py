@@ -152,6 +152,8 @@ class GridSpec(Section):
     sources, which must then be one."""
     cell: Annotated[float, Field(gt=0)] | None = None
     """Side of a target cell, in units of the CRS; with ``bounds``."""
+    least_covered: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a target cell that source cells with a value must cover for it to have one; with ``bounds``."""
     patch_size: tuple[Positive, Positive] = (10, 10)
     """Cells along y and x."""
     land_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5

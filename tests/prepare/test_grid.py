@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,8 @@ def test_a_coarser_grid_keeps_the_rain(data: Path, build: Build, logged: pytest.
     assert "area-weighted from cells of 10000 x 10000" in said
     assert "value times area over 360 days" in said
     assert said in logged.text
+    everything = build(recipe__grid__patch_size=[2, 2], recipe__grid__least_covered=1e-3, **TARGET)
+    assert re.search(r"\([+-]0\.000 %\)$", everything.dataset["precip"].attrs["regridding"])
 
 
 def test_a_finer_grid_and_cells_of_one_grid(data: Path, build: Build) -> None:

@@ -27,8 +27,6 @@ Array = NDArray[np.floating]
 
 TOLERANCE = 1e-2
 """Share of a cell by which grids may be apart and still be one."""
-LEAST_COVERED = 0.5
-"""A target cell has a value on days on which source cells with a value cover this share of it."""
 EDGE_POINTS = 4
 """Points on each edge of a source cell, as a straight edge is none in another CRS."""
 MASS_DAYS = 360
@@ -85,7 +83,7 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
         raise DataError(f"The grid of '{name}' does not overlap recipe.grid.bounds; mend the bounds or recipe.grid.crs")
     steps = " x ".join(f"{float(data[axis][1] - data[axis][0]):g}" for axis in ("y", "x"))
     said = f"area-weighted from cells of {steps} ({source.name}) to {request.grid.cell:g} ({aim.crs.name})"
-    found = _weighted(data, weights, aim)
+    found = _weighted(data, weights, aim, request.grid.least_covered)
     period = slice(str(request.recipe.period.start), str(request.recipe.period.end))
     said += _mass(data.sel(time=period)[:MASS_DAYS], found.sel(time=period)[:MASS_DAYS], weights, aim)
     request.say("regridding", said)
@@ -139,12 +137,12 @@ def _around(data: xr.DataArray, source: CRS, aim: Target) -> xr.DataArray:
     return part if min(part.sizes["y"], part.sizes["x"]) > 1 else data
 
 
-def _weighted(data: xr.DataArray, weights: sparse.csr_matrix, aim: Target) -> xr.DataArray:
+def _weighted(data: xr.DataArray, weights: sparse.csr_matrix, aim: Target, least: float) -> xr.DataArray:
     """Return the weighted mean of the cells that have a value, where these cover enough of the target cell."""
     shape = len(aim.y), len(aim.x)
 
     def block(values: Array) -> Array:
-        return weighted_mean(values, weights, LEAST_COVERED).reshape(-1, *shape)
+        return weighted_mean(values, weights, least).reshape(-1, *shape)
 
     lazy = data.chunk({"y": -1, "x": -1}).data
     values = da.map_blocks(block, lazy, dtype=np.float32, chunks=(lazy.chunks[0], (shape[0],), (shape[1],)))
@@ -165,13 +163,17 @@ def weighted_mean(values: Array, weights: sparse.csr_matrix, least: float) -> Ar
 def _mass(data: xr.DataArray, found: xr.DataArray, weights: sparse.csr_matrix, aim: Target) -> str:
     """Compare value times area before and after, over the part of the source that the target covers.
 
-    They differ by what lies in cells at the edge of the data: such a cell is filled whole, or left out.
+    After, a cell counts with the area that the source covers of it; the two differ by what lies in cells left out,
+    of which the source covers too little.
     """
     if not len(data):
         return ""
-    before_values, after_values = compute(data.data, found.data)
-    covered = np.asarray(weights.sum(axis=0)).reshape(data.shape[1:])
-    before = float(np.nansum(before_values * covered)) * aim.cell_area
-    after = float(np.nansum(after_values, dtype=np.float64)) * aim.cell_area
+    source, result = compute(data.data, found.data)
+    flat = source.reshape(len(source), -1).T
+    known = np.isfinite(flat)
+    before = float(np.where(known, flat, 0.0).sum(axis=1, dtype=np.float64) @ np.asarray(weights.sum(axis=0)).ravel())
+    covered = (weights @ known.astype(np.float64)).T.reshape(result.shape)
+    after = float(np.nansum(result * covered, dtype=np.float64))
     change = f" ({100 * (after / before - 1):+.3f} %)" if before else ""
-    return f"; value times area over {len(data)} days: {before:.6g} before, {after:.6g} after{change}"
+    sums = f"{before * aim.cell_area:.6g} before, {after * aim.cell_area:.6g} after{change}"
+    return f"; value times area over {len(data)} days: {sums}"
