@@ -145,7 +145,7 @@ def test_dropped_gauges_are_counted(data: Path, build: Build, logged: pytest.Log
     factory.write_attributes(data, ["01001", "02002", "99999"])
     store = build(recipe__catchments__unmatched="drop")
     assert store.gauge_ids == ["01001", "02002"]
-    assert "2 gauges (10003, 20004) lack an attribute (such as 'gauge_lat') and are left out, 2 are kept" in logged.text
+    assert "2 gauges (10003, 20004) lack an attribute (such as 'gauge_lat'): left out, 2 kept" in logged.text
     assert "1 gauges of the attribute tables are not used" in logged.text
     for gauge in ("01001", "02002"):
         for name in ("topographic", "caravan"):

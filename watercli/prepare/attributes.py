@@ -111,7 +111,7 @@ def _matched(
     holders = _names(table for table in tables if column in table.rows)
     if catchments.unmatched == "drop":
         dropped = listed(found.index[lacking], "gauge", "lacks", "lack")
-        log.warning("%s an attribute (such as '%s') and are left out, %d are kept", dropped, column, (~lacking).sum())
+        log.warning("%s an attribute (such as '%s'): left out, %d kept", dropped, column, (~lacking).sum())
         if lacking.all():
             raise DataError(f"No gauge has a value of every attribute; '{column}' is in {holders}: mend the gauge ids")
         return found[~lacking]

@@ -58,7 +58,7 @@ def matched(gauges: pd.DataFrame, outlines: Outlines | None, recipe: Recipe) -> 
     assert recipe.catchments is not None
     without = listed(absent, "gauge", "has", "have")
     if recipe.catchments.unmatched == "drop" and len(absent) < len(gauges):
-        log.warning("%s no boundary and are left out, %d are kept", without, len(gauges) - len(absent))
+        log.warning("%s no boundary: left out, %d kept", without, len(gauges) - len(absent))
         return gauges.drop(absent)
     raise DataError(
         f"{without} no polygon in recipe.catchments.boundaries{nearest(str(absent[0]), outlines)}; mend the ids "
