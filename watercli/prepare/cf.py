@@ -30,8 +30,8 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
     data = dataset[variable]
     # Without its values: the accessor and what it is asked refer to each other, and would keep the file open.
     about = data.copy(data=np.broadcast_to(np.float32(0), data.shape)).compute()
-    axes = {name: _axis(about, name, where, request) for name in ("T", "Y", "X")}
-    crs = _crs(dataset, about, axes["Y"], where, request)
+    axes, is_latitude = _axes(about, where, request)
+    crs = _crs(dataset, data, is_latitude, where, request)
     day = _day(dataset, data, axes["T"])
     bounds = _beginnings(dataset, axes["T"])
     others = [dim for dim in data.dims if dim not in axes.values()]
@@ -49,35 +49,42 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
     return data.sortby(["y", "x"]).assign_attrs(crs_wkt=crs.to_wkt(), day=day)
 
 
-def _axis(data: xr.DataArray, axis: str, where: str, request: Request) -> str:
-    """Return the dim that CF metadata mark as an axis; time may be known by its decoded dates alone."""
-    named = _known(data, axis)
-    if axis == "T" and not named:
-        named = [str(dim) for dim in data.dims if dim in data.coords and data[dim].dtype.kind in "MO"]
-    if not named:
-        named = _known(data.cf.guess_coord_axis(), axis)
-        request.say(f"axis {axis}", f"{where} marks no {axis} axis: taken to be '{', '.join(named)}' by its name")
-    if len(named) != 1:
-        raise DataError(
-            f"{where} has no {axis} axis of one dimension by its CF metadata (axis, standard_name); add it to the file"
-        )
-    return named[0]
+def _axes(data: xr.DataArray, where: str, request: Request) -> tuple[dict[str, str], bool]:
+    """Return the dims of time, y and x, by CF metadata or else by their names, and whether y is a latitude."""
+    marked = _marked(data)
+    marked["T"] = marked["T"] or [str(dim) for dim in data.dims if dim in data.coords and data[dim].dtype.kind in "MO"]
+    if not all(marked[axis] for axis in COORDINATES):
+        guessed = _marked(data.cf.guess_coord_axis())
+        for axis in [axis for axis in COORDINATES if not marked[axis] and guessed[axis]]:
+            marked |= {axis: guessed[axis], "latitude": guessed["latitude"]}
+            request.say(f"axis {axis}", f"{where} marks no {axis} axis: taken to be '{guessed[axis][0]}' by its name")
+    for axis in COORDINATES:
+        if len(marked[axis]) != 1:
+            raise DataError(
+                f"{where} has no {axis} axis of one dimension by its CF metadata (axis, standard_name); add it to the "
+                "file"
+            )
+    return {axis: marked[axis][0] for axis in COORDINATES}, marked["Y"][0] in marked["latitude"]
 
 
-def _known(data: xr.DataArray, axis: str) -> list[str]:
-    marked = (*data.cf.axes.get(axis, ()), *data.cf.coordinates.get(COORDINATES[axis], ()))
-    found = [str(name) for name in dict.fromkeys(marked) if data[name].ndim < 2]
-    return [name for name in found if name in data.dims] or [name for name in found if axis == "T"]
+def _marked(data: xr.DataArray) -> dict[str, list[str]]:
+    """Return the dims that metadata mark as axes (time may be a scalar), and the names of latitudes."""
+    axes, coordinates = data.cf.axes, data.cf.coordinates
+    found: dict[str, list[str]] = {"latitude": list(map(str, coordinates.get("latitude", ())))}
+    for axis, coordinate in COORDINATES.items():
+        names = dict.fromkeys((*axes.get(axis, ()), *coordinates.get(coordinate, ())))
+        lines = [str(name) for name in names if data[name].ndim < 2]
+        found[axis] = [name for name in lines if name in data.dims] or [name for name in lines if axis == "T"]
+    return found
 
 
-def _crs(dataset: xr.Dataset, data: xr.DataArray, y: str, where: str, request: Request) -> CRS:
+def _crs(dataset: xr.Dataset, data: xr.DataArray, is_latitude: bool, where: str, request: Request) -> CRS:
     mapping = data.attrs.get("grid_mapping", data.encoding.get("grid_mapping"))
     if mapping in dataset:
         try:
             return CRS.from_cf(dataset[mapping].attrs)
         except (CRSError, KeyError, ValueError) as error:
             raise DataError(f"The grid mapping '{mapping}' of {where} describes no CRS; mend its attributes") from error
-    is_latitude = y in _known(data, "Y") and y in data.cf.coordinates.get("latitude", ())
     crs = "EPSG:4326" if is_latitude else request.grid.crs
     request.say("no grid mapping", f"{where} names no grid mapping: taken to be in {crs}")
     return CRS(crs)
