@@ -167,7 +167,7 @@ def test_packed_values_undeclared_fill_and_the_mean_of_two(data: Path, build: Bu
 def test_zarr_is_read_like_netcdf(data: Path, build: Build) -> None:
     values = factory.field(factory.days())
     path = write_latlon(data / "a.nc", factory.days(), values, "pr", "mm/day", time="time")
-    xr.open_dataset(path).to_zarr(data / "a.zarr", zarr_format=3)
+    xr.open_dataset(path).to_zarr(data / "a.zarr", zarr_format=3, consolidated=False)
     store = build(modalities=of("pr", "*.zarr"), **LATLON)
     np.testing.assert_allclose(read(store), values, rtol=1e-6)
     assert '"a.zarr"' in store.dataset.attrs["sources"]
@@ -181,7 +181,7 @@ def test_a_url_is_a_source(
     values = factory.field(factory.days())
     path = write_latlon(data / "a.nc", factory.days(), values, "pr", "mm/day", time="time")
     if ending == "zarr":
-        xr.open_dataset(path).to_zarr(data / "a.zarr", zarr_format=3)
+        xr.open_dataset(path).to_zarr(data / "a.zarr", zarr_format=3, consolidated=False)
     store = build(modalities=of("pr", f"file://{data}/a*.{ending}"), **LATLON)
     np.testing.assert_allclose(read(store), values, rtol=1e-6)
     assert f"file://{data}/a.{ending}" in store.dataset.attrs["sources"]
@@ -273,6 +273,15 @@ def test_degrees_meet_metres(data: Path, build: Build) -> None:
     np.testing.assert_allclose(store.dataset["temp"].values[:, :12, :6], expected, atol=0.01)
     mass = store.dataset["temp"].attrs["regridding"]
     assert abs(float(mass.rpartition("(")[2].removesuffix(" %)"))) < 0.01
+
+
+def test_a_damaged_file_is_named_while_regridding(data: Path, build: Build) -> None:
+    path = data / "rainfall" / "rainfall.nc"
+    path.write_bytes(path.read_bytes()[:30_000])
+    mean = {"kind": "series", "units": "mm/day", "source": {"reader": "grid_mean", "variable": "precip"}}
+    for changes in (TARGET, {"modalities__precip_mean": mean}):
+        with pytest.raises(DataError, match=r"rainfall/rainfall.nc cannot be read as NetCDF"):
+            build(**changes)
 
 
 def test_targets_that_do_not_serve(data: Path, build: Build) -> None:

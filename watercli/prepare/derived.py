@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.prepare import align, boundaries, geometry, grid, hadukgrid, units
-from watercli.prepare.reader import Context, Request, ordered
+from watercli.prepare.reader import Context, Request, naming_unreadable, ordered
 from watercli.prepare.regrid import weighted_mean
 
 GRIDS = {"grid": grid.read, "hadukgrid": hadukgrid.read}
@@ -95,7 +95,9 @@ def grid_mean(request: Request) -> xr.DataArray:
         coords={"catchment": gauges.index.to_numpy(dtype=object), "time": data["time"]},
         attrs=data.attrs | {"derived": f"mean of '{name}' over {'boundaries' if outlines else 'discs at the gauges'}"},
     )
-    return units.convert(found, source.modality.units, request.modality.units, f"'{name}'", request.say).compute()
+    found = units.convert(found, source.modality.units, request.modality.units, f"'{name}'", request.say)
+    with naming_unreadable(source):
+        return found.compute()
 
 
 def pet(request: Request) -> xr.DataArray:

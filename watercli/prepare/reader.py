@@ -6,7 +6,8 @@ A reader is a function of a `Request` that returns a daily ``xarray.DataArray`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,6 +134,16 @@ def name_unreadable(request: Request, cause: Exception) -> None:
                     data.load()
         except Exception:
             raise unreadable(request.name(path), kind) from cause
+
+
+@contextmanager
+def naming_unreadable(request: Request) -> Iterator[None]:
+    """Where values are read: what HDF5 raises on damaged data becomes the error that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        name_unreadable(request, error)
+        raise
 
 
 def described(name: str, modality: Modality, data: xr.DataArray) -> dict[str, str]:

@@ -21,7 +21,7 @@ from scipy import sparse
 from watercli.config import GridSpec
 from watercli.errors import DataError
 from watercli.prepare import align, geometry
-from watercli.prepare.reader import Request
+from watercli.prepare.reader import Request, naming_unreadable
 
 Array = NDArray[np.floating]
 
@@ -85,7 +85,8 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
     said = f"area-weighted from cells of {steps} ({source.name}) to {request.grid.cell:g} ({aim.crs.name})"
     found = _weighted(data, weights, aim, request.grid.least_covered)
     period = slice(str(request.recipe.period.start), str(request.recipe.period.end))
-    said += _mass(data.sel(time=period)[:MASS_DAYS], found.sel(time=period)[:MASS_DAYS], weights, aim)
+    with naming_unreadable(request):
+        said += _mass(data.sel(time=period)[:MASS_DAYS], found.sel(time=period)[:MASS_DAYS], weights, aim)
     request.say("regridding", said)
     return found.assign_attrs(data.attrs, crs_wkt=aim.crs.to_wkt(), regridding=said)
 
@@ -111,6 +112,8 @@ def overlaps(y: Array, x: Array, source: CRS, aim: Target) -> sparse.csr_matrix:
 
 def _cells(y: Array, x: Array, source: CRS, aim: CRS) -> NDArray[np.object_]:
     """Return the cells of a grid as polygons in another CRS ``[S]``."""
+    if source == aim:
+        return geometry.boxes(y, x)
     half_y, half_x = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
     along = np.linspace(-1, 1, EDGE_POINTS + 1)[:-1]
     still = np.ones(EDGE_POINTS)
