@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from pyproj import CRS
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
+from watercli.prepare import geometry, regrid
 from watercli.store import Store
 
 Build = Callable[..., Store]
@@ -273,6 +275,17 @@ def test_degrees_meet_metres(data: Path, build: Build) -> None:
     np.testing.assert_allclose(store.dataset["temp"].values[:, :12, :6], expected, atol=0.01)
     mass = store.dataset["temp"].attrs["regridding"]
     assert abs(float(mass.rpartition("(")[2].removesuffix(" %)"))) < 0.01
+
+
+def test_overlaps_of_rectangles_are_those_of_polygons() -> None:
+    """The sides of rectangles against the general way, for cells that neither match nor divide each other."""
+    crs = CRS("EPSG:27700")
+    y, x = 1000.0 * np.arange(2, 30, 3), 1000.0 * np.arange(1, 40, 3)
+    aim = regrid.Target(np.arange(-3000.0, 33_000, 7000), np.arange(2000.0, 44_000, 7000), crs)
+    weights = regrid.overlaps(y, x, crs, aim)
+    polygons = geometry.shares(geometry.boxes(aim.y, aim.x), geometry.boxes(y, x))
+    np.testing.assert_allclose(weights.toarray(), polygons.toarray(), atol=1e-12)
+    assert weights.sum(axis=1).max() == pytest.approx(1)
 
 
 def test_a_damaged_file_is_named_while_regridding(data: Path, build: Build) -> None:

@@ -106,14 +106,23 @@ def _aligned(data: xr.DataArray, aim: Target) -> xr.DataArray | None:
 
 def overlaps(y: Array, x: Array, source: CRS, aim: Target) -> sparse.csr_matrix:
     """Return the area in which each target cell and source cell overlap, ``[P, S]``, as a share of the target cell."""
-    cells = _cells(y, x, source, aim.crs)
-    return geometry.shares(geometry.boxes(aim.y, aim.x), cells)
+    if source == aim.crs:  # rectangles, which overlap as their sides do
+        sides = (sparse.csr_matrix(_side(*axes)) for axes in ((y, aim.y), (x, aim.x)))
+        return sparse.kron(*sides, format="csr")
+    return geometry.shares(geometry.boxes(aim.y, aim.x), _cells(y, x, source, aim.crs))
+
+
+def _side(source: Array, aim: Array) -> Array:
+    """Return the share of each target interval that lies in each source interval, by their centres."""
+    half_source, half_aim = (source[1] - source[0]) / 2, (aim[1] - aim[0]) / 2
+    upper = np.minimum(aim[:, None] + half_aim, source + half_source)
+    lower = np.maximum(aim[:, None] - half_aim, source - half_source)
+    share: Array = np.clip(upper - lower, 0, None) / (2 * half_aim)
+    return share
 
 
 def _cells(y: Array, x: Array, source: CRS, aim: CRS) -> NDArray[np.object_]:
     """Return the cells of a grid as polygons in another CRS ``[S]``."""
-    if source == aim:
-        return geometry.boxes(y, x)
     half_y, half_x = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
     along = np.linspace(-1, 1, EDGE_POINTS + 1)[:-1]
     still = np.ones(EDGE_POINTS)
