@@ -353,6 +353,18 @@ def test_tables_that_do_not_serve(data: Path, build: Build) -> None:
         build(modalities=of("table", "q", "flows.parquet", **source))
 
 
+def test_dates_with_a_time_and_torn_dates(data: Path, build: Build) -> None:
+    table = frame()
+    table["date"] += "T00:00:00Z"
+    table.to_csv(data / "flows.csv", index=False)
+    modalities = of("table", "q", "flows.csv", units="m3/s", table={"layout": "wide"})
+    check(build(modalities=modalities))
+    last = table[["01001", "date"]].to_csv(index=False).rstrip()
+    (data / "flows.csv").write_text(last.removesuffix("-31T00:00:00Z"))
+    with pytest.raises(DataError, match=r"flows.csv has '2001-12' for a date on line 366"):
+        build(modalities=modalities)
+
+
 def test_marks_of_missing_values(data: Path, build: Build) -> None:
     table = frame()
     table["01001"] = table["01001"].astype(object)

@@ -47,7 +47,8 @@ def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
 def _read(path: Path, spec: AttributeTable, sources: Sources) -> Table:
     name = sources.name(path)
     lines = tabular.read_lines(path, name, _say, separators=SEPARATORS, key=spec.gauge_id)
-    rows = lines.columns(list(dict.fromkeys((spec.gauge_id, *lines.header))))  # as text: leading zeros survive
+    others = [column for column in lines.header if column and column != spec.gauge_id]
+    rows = lines.columns([spec.gauge_id, *others])  # as text: leading zeros survive
     rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(tabular.MISSING)))
     rows[spec.gauge_id] = rows[spec.gauge_id].str.removeprefix(spec.gauge_id_prefix)
     rows = rows.set_index(spec.gauge_id)

@@ -26,6 +26,8 @@ DISC_POINTS = 101
 """Sample points across a catchment's disc: about 8,000 in it, so a weight is good to a percent or so."""
 FARTHEST_PATCHES = 3.0
 """A gauge farther than this many patch lengths from all land is taken to lie outside the grid."""
+MUCH_OUTSIDE = 0.5
+"""A catchment of whose boundary less than this share lies in land patches is reported."""
 METRES_PER_DEGREE = 111_195.0
 """Length of a degree of latitude on a sphere of 6,371 km."""
 
@@ -163,7 +165,11 @@ def patch_weights(gauges: pd.DataFrame, patches: Patches, crs: CRS, outlines: Ou
     cells = cell_shares(gauges, patches.y, patches.x, crs, outlines)
     shape = len(patches.y), len(patches.x)
     weights = np.stack([patch_sums(row.toarray().reshape(shape), patches.size) for row in cells]) * patches.land
-    off_land = np.flatnonzero(weights.sum(axis=1) == 0)
+    covered = weights.sum(axis=1)
+    if outlines is not None and (covered < MUCH_OUTSIDE).any():
+        partly = listed(gauges.index[covered < MUCH_OUTSIDE], "catchment", "lies", "lie")
+        log.warning("%s mostly outside the grid's land patches; the part inside stands for the whole", partly)
+    off_land = np.flatnonzero(covered == 0)
     if len(off_land):
         _take_nearest(weights, off_land, gauges, patches)
     normalised: Array = weights / weights.sum(axis=1, keepdims=True)

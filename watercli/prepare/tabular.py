@@ -21,6 +21,8 @@ from watercli.prepare.sources import unreadable
 
 Say = Callable[[str, str], None]
 
+ISO = "ISO8601"
+"""Dates as 2000-01-31, with or without a time."""
 MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "nat"))
 """What stands for a missing value, in small letters."""
 
@@ -164,20 +166,25 @@ def to_numbers(column: pd.Series, name: str, label: str, missing: Sequence[str] 
     return values
 
 
-def to_days(column: pd.Series, name: str, written: str = "%Y-%m-%d") -> pd.DatetimeIndex:
-    """Return dates, or times of which only the day counts.
+def to_days(column: pd.Series, name: str, written: str = ISO) -> pd.DatetimeIndex:
+    """Return dates, or times of which only the day counts; ``written`` as pandas has it.
 
     Raises
     ------
     DataError
         If one is not ``written`` so, or comes twice.
     """
-    dates = pd.to_datetime(column, format=written, errors="coerce", utc=False)
-    if not isinstance(dates.dtype, np.dtype):  # with a time zone: the day as stamped
+    if written == ISO and not pd.api.types.is_datetime64_any_dtype(column):
+        # The day as stamped; pandas would take 2001-12, a torn date, as a day, and the zone of a time into account.
+        days = column.astype(str).str.extract(r"^\s*(\d{4}-?\d{2}-?\d{2})(?:[T ].*)?$", expand=False)
+        dates = pd.to_datetime(days, format=ISO, errors="coerce")
+    else:
+        dates = pd.to_datetime(column, format=written, errors="coerce")
+    if isinstance(dates.dtype, pd.DatetimeTZDtype):
         dates = dates.dt.tz_localize(None)
     if dates.isna().any():
         line = column.index[dates.isna()][0]
-        example = pd.Timestamp(2000, 1, 31).strftime("%Y-%m-%d" if "%" not in written else written)
+        example = pd.Timestamp(2000, 1, 31).strftime("%Y-%m-%d" if written == ISO else written)
         raise DataError(
             f"{name} has '{column[line]}' for a date on {_place(column, line)}; dates must be written like {example}"
         )
