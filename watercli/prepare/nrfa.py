@@ -73,7 +73,8 @@ def _split(request: Request, path: Path) -> tuple[dict[str, str], pd.DataFrame]:
     about: dict[str, str] = {}
     lines: list[int] = []
     rows: list[list[str]] = []
-    for number, row in tabular.fields(tabular.text_of(path, name, request.say), ","):
+    for number, line in tabular.fields(tabular.text_of(path, name, request.say), ","):
+        row = [field.strip() for field in line]
         if DATE.fullmatch(row[0]):
             lines.append(number)
             rows.append(row)

@@ -51,7 +51,7 @@ class Lines:
             if self.header.count(column) > 1:
                 raise DataError(f"{self.name} has the column '{column}' twice; keep one")
         places = {column: self.header.index(column) for column in wanted}
-        data = {column: [row[place] for row in self.rows] for column, place in places.items()}
+        data = {column: [row[place].strip() for row in self.rows] for column, place in places.items()}
         return pd.DataFrame(data, index=pd.Index(self.numbers, name="line"), dtype=object)
 
 
@@ -94,7 +94,7 @@ def read_lines(
         # Where no separator yields the key, the first one's names are the likeliest to be shown.
         for separator in (*separators, separators[0]):
             lines = (line for line in fields(text, separator) if line[0] > skip and not line[1][0].startswith("#"))
-            header = next(lines, (0, []))[1]
+            header = [column.strip() for column in next(lines, (0, []))[1]]
             if key is None or key in header:
                 break
         if not header:
@@ -105,7 +105,7 @@ def read_lines(
 
 
 def fields(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each line that is not blank, and its fields without the spaces around them."""
+    """Yield the number of each line that is not blank, and its fields."""
     if separator == " ":
         for number, line in enumerate(text.split("\n"), start=1):
             if row := line.split():
@@ -113,9 +113,8 @@ def fields(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     for row in reader:
-        stripped = [field.strip() for field in row]
-        if any(stripped):
-            yield reader.line_num, stripped
+        if any(row):
+            yield reader.line_num, row
 
 
 def whole(name: str, header: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Lines:
@@ -149,20 +148,20 @@ def to_numbers(column: pd.Series, name: str, label: str, missing: Sequence[str] 
     DataError
         If a value is neither a finite number nor missing.
     """
-    text = column.astype(str).str.strip()
-    values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, copy=True)
-    absent = text.str.lower().isin(MISSING | {mark.lower() for mark in missing}).to_numpy()
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, copy=True)
     for mark in missing:
-        number = pd.to_numeric(mark, errors="coerce")  # -999 is also -999.00
-        absent |= values == number
-    wrong = ~absent & ~np.isfinite(values)
+        values[values == pd.to_numeric(mark, errors="coerce")] = np.nan  # -999 is also -999.00
+    # Only what is no number has to be looked at as text.
+    strange = np.flatnonzero(~np.isfinite(values))
+    text = column.iloc[strange].astype(str).str.strip()
+    wrong = ~text.str.lower().isin(MISSING | {mark.lower() for mark in missing})
+    wrong &= np.isinf(values[strange]) | pd.to_numeric(text, errors="coerce").isna()
     if wrong.any():
-        line = column.index[wrong][0]
+        line = text.index[wrong][0]
         raise DataError(
             f"{name} has '{text[wrong].iloc[0]}' for '{label}' on {_place(column, line)}; "
             "it must be a number, or empty where missing"
         )
-    values[absent] = np.nan
     return values
 
 
