@@ -23,7 +23,13 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _iterated(value: object) -> Iterable[object]:
+    """Let a single number or string stand where several are asked for."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(one) for one in _iterated(value)))]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 CheckName = Literal["range", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
@@ -63,15 +69,60 @@ class Splits(Section):
         return self
 
 
+class Table(Section):
+    """How the reader ``table`` finds gauges, dates and values in CSV, Parquet or NetCDF."""
+
+    layout: Literal["file", "long", "wide"] = "file"
+    """One file for each gauge; or tables with a column of gauge ids; or tables with a column for each gauge."""
+    file_name: str = "{gauge_id}"
+    """How the files of layout ``file`` are named, without the ending: ``{gauge_id}`` stands for the id, ``*`` for
+    anything."""
+    gauge_id: str = "gauge_id"
+    """Column or dimension of the gauge ids, for layout ``long``."""
+    date: Strings = ("date",)
+    """Column or dimension of the dates; or three columns of year, month and day."""
+    date_format: str = "ISO8601"
+    """How dates are written in text: ``ISO8601`` is 2000-01-31, or a format such as ``%d/%m/%Y``."""
+    separator: Literal[",", ";", "tab", "space"] = ","
+    """What separates the columns of a text table; ``space`` is any white space."""
+    missing: Marks = ()
+    """What means missing, beside an empty field, NaN and NA: ``[-999]``."""
+
+
+class Daily(Section):
+    """How values of a shorter step than a day become days."""
+
+    how: Literal["sum", "mean", "max", "min"]
+    """What a day is of its values: the sum of amounts, the mean of rates and states."""
+    starts: Annotated[int, Field(ge=0, le=23)] = 0
+    """Hour UTC at which a day begins; the day bears the date on which it begins."""
+    stamp: Literal["start", "end"] | None = None
+    """Whether a time is the beginning or the end of its step; null: by the bounds of time in the files."""
+    accumulation: Literal["none", "since_midnight"] = "none"
+    """``since_midnight``: every value is the sum since 00 UTC, stamped at its end, as ERA5-Land has them."""
+
+
 class Source(Section):
     """Where a modality comes from."""
 
     reader: str
-    """Name of the reader: hadukgrid, camels_gb, demo."""
+    """Name of the reader: grid, hadukgrid, camels_gb, camels_us, caravan, nrfa, table, grid_mean, pet, demo."""
     variable: str
-    """Variable or column that is read."""
+    """Variable or column that is read; for ``grid_mean`` the grid modality, for ``pet`` the method."""
     files: Strings = ()
     """Glob patterns below the data folder."""
+    units: str | None = None
+    """Units of the source, where its files state none or wrong ones; null takes the files' own."""
+    mean_of: Strings = ()
+    """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
+    daily: Daily | None = None
+    """How sub-daily values become days; reader ``grid``, null for daily files."""
+    of: dict[str, str] = {}
+    """Series modalities that the reader ``pet`` computes from: ``{tmean: temperature}``."""
+    gauge_id_prefix: str = ""
+    """Stripped from the gauge ids of the files, so that they are those of the attribute tables."""
+    table: Table = Table()
+    """For the reader ``table``."""
 
 
 class Modality(Section):
@@ -107,15 +158,34 @@ class GridSpec(Section):
     """The target grid: its coordinate reference system and how it is cut into patches."""
 
     crs: str = "EPSG:27700"
-    """Coordinate reference system, as an EPSG code or WKT; the grids must be in it."""
+    """Coordinate reference system, as an EPSG code or WKT; without bounds, the grids must be in it."""
+    bounds: tuple[float, float, float, float] | None = None
+    """Outer edges of the target grid, west, south, east, north, in units of the CRS; null takes the grid of the
+    sources, which must then be one."""
+    cell: Annotated[float, Field(gt=0)] | None = None
+    """Side of a target cell, in units of the CRS; with ``bounds``."""
+    least_covered: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a target cell that source cells with a value must cover for it to have one; with ``bounds``."""
     patch_size: tuple[Positive, Positive] = (10, 10)
     """Cells along y and x."""
     land_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A patch is land if at least this fraction of its cells is."""
 
+    @model_validator(mode="after")
+    def _whole_cells(self) -> Self:
+        if self.bounds is None or self.cell is None:
+            if self.bounds is not None or self.cell is not None:
+                raise ValueError("bounds and cell make the target grid together; give both or neither")
+            return self
+        west, south, east, north = self.bounds
+        cells = (north - south) / self.cell, (east - west) / self.cell
+        if min(cells) < 1.5 or any(abs(one - round(one)) > 1e-6 * one for one in cells):
+            raise ValueError(f"bounds {list(self.bounds)} do not hold a whole number of cells of {self.cell:g}")
+        return self
+
 
 class AttributeTable(Section):
-    """A CSV of catchment attributes, one row for each gauge."""
+    """A text table of catchment attributes, one row for each gauge; commas, semicolons, tabs or spaces separate."""
 
     files: Strings
     """Glob patterns below the data folder; several files are joined by gauge id."""
@@ -136,6 +206,19 @@ class Attribute(Section):
     """Applied before standardisation."""
 
 
+class Boundaries(Section):
+    """Catchment boundaries: polygons in a shapefile, GeoPackage or GeoJSON."""
+
+    files: Strings
+    """Glob patterns below the data folder; of a shapefile, the ``.shp``."""
+    gauge_id: str = "gauge_id"
+    """Field of the gauge ids."""
+    gauge_id_prefix: str = ""
+    """Stripped from the ids of the file."""
+    gauge_id_digits: Annotated[int, Field(ge=0)] = 0
+    """Digits that ids have, where the file holds them as numbers without their leading zeros: 8 for CAMELS-US."""
+
+
 class Catchments(Section):
     """Attribute tables and the columns that place a catchment on the map."""
 
@@ -153,6 +236,11 @@ class Catchments(Section):
     """Static attributes that condition the series encoders, by name."""
     gauges: Strings = ()
     """Gauge ids to use; empty means every gauge that has series."""
+    unmatched: Literal["refuse", "drop"] = "refuse"
+    """What becomes of gauges without an attribute, or without a boundary where ``boundaries`` are given: an error that
+    lists them, or left out with a counted warning."""
+    boundaries: Boundaries | None = None
+    """Polygons that weather is taken from; null takes discs of the catchments' areas around their gauges."""
 
 
 class DemoDomain(Section):

@@ -225,7 +225,7 @@ class TestPretrain:
 
     def test_modality_that_the_store_lacks(self, watercli: Command, tiny_store: Store) -> None:
         outcome = watercli("pretrain", "--store", tiny_store.path, "--config", "gb12", "--run", "run")
-        check(outcome, 2, "'temperature'")
+        check(outcome, 2, "'rain'")
         assert not Path("run").exists()
 
 

@@ -120,9 +120,9 @@ def test_training_windows_lie_in_the_training_period(tiny_store: Store) -> None:
 
 
 def test_validation_masks_are_fixed(reader: WindowReader, tiny_store: Store) -> None:
-    structure = store_model_config(tiny_store.config, tiny_store)
-    starts = np.array([600, 610, 620])
-    one, two = (fixed_steps(reader, starts, structure, seed=0, catchments=3, size=2) for _ in range(2))
+    config = tiny_store.config
+    structure, starts = store_model_config(config, tiny_store), np.array([600, 610, 620])
+    one, two = (fixed_steps(reader, starts, config, structure, catchments=3, size=2) for _ in range(2))
     assert [step.batch.windows for step in one] == [2, 1]
     for left, right in zip(one, two, strict=True):
         assert torch.equal(left.masks["precip"].target, right.masks["precip"].target)

@@ -198,8 +198,8 @@ def test_a_csv_without_the_column(data: Path, build: Build) -> None:
     [
         ("2001-02-03", "03/02/2001", "has '03/02/2001' for a date"),
         ("2001-02-03", "2001-02-02", "has the date 2001-02-02 twice"),
-        ("", "", "cannot be read as CSV"),
-        ("2001-02-03", "gr33n", "'gr33n' for 'pet' on 2001-02-03"),
+        ("", "", "cannot be read as text"),
+        ("2001-02-03", "gr33n", "'gr33n' for 'pet' on line 35"),
     ],
 )
 def test_garbage_in_a_csv(data: Path, build: Build, old: str, new: str, message: str) -> None:
@@ -219,7 +219,7 @@ def test_garbage_in_a_csv(data: Path, build: Build, old: str, new: str, message:
 def test_a_stray_csv_and_a_doubled_gauge(data: Path, build: Build) -> None:
     stray = data / "timeseries" / "notes.csv"
     stray.write_text("a,b\n")
-    with pytest.raises(DataError, match=r"timeseries/notes.csv is not named like a CAMELS-GB time series"):
+    with pytest.raises(DataError, match=r"timeseries/notes.csv is not named like CAMELS_GB_hydromet_timeseries_<"):
         build()
     stray.unlink()
     factory.write_gauge(data, "01001", factory.flows(factory.days(end="2001-10-31"), 1))

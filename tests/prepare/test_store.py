@@ -219,7 +219,7 @@ def test_usage(data: Path, build: Build, tmp_path: Path) -> None:
         build(modalities__precip__source__files="rain/*.nc")
     with pytest.raises(ConfigError, match=r"No reader 'hadukgird' .*; did you mean 'hadukgrid'"):
         build(modalities__precip__source__reader="hadukgird")
-    with pytest.raises(ConfigError, match=r"Reader 'camels_gb' .* yields no grid; use one of hadukgrid, demo"):
+    with pytest.raises(ConfigError, match=r"Reader 'camels_gb' .* yields no grid; use one of grid, hadukgrid, demo"):
         build(modalities__precip__source__reader="camels_gb")
     with pytest.raises(ConfigError, match=r"modalities.evap.source is missing"):
         build(modalities__evap__source=None)

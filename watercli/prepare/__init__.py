@@ -72,7 +72,7 @@ def prepare(
     state = {"key": key, "out": str(out), "config": config.to_yaml()}
     with working(place, state) as work, connected(scheduler, work.folder, *seen.stamps):
         quality = build(config, recipe, asked, sources, work)
-        seen.check(sources.used, data)
+        seen.check(sources.used, sources.name)
         _conclude(quality, out, strict)
     return _opened(out)
 
@@ -121,7 +121,7 @@ def append(
     with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *seen.stamps):
         quality = Quality(config, since=pd.Timestamp(new.start))
         extend.Extension(config, store, new, work, quality).write(asked, sources)
-        seen.check(sources.used, data)
+        seen.check(sources.used, sources.name)
         _conclude(quality, out, strict)
     return _opened(out)
 

@@ -85,20 +85,36 @@ def check_grid(name: str, data: xr.DataArray, first: tuple[str, xr.DataArray] | 
     if not same_crs(own, crs):
         raise DataError(
             f"The grid of '{name}' is in the CRS '{own.name}' ({_short(own)}), not in "
-            f"recipe.grid.crs '{crs.name}'; reproject its files or set recipe.grid.crs"
+            f"recipe.grid.crs '{crs.name}'; set recipe.grid.crs, or state the target in "
+            "recipe.grid.bounds and recipe.grid.cell"
         )
+    check_even(name, data)
+    for axis in ("y", "x"):
+        if first is not None and not same_centres(data[axis].values, first[1][axis].values):
+            raise DataError(
+                f"'{name}' is on another grid than '{first[0]}' ({_extent(data, axis)} against "
+                f"{_extent(first[1], axis)}); give both at one resolution and extent, or "
+                "state the target in recipe.grid.bounds and recipe.grid.cell"
+            )
+
+
+def check_even(name: str, data: xr.DataArray) -> None:
+    """Refuse a grid that is not evenly spaced.
+
+    Raises
+    ------
+    DataError
+        If it is not, or has a single row or column.
+    """
     for axis in ("y", "x"):
         steps = np.diff(data[axis].values)
         if len(steps) == 0 or not np.allclose(steps, steps[0], rtol=1e-3):
             raise DataError(f"The grid of '{name}' is not evenly spaced along {axis}; give it on a regular grid")
-        if first is not None and not _same(data[axis].values, first[1][axis].values, float(steps[0])):
-            raise DataError(
-                f"'{name}' is on another grid than '{first[0]}' ({_extent(data, axis)} against "
-                f"{_extent(first[1], axis)}); give both at one resolution and extent"
-            )
 
 
-def _same(one: np.ndarray, other: np.ndarray, step: float) -> bool:
+def same_centres(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether cell centres along an axis are the same, to a thousandth of a cell."""
+    step = abs(one[-1] - one[0]) / max(1, len(one) - 1)
     return one.shape == other.shape and bool(np.allclose(one, other, atol=1e-3 * step, rtol=0))
 
 

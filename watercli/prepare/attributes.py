@@ -1,18 +1,23 @@
-"""Static attributes from CSV tables keyed by gauge id, such as those of CAMELS-GB and Caravan."""
+"""Static attributes from text tables keyed by gauge id, such as those of CAMELS-GB, CAMELS-US and Caravan."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
 from watercli.config import AttributeTable, Catchments
 from watercli.errors import DataError, nearest
+from watercli.log import log
+from watercli.prepare import tabular
 from watercli.prepare.geometry import listed
-from watercli.prepare.reader import unreadable
 from watercli.prepare.sources import Sources
+
+SEPARATORS = (",", ";", "\t", " ")
+"""The first by which the line of names holds the column of gauge ids is the table's: CAMELS-US has semicolons."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,21 @@ def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
 
 def _read(path: Path, spec: AttributeTable, sources: Sources) -> Table:
     name = sources.name(path)
-    try:
-        rows = pd.read_csv(path, dtype=str, encoding="utf-8")  # as text: leading zeros of an id survive
-    except (ValueError, OSError) as error:
-        raise unreadable(name, "CSV") from error
-    if spec.gauge_id not in rows:
-        raise DataError(f"{name} has no column '{spec.gauge_id}'{nearest(spec.gauge_id, rows.columns)}")
-    rows[spec.gauge_id] = rows[spec.gauge_id].str.strip().str.removeprefix(spec.gauge_id_prefix)
+    lines = tabular.read_lines(path, name, _say, separators=SEPARATORS, key=spec.gauge_id)
+    others = [column for column in lines.header if column and column != spec.gauge_id]
+    rows = lines.columns([spec.gauge_id, *others])  # as text: leading zeros survive
+    rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(tabular.MISSING)))
+    rows[spec.gauge_id] = rows[spec.gauge_id].str.removeprefix(spec.gauge_id_prefix)
     rows = rows.set_index(spec.gauge_id)
+    if rows.index.hasnans:
+        raise DataError(f"{name} has a row without a gauge id in column '{spec.gauge_id}'; mend it")
     if rows.index.duplicated().any():
         raise DataError(f"{name} has gauge {rows.index[rows.index.duplicated()][0]} twice; keep one row")
     return Table(name, rows)
+
+
+def _say(_: str, message: str) -> None:
+    log.info(message)
 
 
 def in_memory(rows: pd.DataFrame, name: str) -> Table:
@@ -64,11 +73,14 @@ def gauges_of(tables: Sequence[Table]) -> list[str]:
     return [str(gauge) for gauge in tables[0].rows.index]
 
 
-def select(tables: Sequence[Table], catchments: Catchments, gauges: Sequence[str]) -> pd.DataFrame:
+def select(
+    tables: Sequence[Table], catchments: Catchments, gauges: Sequence[str], attributes: Iterable[str] | None = None
+) -> pd.DataFrame:
     """Return attributes and place of each gauge: numbers, one column for each attribute by its name.
 
-    Further columns: ``latitude``, ``longitude`` (degrees), ``area`` (km2) and ``gauge_name`` (text), as
-    ``@latitude`` and so on, so that an attribute may have the same name.
+    ``attributes`` names those wanted; None is all of the recipe. Further columns: ``latitude``, ``longitude``
+    (degrees), ``area`` (km2) and ``gauge_name`` (text), as ``@latitude`` and so on, so that an attribute may have the
+    same name. Gauges that lack a value are left out where ``recipe.catchments.unmatched`` says so.
 
     Raises
     ------
@@ -76,31 +88,52 @@ def select(tables: Sequence[Table], catchments: Catchments, gauges: Sequence[str
         If a column is in no table, or a gauge lacks a value.
     """
     columns = {"@latitude": catchments.latitude, "@longitude": catchments.longitude, "@area": catchments.area}
-    columns |= {name: attribute.column for name, attribute in catchments.attributes.items()}
-    numbers = {name: _numbers(tables, column, name, gauges) for name, column in columns.items()}
-    chosen = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
-    small = chosen.index[chosen["@area"] <= 0]
+    wanted = catchments.attributes if attributes is None else {name: catchments.attributes[name] for name in attributes}
+    columns |= {name: attribute.column for name, attribute in wanted.items()}
+    numbers = {name: _numbers(tables, column, gauges) for name, column in columns.items()}
+    found = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
+    found = _matched(found, columns, tables, catchments)
+    small = found.index[found["@area"] <= 0]
     if len(small):
         raise DataError(f"{listed(small, 'gauge', 'has', 'have')} no positive area; mend column '{catchments.area}'")
-    names = _column(tables, catchments.gauge_name, gauges) if catchments.gauge_name else None
-    return chosen.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
+    names = _column(tables, catchments.gauge_name, list(found.index)) if catchments.gauge_name else None
+    return found.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
 
 
-def _numbers(tables: Sequence[Table], column: str, use: str, gauges: Sequence[str]) -> pd.Series:
+def _matched(
+    found: pd.DataFrame, columns: dict[str, str], tables: Sequence[Table], catchments: Catchments
+) -> pd.DataFrame:
+    """Return the gauges that have every value; refuse the others, or leave them out with a warning."""
+    lacking = found.isna().any(axis=1)
+    if not lacking.any():
+        return found
+    name, column = next((name, column) for name, column in columns.items() if found[name].isna().any())
+    absent = found.index[found[name].isna()]
+    holders = _names(table for table in tables if column in table.rows)
+    if catchments.unmatched == "drop":
+        dropped = listed(found.index[lacking], "gauge", "lacks", "lack")
+        log.warning("%s an attribute (such as '%s'): left out, %d kept", dropped, column, (~lacking).sum())
+        if lacking.all():
+            raise DataError(f"No gauge has a value of every attribute; '{column}' is in {holders}: mend the gauge ids")
+        return found[~lacking]
+    use = "" if name.lstrip("@") == column else f" (for '{name.lstrip('@')}')"
+    known = {str(gauge) for table in tables for gauge in table.rows.index}
+    hint = "" if absent[0] in known else (get_close_matches(absent[0], known, n=1) or [""])[0]
+    raise DataError(
+        f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}"
+        f"{f' (the nearest id there is {hint})' if hint else ''}; add it there, name the gauges to use in "
+        "recipe.catchments.gauges, or leave such gauges out with recipe.catchments.unmatched=drop"
+    )
+
+
+def _numbers(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.Series:
     text = _column(tables, column, gauges)
-    holders = ", ".join(table.name for table in tables if column in table.rows)
     values = pd.to_numeric(text, errors="coerce")
     wrong = text.index[values.isna() & text.notna()]
     if len(wrong):
+        holders = _names(table for table in tables if column in table.rows)
         raise DataError(
             f"{holders} has '{text[wrong[0]]}' in column '{column}' for gauge {wrong[0]}; it must be a number"
-        )
-    absent = text.index[values.isna()]
-    if len(absent):
-        use = "" if use.lstrip("@") == column else f" (for '{use.lstrip('@')}')"
-        raise DataError(
-            f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}; "
-            "add it there, or name the gauges to use in recipe.catchments.gauges"
         )
     return values
 
@@ -110,10 +143,14 @@ def _column(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.S
     holders = [table.rows[column] for table in tables if column in table.rows]
     if not holders:
         known = {str(name) for table in tables for name in table.rows.columns}
-        names = ", ".join(table.name for table in tables)
-        raise DataError(f"No column '{column}' in {names}{nearest(column, known)}")
+        raise DataError(f"No column '{column}' in {_names(tables)}{nearest(column, known)}")
     index = pd.Index(gauges)
     found = holders[0].reindex(index)
     for other in holders[1:]:
         found = found.fillna(other.reindex(index))
     return found
+
+
+def _names(tables: Iterable[Table], most: int = 3) -> str:
+    names = [table.name for table in tables]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

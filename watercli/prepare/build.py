@@ -15,8 +15,9 @@ from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare import align, demo, geometry, readers, runoff, write
+from watercli.prepare import align, boundaries, demo, geometry, readers, runoff, write
 from watercli.prepare.catchments import place
+from watercli.prepare.derived import read_series
 from watercli.prepare.grids import Grids
 from watercli.prepare.quality import Quality
 from watercli.prepare.reader import Request
@@ -57,6 +58,8 @@ def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Input
     paths = {path for request in asked.values() for path in request.paths}
     for table in recipe.catchments.tables if recipe.catchments else ():
         paths.update(sources.find(table.files, "recipe.catchments.tables"))
+    if recipe.catchments and recipe.catchments.boundaries:
+        paths.update(sources.find(recipe.catchments.boundaries.files, "recipe.catchments.boundaries.files"))
     return Inputs.of(paths)
 
 
@@ -64,7 +67,7 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     """Build the store in the folder of ``work``; return what looks wrong in it."""
     crs = align.target_crs(recipe)
     quality = Quality(config)
-    series = {name: quality.series(name, _read(asked[name], quality)) for name in config.of_kind("series")}
+    series = read_series(asked, lambda one: quality.series(one.modality_name, _read(one, quality)))
     catchments = place(config, recipe, series, sources, crs)
     if catchments is not None:
         for name in series:
@@ -76,7 +79,7 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     parts = [part for part in (catchments, grids.dataset()) if part is not None]
     rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override")
     if "catchment" in rest and grids.patches is not None:
-        rest["patch_weight"] = _patch_weight(rest, grids.patches, crs)
+        rest["patch_weight"] = _patch_weight(rest, grids.patches, crs, boundaries.read(recipe, sources, crs))
     runoff.check(quality, rest, grids.patches, work.store)
     order = [name for name in config.modalities if name in rest["variable"].values]
     rest = rest.sel(variable=order)
@@ -110,12 +113,15 @@ def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign_coords({name: dataset[name].astype(object) for name in texts})
 
 
-def _patch_weight(rest: xr.Dataset, patches: geometry.Patches, crs: CRS) -> xr.DataArray:
+def _patch_weight(
+    rest: xr.Dataset, patches: geometry.Patches, crs: CRS, outlines: geometry.Outlines | None
+) -> xr.DataArray:
     gauges = rest[["gauge_y", "gauge_x", "area"]].to_dataframe()[["gauge_y", "gauge_x", "area"]]
+    shape = "its boundary" if outlines else "a disc of its area at its gauge"
     return xr.DataArray(
-        geometry.patch_weights(gauges, patches, crs).astype(np.float32),
+        geometry.patch_weights(gauges, patches, crs, outlines).astype(np.float32),
         dims=("catchment", "patch"),
-        attrs={"units": "1", "long_name": "share of a catchment (a disc of its area at its gauge) in each land patch"},
+        attrs={"units": "1", "long_name": f"share of a catchment ({shape}) in each land patch"},
     )
 
 

@@ -9,7 +9,8 @@ from pyproj import CRS
 
 from watercli.config import Catchments, Config, Recipe
 from watercli.errors import ConfigError
-from watercli.prepare import align, attributes, demo, geometry, statistics
+from watercli.log import log
+from watercli.prepare import align, attributes, boundaries, demo, geometry, statistics
 from watercli.prepare.reader import described, ordered
 from watercli.prepare.sources import Sources
 
@@ -35,6 +36,12 @@ def place(
     with_series = {str(gauge) for data in series.values() for gauge in data["catchment"].values}
     gauges = ordered(catchments.gauges or with_series or attributes.gauges_of(tables))
     values = attributes.select(tables, catchments, gauges)
+    if catchments.boundaries is not None:
+        values = boundaries.matched(values, boundaries.read(recipe, sources, crs), recipe)
+    gauges = [str(gauge) for gauge in values.index]
+    unused = len({str(gauge) for table in tables for gauge in table.rows.index} - set(gauges))
+    if unused:
+        log.info("%s gauges of the attribute tables are not used: no series, or not asked for", f"{unused:,}")
     part = _static(values, catchments, crs)
     training = align.days(recipe.splits.train)
     found: list[xr.DataArray] = []

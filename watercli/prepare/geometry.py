@@ -5,23 +5,29 @@ Shapes: ``Y X`` cells, ``P`` patches in row-major order, ``N`` catchments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from scipy import sparse
 
 from watercli.errors import DataError
 from watercli.log import log
 
 Array = NDArray[np.floating]
+Outlines = Mapping[str, shapely.Geometry]
+"""Polygons by gauge id."""
 
 DISC_POINTS = 101
 """Sample points across a catchment's disc: about 8,000 in it, so a weight is good to a percent or so."""
 FARTHEST_PATCHES = 3.0
 """A gauge farther than this many patch lengths from all land is taken to lie outside the grid."""
+MUCH_OUTSIDE = 0.5
+"""A catchment of whose boundary less than this share lies in land patches is reported."""
 METRES_PER_DEGREE = 111_195.0
 """Length of a degree of latitude on a sphere of 6,371 km."""
 
@@ -99,6 +105,37 @@ def _edges(centres: Array) -> Array:
     return np.concatenate([[first], middle, [last]])
 
 
+def boxes(y: Array, x: Array) -> NDArray[np.object_]:
+    """Return evenly spaced cells as rectangles ``[Y * X]``, row-major."""
+    half_y, half_x = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
+    north, east = (axis.ravel() for axis in np.meshgrid(y, x, indexing="ij"))
+    rectangles: NDArray[np.object_] = shapely.box(east - half_x, north - half_y, east + half_x, north + half_y)
+    return rectangles
+
+
+def shares(outlines: NDArray[np.object_], cells: NDArray[np.object_]) -> sparse.csr_matrix:
+    """Return the share of each outline's area that lies in each cell, ``[outlines, cells]``."""
+    rows, columns = shapely.STRtree(cells).query(outlines, predicate="intersects")
+    area = shapely.area(shapely.intersection(outlines[rows], cells[columns])) / shapely.area(outlines)[rows]
+    return sparse.csr_matrix((area, (rows, columns)), shape=(len(outlines), len(cells)))
+
+
+def cell_shares(gauges: pd.DataFrame, y: Array, x: Array, crs: CRS, outlines: Outlines | None) -> sparse.csr_matrix:
+    """Return the share of each catchment's area in each cell, ``[N, Y * X]``; rows sum to less outside the grid.
+
+    A catchment is its outline in ``crs``, or where there are none a disc of its area around its gauge; ``gauges``
+    holds ``gauge_y``, ``gauge_x`` and ``area``, indexed by gauge id.
+    """
+    if outlines is not None:
+        return shares(np.array([outlines[str(gauge)] for gauge in gauges.index], dtype=object), boxes(y, x))
+    rows = []
+    for gauge in gauges.itertuples():
+        centre = float(gauge.gauge_y), float(gauge.gauge_x)  # type: ignore[arg-type]
+        radius = disc_radius(float(gauge.area), centre[0], crs)  # type: ignore[arg-type]
+        rows.append(sparse.csr_matrix(disc(y, x, centre, radius).reshape(1, -1)))
+    return sparse.vstack(rows, format="csr")
+
+
 def project(latitude: Array, longitude: Array, crs: CRS) -> tuple[Array, Array]:
     """Return y and x in ``crs`` of points given in WGS 84 degrees."""
     x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(longitude, latitude)
@@ -115,23 +152,24 @@ def disc_radius(area_km2: float, y: float, crs: CRS) -> tuple[float, float]:
     return metres / per_unit, metres / per_unit
 
 
-def patch_weights(gauges: pd.DataFrame, patches: Patches, crs: CRS) -> Array:
+def patch_weights(gauges: pd.DataFrame, patches: Patches, crs: CRS, outlines: Outlines | None = None) -> Array:
     """Return the share of each catchment's area in each land patch, ``[N, P]``; rows sum to 1.
 
-    A catchment is a disc of its area around its gauge; ``gauges`` holds ``gauge_y``, ``gauge_x`` and ``area``,
-    indexed by gauge id. A disc that meets no land patch takes the nearest one.
+    Outlines and ``gauges`` are as for `cell_shares`. A catchment that meets no land patch takes the nearest one.
 
     Raises
     ------
     DataError
         If a gauge lies outside the grid.
     """
-    weights = np.zeros((len(gauges), len(patches.land)))
-    for row, gauge in enumerate(gauges.itertuples()):
-        centre = float(gauge.gauge_y), float(gauge.gauge_x)  # type: ignore[arg-type]
-        radius = disc_radius(float(gauge.area), centre[0], crs)  # type: ignore[arg-type]
-        weights[row] = patch_sums(disc(patches.y, patches.x, centre, radius), patches.size) * patches.land
-    off_land = np.flatnonzero(weights.sum(axis=1) == 0)
+    cells = cell_shares(gauges, patches.y, patches.x, crs, outlines)
+    shape = len(patches.y), len(patches.x)
+    weights = np.stack([patch_sums(row.toarray().reshape(shape), patches.size) for row in cells]) * patches.land
+    covered = weights.sum(axis=1)
+    if outlines is not None and (covered < MUCH_OUTSIDE).any():
+        partly = listed(gauges.index[covered < MUCH_OUTSIDE], "catchment", "lies", "lie")
+        log.warning("%s mostly outside the grid's land patches; the part inside stands for the whole", partly)
+    off_land = np.flatnonzero(covered == 0)
     if len(off_land):
         _take_nearest(weights, off_land, gauges, patches)
     normalised: Array = weights / weights.sum(axis=1, keepdims=True)

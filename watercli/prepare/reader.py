@@ -6,16 +6,36 @@ A reader is a function of a `Request` that returns a daily ``xarray.DataArray`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from watercli.config import Config, GridSpec, Modality, Recipe, Source
-from watercli.errors import DataError
+from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.prepare.sources import Sources
+from watercli.prepare import attributes, netcdf
+from watercli.prepare.sources import Sources, unreadable
+
+RECORDED = ("regridding", "derived")
+"""Attributes in which a reader says what it has done to the data, kept in the store."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What there is when a series is derived from other modalities."""
+
+    requests: Mapping[str, Request]
+    """All modalities."""
+    series: Mapping[str, xr.DataArray]
+    """The series that are read already."""
+    gauges: Sequence[str]
+    """Gauges of series from files; empty if there are none."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,8 @@ class Request:
     paths: Sequence[Path]
     """Files that the modality's patterns match; empty for a reader that needs none."""
     said: set[str] = field(default_factory=set)
+    context: Context | None = None
+    """For readers that derive a series from other modalities."""
 
     @property
     def modality(self) -> Modality:
@@ -58,22 +80,41 @@ class Request:
         """Gauge ids asked for; empty means all."""
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
+    def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:
+        """Return the catchments' areas in km2 by the attribute tables; NaN for one to be dropped."""
+        return self.places(gauges)["@area"].reindex(list(gauges)).to_numpy(dtype=np.float64)
+
+    def places(self, gauges: Sequence[str] | None) -> pd.DataFrame:
+        """Return latitude, longitude and area of gauges as `attributes.select` does; None means all of the tables.
+
+        Raises
+        ------
+        ConfigError
+            If there are no tables.
+        DataError
+            If a gauge has none.
+        """
+        catchments = self.recipe.catchments
+        if catchments is None or not catchments.tables:
+            raise ConfigError(
+                f"'{self.modality_name}' needs to know the catchments; name their tables in recipe.catchments.tables"
+            )
+        tables = attributes.read_tables(catchments, self.sources)
+        return attributes.select(tables, catchments, attributes.gauges_of(tables) if gauges is None else gauges, [])
+
     def say(self, topic: str, message: str) -> None:
         """Log what was taken for granted, once for each topic: hundreds of monthly files are alike."""
         if topic not in self.said:
             self.said.add(topic)
             log.info("%s: %s", self.modality_name, message)
 
+    def warn(self, message: str) -> None:
+        """Log a warning about the modality."""
+        log.warning("%s: %s", self.modality_name, message)
+
     def name(self, path: Path) -> str:
         """Return a file's name relative to the data folder."""
         return self.sources.name(path)
-
-
-def unreadable(name: str, kind: str) -> DataError:
-    """Return the error for a file that cannot be read at all."""
-    return DataError(
-        f"{name} cannot be read as {kind}: it is damaged or of another kind; fetch it again or leave it out"
-    )
 
 
 def name_unreadable(request: Request, cause: Exception) -> None:
@@ -85,17 +126,30 @@ def name_unreadable(request: Request, cause: Exception) -> None:
         If there is such a file.
     """
     for path in request.paths:
+        address = request.sources.address(path)
+        kind, options = netcdf.reading(address)
         try:
-            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
+            with xr.open_dataset(address, decode_timedelta=False, **options) as dataset:
                 for data in dataset.data_vars.values():
                     data.load()
         except Exception:
-            raise unreadable(request.name(path), "NetCDF") from cause
+            raise unreadable(request.name(path), kind) from cause
+
+
+@contextmanager
+def naming_unreadable(request: Request) -> Iterator[None]:
+    """Where values are read: what HDF5 raises on damaged data becomes the error that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        name_unreadable(request, error)
+        raise
 
 
 def described(name: str, modality: Modality, data: xr.DataArray) -> dict[str, str]:
     """Return the CF attributes of a modality's variable in the store."""
     found = {"units": modality.units, "long_name": modality.long_name or name, "day": str(data.attrs["day"])}
+    found |= {key: str(data.attrs[key]) for key in RECORDED if key in data.attrs}
     return found | ({"grid_mapping": "crs"} if modality.kind == "grid" else {})
 
 

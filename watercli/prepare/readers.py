@@ -9,7 +9,7 @@ from typing import Literal
 import xarray as xr
 
 from watercli.errors import ConfigError, nearest
-from watercli.prepare import camels_gb, demo, hadukgrid
+from watercli.prepare import camels_gb, camels_us, caravan, demo, derived, grid, hadukgrid, nrfa, table
 from watercli.prepare.reader import Request
 
 
@@ -23,8 +23,15 @@ class Reader:
 
 
 READERS = {
+    "grid": Reader(grid.read, ("grid",)),
     "hadukgrid": Reader(hadukgrid.read, ("grid",)),
     "camels_gb": Reader(camels_gb.read, ("series",)),
+    "camels_us": Reader(camels_us.read, ("series",)),
+    "caravan": Reader(caravan.read, ("series",)),
+    "nrfa": Reader(nrfa.read, ("series",)),
+    "table": Reader(table.read, ("series",)),
+    "grid_mean": Reader(derived.grid_mean, ("series",), needs_files=False),
+    "pet": Reader(derived.pet, ("series",), needs_files=False),
     "demo": Reader(demo.read, ("grid", "series"), needs_files=False),
 }
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +41,8 @@ class Inputs:
         """Look at the files."""
         return cls({path: _stamp(path) for path in paths})
 
-    def check(self, used: Iterable[Path], root: Path | None) -> None:
-        """Refuse to go on if a file is no longer what it was.
+    def check(self, used: Iterable[Path], name: Callable[[Path], str]) -> None:
+        """Refuse to go on if a file is no longer what it was; ``name`` says what a file is called in the error.
 
         Raises
         ------
@@ -51,8 +51,7 @@ class Inputs:
         """
         for path in used:
             if path in self.stamps and (not path.is_file() or _stamp(path) != self.stamps[path]):
-                name = path.relative_to(root) if root else path
-                raise DataError(f"{name} was changed while it was read; prepare again when nothing writes to it")
+                raise DataError(f"{name(path)} was changed while it was read; prepare again when nothing writes to it")
 
     def key(self, *content: Any) -> str:
         """Return a hash of the files and of all else that determines what is made of them."""

@@ -1,8 +1,13 @@
-"""The source files of a recipe: patterns to paths, and the checksums that a store keeps of what was read."""
+"""The source files of a recipe: patterns to paths, and the checksums that a store keeps of what was read.
+
+A Zarr store is one source: it is known by its metadata file, and its checksum is over all its files. A source may have
+a URL that fsspec knows: files are fetched into a folder of their own first, Zarr stores are read where they are.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +15,18 @@ from pathlib import Path
 from watercli.errors import ConfigError, DataError
 from watercli.log import log, progress
 
+ZARR_METADATA = ("zarr.json", ".zmetadata", ".zgroup")
+"""Files of which a Zarr store has one at its root."""
+
 
 @dataclass
 class Sources:
-    """Finds files below the data folder and remembers which were used."""
+    """Finds files below the data folder or at a URL and remembers which were used."""
 
     root: Path | None
     used: set[Path] = field(default_factory=set)
+    remote: dict[Path, str] = field(default_factory=dict)
+    """URL of what was fetched, by where it is now."""
 
     def __post_init__(self) -> None:
         if self.root is not None and not self.root.is_dir():
@@ -28,31 +38,74 @@ class Sources:
         Raises
         ------
         ConfigError
-            If there is no data folder, or a pattern is no relative one.
+            If there is no data folder, a pattern is no relative one, or a package for a URL is missing.
         DataError
             If a pattern matches nothing.
         """
         if not patterns:
             raise ConfigError(f"{setting} names no files; give glob patterns below the data folder")
-        if self.root is None:
-            raise ConfigError(f"{setting} needs files; give their folder with --data DIR or set WATERCLI_DATA")
         found: set[Path] = set()
         for pattern in patterns:
-            if not pattern or Path(pattern).is_absolute():
-                raise ConfigError(f"{setting}: '{pattern}' must be a pattern relative to the data folder")
-            matches = [path for path in self.root.glob(pattern) if path.is_file()]
-            if not matches:
-                raise DataError(f"No file matches '{pattern}' ({setting}) in the data folder {self.root}")
-            found.update(matches)
+            found.update(self._fetched(pattern, setting) if "://" in pattern else self._local(pattern, setting))
         return sorted(found)
+
+    def _local(self, pattern: str, setting: str) -> list[Path]:
+        if self.root is None:
+            raise ConfigError(f"{setting} needs files; give their folder with --data DIR or set WATERCLI_DATA")
+        if not pattern or Path(pattern).is_absolute():
+            raise ConfigError(f"{setting}: '{pattern}' must be a pattern relative to the data folder, or a URL")
+        matches = [_metadata(path) if path.is_dir() else path for path in self.root.glob(pattern)]
+        files = [path for path in matches if path is not None]
+        if not files:
+            raise DataError(f"No file matches '{pattern}' ({setting}) in the data folder {self.root}")
+        return files
+
+    def _fetched(self, pattern: str, setting: str) -> list[Path]:
+        """Fetch files at a URL; of a Zarr store, its metadata."""
+        import fsspec
+        from fsspec.implementations.cache_mapper import BasenameCacheMapper
+
+        try:
+            system, path = fsspec.core.url_to_fs(pattern)
+            stores = {url: f"{url}/{name}" for url in system.glob(path) for name in ZARR_METADATA
+                      if url.endswith(".zarr") and system.exists(f"{url}/{name}")}  # fmt: skip
+            files = {url: url for url in system.glob(path) if system.isfile(url)}
+            found = {}
+            for url, file in (stores | files).items():
+                address = system.unstrip_protocol(file)
+                place = hashlib.sha256(address.rpartition("/")[0].encode()).hexdigest()[:16]
+                options = {
+                    "cache_storage": str(cache_folder() / place),  # one for each folder, so that names can be kept
+                    "cache_mapper": BasenameCacheMapper(),
+                    "check_files": True,  # a file that has changed there is fetched again
+                }
+                here = Path(fsspec.open_local(f"filecache::{address}", filecache=options))
+                found[here] = system.unstrip_protocol(url)
+        except ImportError as error:
+            raise ConfigError(f"{setting}: '{pattern}' needs a package ({error}); install it") from error
+        except Exception as error:  # each kind of storage raises its own
+            raise DataError(f"{setting}: '{pattern}' cannot be fetched ({_short(error)}); mend the URL") from error
+        if not found:
+            raise DataError(f"No file matches the URL '{pattern}' ({setting}); mend it")
+        self.remote.update(found)
+        return list(found)
 
     def use(self, paths: Iterable[Path]) -> None:
         """Record files as read."""
         self.used.update(paths)
 
+    def address(self, path: Path) -> str:
+        """Return what a file, or the Zarr store that it is part of, is opened by."""
+        if path.name in ZARR_METADATA:
+            return self.remote.get(path, str(path.parent))
+        return str(path)
+
     def name(self, path: Path) -> str:
-        """Return a file's name relative to the data folder."""
-        return path.relative_to(self.root).as_posix() if self.root is not None else path.name
+        """Return a file's name relative to the data folder, or its URL."""
+        if path in self.remote:
+            return self.remote[path]
+        whole = path.parent if path.name in ZARR_METADATA else path
+        return whole.relative_to(self.root).as_posix() if self.root is not None else whole.name
 
     def records(self) -> list[dict[str, str | int]]:
         """Return name, size and SHA-256 of every file that was used, by name."""
@@ -61,10 +114,45 @@ class Sources:
         with progress() as display:
             task = display.add_task("Checksums of the sources", total=len(paths))
             for path in paths:
-                with path.open("rb") as stream:
-                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                records.append({"name": self.name(path), "bytes": path.stat().st_size, "sha256": digest})
+                size, digest = self._digest(path)
+                records.append({"name": self.name(path), "bytes": size, "sha256": digest})
                 display.advance(task)
         if paths:
-            log.info("Read %d source files, %.1f MB", len(paths), sum(path.stat().st_size for path in paths) / 1e6)
+            log.info("Read %d source files, %.1f MB", len(paths), sum(int(one["bytes"]) for one in records) / 1e6)
         return records
+
+    def _digest(self, path: Path) -> tuple[int, str]:
+        """Return size and SHA-256 of a file, or of all files of a Zarr store; of a remote one, of its metadata."""
+        whole = path.name in ZARR_METADATA and path not in self.remote
+        parts = sorted(one for one in path.parent.rglob("*") if one.is_file()) if whole else [path]
+        digest = hashlib.sha256()
+        for part in parts:
+            with part.open("rb") as stream:
+                if whole:
+                    digest.update(part.relative_to(path.parent).as_posix().encode())
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return sum(part.stat().st_size for part in parts), digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the folder that fetched files are kept in: ``WATERCLI_CACHE``, or one of the user's cache folder."""
+    return Path(os.environ.get("WATERCLI_CACHE") or Path.home() / ".cache" / "watercli")
+
+
+def _metadata(folder: Path) -> Path | None:
+    """Return the metadata file by which a Zarr store is known; None for another folder."""
+    if folder.suffix != ".zarr":
+        return None
+    return next((folder / name for name in ZARR_METADATA if (folder / name).is_file()), None)
+
+
+def _short(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def unreadable(name: str, kind: str) -> DataError:
+    """Return the error for a file that cannot be read at all."""
+    return DataError(
+        f"{name} cannot be read as {kind}: it is damaged or of another kind; fetch it again or leave it out"
+    )
