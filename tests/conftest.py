@@ -19,12 +19,19 @@ TINY = (
     "recipe.splits.validation={start: 2001-07-01, end: 2001-12-31}",
     "recipe.splits.test={start: 2002-01-01, end: 2002-03-31}",
     "window=10",
+    "modalities.riverflow.loss=standardised",
+    "model.fusion=none",
+    "model.memory=null",
+    "model.causal=false",
+    "model.grid_attention=window",
     "model.width=16",
     "model.decoder_width=16",
     "model.heads=2",
     "model.grid_layers=2",
     "model.series_layers=1",
     "model.decoder_layers=2",
+    "train.questions={}",
+    "train.windows=2",
     "train.steps=6",
     "train.warmup_steps=2",
     "train.catchments=4",
@@ -35,7 +42,7 @@ TINY = (
     "evaluate.reconstruction_windows=4",
     "evaluate.moving_average_steps=10",
 )
-"""The demo configuration, cut down to seconds."""
+"""The demo configuration, cut down to seconds, and its model to the report's."""
 FUSED = (
     "model.fusion=keys",
     "model.memory={width: 16}",
