@@ -40,13 +40,13 @@ SPANS = (1, 3, 7)
 PROBE = "probe"
 SIMULATION = "simulation"
 METHODS = {
-    SIMULATION: "the model's own simulation",
+    SIMULATION: "simulation by the model",
     PROBE: "linear probe, one for each gauge",
     "probe_shared": "linear probe, one for all gauges",
     "weather_ridge": "ridge on raw weather",
-    "moving_average": "moving-average network",
-    "nearest": "nearest gauge",
-    "inverse_distance": "nearest 5 gauges by inverse distance",
+    "moving_average": "the moving-average network",
+    "nearest": "the nearest gauge",
+    "inverse_distance": "the nearest 5 gauges, by inverse distance",
     "climatology": "day-of-year climatology",
     "persistence": "persistence",
 }
