@@ -20,6 +20,8 @@ class ModalityConfig:
     loss_weight: float = 1.0
     positive: bool = False
     """Predictions pass through a softplus, as those of a quantity that is never negative."""
+    drained: bool = True
+    """With fusion, catchments read this grid on the patches that they drain."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,16 @@ class MAEConfig:
     def read_by(self, name: str) -> list[str]:
         """Return the modalities that a modality is predicted from: itself, and with fusion others.
 
-        A catchment sees everything, a grid sees all grids.
+        A catchment sees all series and the grids that are ``drained``, a grid sees all grids.
         """
         if self.fusion == "none":
             return [name]
         series = self.modalities[name].kind == "series"
-        return [other for other, modality in self.modalities.items() if series or modality.kind == "grid"]
+        return [
+            other
+            for other, modality in self.modalities.items()
+            if (modality.kind == "series" or modality.drained if series else modality.kind == "grid")
+        ]
 
     def of_kind(self, kind: Kind) -> list[str]:
         """Return the names of the modalities of one kind."""

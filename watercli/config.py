@@ -147,6 +147,16 @@ class Modality(Section):
     negative: physical units, errors divided by the spread of the catchment's own training days, so that each catchment
     counts as it does in a mean of Nash-Sutcliffe efficiencies (Kratzert et al. 2019, doi:10.5194/hess-23-5089-2019)."""
 
+    drained: bool = True
+    """With ``model.fusion``, catchments read this grid on the patches that they drain. False where a series of the
+    catchments says the same and more: a grid that is coarse, or begins years after it."""
+
+    @model_validator(mode="after")
+    def _drained_grid(self) -> Self:
+        if not self.drained and self.kind != "grid":
+            raise ValueError("drained is for a grid: a series is the catchment's own")
+        return self
+
     @model_validator(mode="after")
     def _nse_of_series(self) -> Self:
         if self.loss == "nse" and self.kind != "series":

@@ -124,6 +124,20 @@ def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
         assert set(moved.nonzero()[:, 0].tolist()) == drainers
 
 
+def test_a_grid_that_is_not_drained_does_not_reach_a_catchment(batch: Batch) -> None:
+    grids = {name: replace(SMALL.modalities[name], drained=False) for name in ("rain", "warmth")}
+    config = replace(REMEMBERING, modalities=SMALL.modalities | grids)
+    assert config.read_by("flow") == ["flow", "loss"]
+    assert config.read_by("warmth") == ["rain", "warmth"]
+    model, masks = make_model(config), make_masks(batch, config)
+    other = replace(
+        batch,
+        grids=batch.grids | {"rain": batch.grids["rain"] + 2},
+        past=batch.past | {"rain": batch.past["rain"] + 2},
+    )
+    torch.testing.assert_close(flow_of(model, other, masks), flow_of(model, batch, masks), equal_nan=True)
+
+
 def test_without_fusion_a_modality_remembers_only_itself(batch: Batch) -> None:
     config = replace(REMEMBERING, fusion="none")
     model, masks = make_model(config), make_masks(batch, config)

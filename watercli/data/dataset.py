@@ -40,7 +40,9 @@ def model_config(config: Config, grid: GridConfig | None, attributes: int) -> MA
     try:
         return MAEConfig(
             modalities={
-                name: ModalityConfig(one.kind, one.mask_ratio, one.loss_weight, positive=one.loss == "nse")
+                name: ModalityConfig(
+                    one.kind, one.mask_ratio, one.loss_weight, positive=one.loss == "nse", drained=one.drained
+                )
                 for name, one in config.modalities.items()
             },
             grid=grid,

@@ -157,7 +157,7 @@ def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
     today: Flags = np.logical_and.reduce(np.isfinite(daily))[:, dates.all]
     spans = sorted({min(span, embedder.days) for span in (*SPANS, embedder.days)})
 
-    regional = _regional(checkpoint, store, config, daily, dates, unseen)
+    regional = _regional(embedder, store, config, daily, dates, unseen)
     baselines = {**regional, **_baselines(store, target, dates.test)}
     fits: dict[str, Fitted] = {}
     if ungauged:
@@ -200,17 +200,27 @@ def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
     )
 
 
+def _read_by_model(embedder: Embedder, target: str) -> list[str]:
+    """Return the modalities that a simulation reads; without fusion there is none, and rivals see what probes see."""
+    structure = embedder.checkpoint.structure
+    read = structure.read_by(target) if structure.fusion != "none" else embedder.modalities
+    return [name for name in read if name in embedder.modalities]
+
+
 def _regional(
-    checkpoint: Checkpoint, store: Store, config: Config, daily: Floats, dates: _Dates, unseen: Flags
+    embedder: Embedder, store: Store, config: Config, daily: Floats, dates: _Dates, unseen: Flags
 ) -> dict[str, Floats]:
     """Return ``[C, T]`` of the methods that need no flow of the gauge itself, in physical units."""
+    checkpoint = embedder.checkpoint
     settings, target = config.evaluate, config.evaluate.target
+    # The network sees what the model sees of the catchment, no less and no more.
+    known = [number for number, name in enumerate(embedder.modalities) if name in _read_by_model(embedder, target)]
     flow = store.dataset[target].values.astype(np.float64)
     seen = np.where(unseen[:, None], np.nan, flow)
     found = {SIMULATION: simulate(checkpoint, store, target, slice(dates.test[0], dates.test[-1] + 1))}
     if settings.moving_average_steps:
         found["moving_average"] = fit_and_simulate(
-            daily,
+            daily[known],
             checkpoint.scaling.static(store),
             seen,
             train=store.period("train"),
@@ -330,6 +340,7 @@ def _counts(task: Task, scored: Flags) -> dict[str, int]:
 
 def _saw(embedder: Embedder, target: str, spans: list[int], ungauged: bool) -> dict[str, str]:
     seen, days = ", ".join(embedder.modalities), embedder.days
+    read = ", ".join(_read_by_model(embedder, target))
     means = ", ".join(str(span) for span in spans[1:])
     own = f"fitted to the gauge's own {target} of the training dates"
     structure = embedder.checkpoint.structure
@@ -337,12 +348,12 @@ def _saw(embedder: Embedder, target: str, spans: list[int], ungauged: bool) -> d
     remembered = f" and a memory of {structure.memory.past_days} days before" if structure.memory else ""
     looks = "" if structure.causal else "; up to half a window of later weather too"
     return {
-        SIMULATION: f"{seen} and static attributes of a window of {days} days{remembered}{looks}; {gauges}; the "
+        SIMULATION: f"{read} and static attributes of a window of {days} days{remembered}{looks}; {gauges}; the "
         f"{target} of the days simulated and of all before is hidden",
         PROBE: f"frozen embedding of the {days} days up to the day ({seen}); never {target}; {own}",
         "probe_shared": f"the same embedding and the static attributes; fitted to all gauges' {target} at once",
         "weather_ridge": f"catchment means of {seen} on the day and over the last {means} days, no model; {own}",
-        "moving_average": f"moving averages of {seen} over 1 to 512 days, the last 7 days, static attributes; a small "
+        "moving_average": f"moving averages of {read} over 1 to 512 days, the last 7 days, static attributes; a small "
         f"network {gauges}",
         "nearest": f"the {target} of the nearest gauge on the day itself" + (", hidden ones left out" * ungauged),
         "inverse_distance": f"the {target} of the nearest {NEAREST} gauges on the day itself"
