@@ -131,7 +131,8 @@ class MultiModalMAE(nn.Module):
     ) -> dict[str, Prediction]:
         """Predict every target token, of every modality or of those named, from what is visible."""
         memory = self.remember(batch, masks)
-        features = self.encode(batch, masks, memory=memory)
+        read = {other for name in names or self.config.modalities for other in self.config.read_by(name)}
+        features = self.encode(batch, masks, [name for name in self.config.modalities if name in read], memory)
         maps = {name: self.maps(name, one) for name, one in features.items()}
         return {
             name: self._decode(batch, name, masks[name], maps, features, memory.get(name))

@@ -149,7 +149,9 @@ def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
     embedder = Embedder(checkpoint, store, hidden)
     dates = _Dates.of(embedder, settings.probe_stride)
     check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
-    unseen = hidden_catchments(store, checkpoint.config)
+    gauges = checkpoint.config.train.hidden_gauges
+    nowhere = np.zeros(len(store.gauge_ids), dtype=bool)
+    unseen = hidden_catchments(store, checkpoint.config) if gauges and gauges.of == target else nowhere
     ungauged = bool(unseen.any())
 
     daily = catchment_weather(store, checkpoint.scaling, embedder.modalities, slice(0, store.period("test").stop))
