@@ -53,12 +53,6 @@ class Decoder(ABC, nn.Module):
         remembered: Tensor = x + self.memory(known.at(row, queries.index))
         return remembered
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Return ``[R, Q, V]`` of decoded tokens ``[R, Q, E]``."""
-        out: Tensor = self.head(self.norm(x))
-        return softplus(out) if self.positive else out
-
-    @abstractmethod
     def forward(
         self,
         maps: Sequence[Tensor],
@@ -69,9 +63,31 @@ class Decoder(ABC, nn.Module):
     ) -> Tensor:
         """Predict ``[R, Q, V]`` at the queries.
 
-        ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``known``
-        is what is remembered at each token.
+        ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``known`` is
+        what is remembered at each token.
         """
+        # Rows without a query (a grid that had not begun, a modality that was not asked for) are not decoded; one is
+        # kept, so that every weight has a gradient.
+        busy = queries.valid.any(1)
+        busy[0] = True
+        whole = bool(busy.all())
+        if not whole:
+            maps = [one[busy] for one in maps]
+            features = Features((), features.index[busy], features.valid[busy], features.day[busy])
+            queries = Selection(queries.index[busy], queries.valid[busy])
+            known = None if known is None else known.rows(busy)
+        x = self.decode(self.queries(queries, days, known), maps, features, queries, days)
+        out: Tensor = self.head(self.norm(x))
+        out = softplus(out) if self.positive else out
+        if whole:
+            return out
+        predicted: Tensor = out.new_zeros(len(busy), *out.shape[1:])
+        predicted[busy] = out
+        return predicted
+
+    @abstractmethod
+    def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+        """Return decoded tokens ``[R, Q, E]`` of mask tokens ``x`` ``[R, Q, E]``."""
 
 
 class CrossDecoder(Decoder):
@@ -92,23 +108,15 @@ class CrossDecoder(Decoder):
             for _ in range(config.decoder_layers)
         )
 
-    def forward(
-        self,
-        maps: Sequence[Tensor],
-        features: Features,
-        queries: Selection,
-        days: int,
-        known: Remembered | None = None,
-    ) -> Tensor:
-        """Predict ``[R, Q, V]``; see `Decoder.forward`."""
-        x = self.queries(queries, days, known)
+    def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+        """See `Decoder.decode`."""
         keys, others = features.padding, queries.valid
         if self.causal:
             day = queries.index // self.patches
             keys, others = no_later(day, features.day, features.valid), no_later(day, day, queries.valid)
         for number, block in enumerate(self.blocks):
             x = block(x, others, maps[number if len(maps) > 1 else 0], keys)
-        return self.predict(x)
+        return x
 
 
 class StandardDecoder(Decoder):
@@ -122,18 +130,11 @@ class StandardDecoder(Decoder):
             for _ in range(config.decoder_layers)
         )
 
-    def forward(
-        self,
-        maps: Sequence[Tensor],
-        features: Features,
-        queries: Selection,
-        days: int,
-        known: Remembered | None = None,
-    ) -> Tensor:
-        """Predict ``[R, Q, V]``; see `Decoder.forward`."""
+    def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+        """See `Decoder.decode`."""
         seen = self.embed(maps[0]) + self.positions(features.index, days)
-        x = torch.cat((seen, self.queries(queries, days, known)), dim=1)
+        x = torch.cat((seen, x), dim=1)
         valid = torch.cat((features.valid, queries.valid), dim=1)
         for block in self.blocks:
             x = block(x, None if bool(valid.all()) else valid)
-        return self.predict(x[:, seen.shape[1] :])
+        return x[:, seen.shape[1] :]

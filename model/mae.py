@@ -154,11 +154,7 @@ class MultiModalMAE(nn.Module):
         keys, read = maps[name], features[name]
         if self.fusion is not None:
             keys, read = self.fusion(name, maps, features, batch)
-        # Rows without a target (a grid that had not begun, a modality that was not asked for) are not decoded; one is
-        # kept, so that every weight has a gradient.
-        busy = mask.target.any(1)
-        busy[0] = True
-        predicted = values_at(decoder, keys, read, queries, batch.days, known, busy)
+        predicted: Tensor = decoder(keys, read, queries, batch.days, known)
         wanted = gather(self.wanted(batch, name), queries.index)
         scored = torch.isfinite(wanted) & queries.valid[..., None]
         error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0).float()
@@ -169,30 +165,6 @@ class MultiModalMAE(nn.Module):
     def wanted(self, batch: Batch, name: str) -> Tensor:
         """Return what predictions of a modality are compared with, ``[R, N, V]``."""
         return batch.wanted[name].flatten(0, 1)[..., None] if name in batch.wanted else self.values(batch, name)
-
-
-def values_at(
-    decoder: Decoder,
-    keys: Sequence[Tensor],
-    read: Features,
-    queries: Selection,
-    days: int,
-    known: Remembered | None,
-    rows: Tensor,
-) -> Tensor:
-    """Return a decoder's predictions ``[R, Q, V]`` of the rows marked in ``rows`` ``[R]``, zero in the others."""
-    if bool(rows.all()):
-        return decoder(keys, read, queries, days, known)  # type: ignore[no-any-return]
-    some = decoder(
-        [one[rows] for one in keys],
-        Features((), read.index[rows], read.valid[rows], read.day[rows]),
-        Selection(queries.index[rows], queries.valid[rows]),
-        days,
-        None if known is None else known.rows(rows),
-    )
-    predicted: Tensor = some.new_zeros(len(rows), *some.shape[1:])
-    predicted[rows] = some
-    return predicted
 
 
 def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts: Tensor | None = None) -> Tensor:
