@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from watercli.evaluation.methods import METHODS, PROBE, SIMULATION
 from watercli.evaluation.pictures import STYLE, Picture, picture
 from watercli.evaluation.reconstruction import Example
-from watercli.evaluation.riverflow import METHODS, PROBE, SIMULATION, Flow
+from watercli.evaluation.riverflow import Flow
 from watercli.store import Store
 
 COLOURS = {
@@ -149,7 +150,7 @@ def nse_distribution(flow: Flow) -> Picture:
             if not len(nse):
                 continue
             share = np.arange(1, len(nse) + 1) / len(nse)
-            style: dict[str, Any] = {"color": COLOURS[method], "linestyle": DASHES[method]}
+            style: dict[str, Any] = {"color": COLOURS.get(method, "#777777"), "linestyle": DASHES.get(method, "-")}
             style["lw"] = 2.4 if method == flow.main else 1.7
             axis.step(np.concatenate([[-9.0], nse, [1.0]]), np.concatenate([[0.0], share, [1.0]]), where="post",
                       label=label, **style)  # fmt: skip

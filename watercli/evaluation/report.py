@@ -13,11 +13,12 @@ import jinja2
 from watercli.checkpoint import Checkpoint
 from watercli.embed import layer_weights
 from watercli.evaluation import figures, verdict
+from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import Summary
 from watercli.evaluation.pictures import Picture
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
-from watercli.evaluation.riverflow import METHODS, Flow
+from watercli.evaluation.riverflow import Flow
 from watercli.training.metrics_log import read_metrics
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
