@@ -24,7 +24,7 @@ from watercli.errors import ConfigError, nearest
 from watercli.evaluation.blocks import series_blocks
 from watercli.evaluation.climatology import Climatology
 from watercli.evaluation.leakage import check_probe
-from watercli.evaluation.metrics import catchment_scores
+from watercli.evaluation.metrics import catchment_scores, metric_units
 from watercli.evaluation.moving_average import fit_and_simulate
 from watercli.evaluation.neighbours import NEAREST, from_neighbours
 from watercli.evaluation.probe import Fitted, Task, gauged, shared
@@ -398,7 +398,9 @@ def _dataset(
     )
     observed = data["observed"].where(data["scored"])
     data["score"] = catchment_scores(data["simulated"].astype(np.float64), observed.astype(np.float64))
-    data["score"].attrs = {"long_name": "score over the scored days", "units": f"{units} for rmse and bias, else 1"}
+    of_metrics = [metric_units(str(name), units) for name in data["metric"].values]
+    data = data.assign_coords(metric_units=("metric", np.array(of_metrics, dtype=object)))
+    data["score"].attrs = {"long_name": "score over the scored days"}
     data["days"] = data["scored"].sum("time").assign_attrs(long_name="scored days", units="day")
     return data
 
