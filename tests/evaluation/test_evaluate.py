@@ -23,7 +23,15 @@ from watercli.evaluation.reconstruction import climatologies, reconstruct
 from watercli.evaluation.riverflow import METHODS, Flow, judge_flow, reason_to_skip
 from watercli.store import Store
 
-FILES = {"report.html", "results.json", "riverflow.csv", "reconstruction.csv", "results.zarr"}
+FILES = {
+    "report.html",
+    "results.json",
+    "riverflow.csv",
+    "catchments.csv",
+    "signatures.csv",
+    "reconstruction.csv",
+    "results.zarr",
+}
 MORE = ("evaluate.probe_stride=8", "evaluate.min_training_rows=20")
 
 

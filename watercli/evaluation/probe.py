@@ -60,6 +60,8 @@ class Fitted:
     alpha: float
     validation_nse: float
     """Median over catchments."""
+    validated: tuple[Floats, Floats]
+    """Simulated and observed target of the validation dates, ``[C, N of validation]`` in physical units."""
 
 
 def gauged(features: Floats, task: Task) -> Fitted:
@@ -127,7 +129,8 @@ def _choose(found: Floats, task: Task) -> Fitted:
     else:
         best = len(task.alphas) // 2
         log.warning("No validation day can be scored; the ridge penalty is %g, chosen by nothing", task.alphas[best])
-    return Fitted(physical[best, :, held_out:], task.alphas[best], float(scores[best]))
+    validated = physical[best, :, :held_out], task.physical[:, task.validation]
+    return Fitted(physical[best, :, held_out:], task.alphas[best], float(scores[best]), validated)
 
 
 def validation_scores(simulated: Floats, observed: Floats) -> Floats:

@@ -7,6 +7,7 @@ from pathlib import Path
 from watercli.checkpoint import Checkpoint, check_fits
 from watercli.config import Config
 from watercli.evaluation import report, results, terminal
+from watercli.evaluation.insight import look_into
 from watercli.evaluation.leakage import check_splits, check_training
 from watercli.evaluation.reconstruction import reconstruct
 from watercli.evaluation.results import Outcome
@@ -29,7 +30,8 @@ def evaluate(
         The data that it is judged on.
     out
         The folder; it appears when all that it holds is written: ``report.html``, ``results.json``,
-        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv`` and ``results.zarr``.
+        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv``, ``catchments.csv``,
+        ``signatures.csv`` and ``results.zarr``.
     config
         The checkpoint's configuration; ``evaluate``, ``embed`` and ``seed`` may differ.
     run
@@ -51,15 +53,10 @@ def evaluate(
     notes = _notes(checkpoint, store, skipped)
     for note in notes:
         log.warning(note)
-    outcome = Outcome(
-        checkpoint,
-        store,
-        config,
-        splits,
-        reconstruct(checkpoint, store, config.evaluate),
-        judge_flow(checkpoint, store, config) if skipped is None else None,
-        notes,
-    )
+    reconstruction = reconstruct(checkpoint, store, config.evaluate)
+    flow = judge_flow(checkpoint, store, config) if skipped is None else None
+    insight = look_into(checkpoint, store, config, flow) if flow is not None else None
+    outcome = Outcome(checkpoint, store, config, splits, reconstruction, flow, notes, insight)
     with target.writing() as partial:
         results.write(outcome, partial)
         report.write(outcome, run, partial / "report.html")
