@@ -30,6 +30,8 @@ FILES = {
     "report.html",
     "results.json",
     "riverflow.csv",
+    "catchments.csv",
+    "signatures.csv",
     "reconstruction.csv",
     "forecast.csv",
     "few_labels.csv",

@@ -15,6 +15,7 @@ from watercli.evaluation.cache import Cache
 from watercli.evaluation.few_labels import FewLabels, judge_few_labels
 from watercli.evaluation.forecast import Forecast, judge_forecasts
 from watercli.evaluation.heads import Inputs
+from watercli.evaluation.insight import Insight, look_into
 from watercli.evaluation.leakage import check_splits, check_training
 from watercli.evaluation.reconstruction import Reconstruction, reconstruct
 from watercli.evaluation.results import Outcome
@@ -37,7 +38,8 @@ def evaluate(
         The data that it is judged on.
     out
         The folder; it appears when all that it holds is written: ``report.html``, ``results.json``,
-        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv`` and ``results.zarr``.
+        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv``, ``catchments.csv``,
+        ``signatures.csv`` and ``results.zarr``.
     config
         The checkpoint's configuration; ``evaluate``, ``embed`` and ``seed`` may differ.
     run
@@ -85,17 +87,19 @@ def _judge(
     flow: Flow | None = None
     forecast: Forecast | None = None
     few_labels: FewLabels | None = None
+    insight: Insight | None = None
     if skipped is None and set(protocols) - {"reconstruction"}:
         scene = set_scene(checkpoint, store, config, cache)
         inputs = Inputs(scene)
         wanted = "ungauged" if scene.ungauged else "simulation"
         if wanted in protocols:
             flow = judge_flow(scene, inputs)
+            insight = look_into(checkpoint, store, config, flow)
         if "forecast" in protocols:
             forecast = judge_forecasts(scene, notes)
         if "few_labels" in protocols:
             few_labels = judge_few_labels(inputs, make_task(scene, inputs, {}, heads=True), notes)
-    return Outcome(checkpoint, store, config, splits, reconstruction, flow, forecast, few_labels, notes)
+    return Outcome(checkpoint, store, config, splits, reconstruction, flow, forecast, few_labels, notes, insight)
 
 
 @contextmanager

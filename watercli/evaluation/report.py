@@ -95,7 +95,8 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
         nse = scores["nse"]
         others = [scores[name] for name in ("kge", "correlation", "variability", "bias_ratio", "rmse", "bias")]
         cells = [number(nse.median), _interval(nse), number(nse.p25), *(number(one.median) for one in others)]
-        alpha = f"{flow.fits[method].alpha:g}" if method in flow.fits else DASH
+        fit = flow.fits.get(method)
+        alpha = DASH if fit is None or fit.alpha is None else f"{fit.alpha:g}"
         row = {"label": METHODS[method], "main": method == flow.main, "saw": flow.saw[method]}
         rows.append(row | {"cells": cells, "alpha": alpha})
     return rows

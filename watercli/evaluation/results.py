@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import xarray as xr
 
 from watercli.checkpoint import Checkpoint, versions
 from watercli.config import Config, Splits
+from watercli.evaluation import insight
 from watercli.evaluation.few_labels import FewLabels
 from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
+from watercli.evaluation.insight import Insight
 from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
 from watercli.evaluation.reconstruction import Reconstruction
@@ -47,9 +50,15 @@ class Outcome:
     few_labels: FewLabels | None
     notes: list[str]
     """What a reader must know: parts that were left out, a store other than the run's."""
+    insight: Insight | None = None
+    """What lies beyond the scores of river flow; None where nothing was scored."""
 
     def summaries(self) -> dict[str, dict[str, Summary]]:
         """Return the summary over catchments of every score, by method and metric."""
+        return self._summaries
+
+    @cached_property
+    def _summaries(self) -> dict[str, dict[str, Summary]]:
         if self.flow is None:
             return {}
         scores = self.flow.data["score"]
@@ -92,6 +101,9 @@ def write(outcome: Outcome, folder: Path) -> None:
         _write_csv(folder / "few_labels.csv", few_labels_rows(outcome.few_labels))
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
+        if outcome.insight is not None:
+            _write_csv(folder / "catchments.csv", insight.catchment_rows(outcome.insight, outcome.flow))
+            _write_csv(folder / "signatures.csv", insight.signature_rows(outcome.insight))
         _write_zarr(outcome, outcome.flow, folder / "results.zarr")
 
 
@@ -119,6 +131,7 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
         "few_labels": _few_labels_dict(outcome.few_labels) if outcome.few_labels is not None else None,
+        "insight": insight.to_dict(outcome.insight, outcome.config.seed) if outcome.insight is not None else None,
     }
 
 
@@ -233,6 +246,8 @@ def _short(value: Any) -> Any:
 def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
     labels = [METHODS[str(method)] for method in flow.data["predictor"].values]
     data = flow.data.assign_coords(label=("predictor", np.array(labels, dtype=object)))
+    if outcome.insight is not None:
+        data = data.merge(outcome.insight.dataset())
     data.attrs = {
         "Conventions": "CF-1.11",
         "title": f"Observed and simulated {flow.target} of the test period",

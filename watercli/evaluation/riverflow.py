@@ -21,7 +21,7 @@ from watercli.evaluation.cache import Cache
 from watercli.evaluation.heads import HEADS, Inputs
 from watercli.evaluation.leakage import check_probe
 from watercli.evaluation.methods import METHODS, OWN_FLOW, PROBE, SIMULATION, saw
-from watercli.evaluation.metrics import catchment_scores
+from watercli.evaluation.metrics import catchment_scores, metric_units
 from watercli.evaluation.probe import Fitted, Task
 from watercli.evaluation.rivals import RIVALS
 from watercli.evaluation.scene import Dates, Flags, Floats, Scene
@@ -241,7 +241,9 @@ def _dataset(
     )
     observed = data["observed"].where(data["scored"])
     data["score"] = catchment_scores(data["simulated"].astype(np.float64), observed.astype(np.float64))
-    data["score"].attrs = {"long_name": "score over the scored days", "units": f"{units} for rmse and bias, else 1"}
+    of_metrics = [metric_units(str(name), units) for name in data["metric"].values]
+    data = data.assign_coords(metric_units=("metric", np.array(of_metrics, dtype=object)))
+    data["score"].attrs = {"long_name": "score over the scored days"}
     data["days"] = data["scored"].sum("time").assign_attrs(long_name="scored days", units="day")
     return data
 
