@@ -5,10 +5,11 @@ Shapes: C catchments, T days.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
@@ -18,7 +19,6 @@ from watercli.config import Config
 from watercli.data.scaling import hidden_catchments
 from watercli.embed import Embedder
 from watercli.evaluation import donors, intervals
-from watercli.evaluation.metrics import summarise
 from watercli.evaluation.neighbours import distances
 from watercli.evaluation.riverflow import SIMULATION, Flow
 from watercli.evaluation.signatures import SIGNATURES, UNITS, table
@@ -34,7 +34,7 @@ FACTORS = {
     "area": "area (km²)",
     "baseflow_index": "base-flow index, observed",
     "record": "days of flow in training",
-    "nearest_gauge": "distance to the nearest training gauge (km)",
+    "nearest_gauge": "nearest training gauge (km)",
 }
 """What the skill of the main method is held against."""
 
@@ -87,7 +87,7 @@ def look_into(checkpoint: Checkpoint, store: Store, config: Config, flow: Flow) 
 
 def _signatures(store: Store, flow: Flow) -> xr.DataArray:
     """Return the signatures of observed and simulated flow over the scored test days."""
-    scored, times = flow.data["scored"].values, flow.data.indexes["time"]
+    scored, times = flow.data["scored"].values, pd.DatetimeIndex(flow.data["time"].values)
     period = slice(*store.times.searchsorted([times[0], times[-1]]))
     rain = catchment_rain(store, slice(period.start, period.stop + 1))
     observed = flow.data["observed"].values
@@ -120,8 +120,8 @@ def _intervals(checkpoint: Checkpoint, store: Store, flow: Flow, usable: Flags) 
     period, train = store.period("validation"), store.period("train")
     flows = store.dataset[flow.target].values.astype(np.float64)
     if flow.main == SIMULATION:
-        validated: Floats = simulate(checkpoint, store, flow.target, period).astype(np.float64)
-        validation = flows[:, period]
+        validated: Floats = simulate(checkpoint, store, flow.target, period)
+        validation: Floats = flows[:, period]
     elif flow.main in flow.fits:
         validated, validation = flow.fits[flow.main].validated
     else:
@@ -178,134 +178,15 @@ def _factors(store: Store, flow: Flow, kinds: Floats, usable: Flags) -> xr.Datas
     return xr.Dataset(
         {
             "value": (("factor", "catchment"), np.stack(list(chosen.values()))),
-            "correlation": ("factor", [_rank_correlation(one, skill) for one in chosen.values()]),
+            "correlation": ("factor", [rank_correlation(one, skill) for one in chosen.values()]),
         },
         coords={"factor": np.array(list(chosen), dtype=object), "catchment": flow.data["catchment"].values},
     )
 
 
-def _rank_correlation(one: Floats, other: Floats) -> float:
+def rank_correlation(one: Floats, other: Floats) -> float:
     """Return Spearman's correlation over the catchments that have both; NaN where one does not vary."""
     there = np.isfinite(one) & np.isfinite(other)
     if there.sum() < donors.FEWEST or np.ptp(one[there]) == 0 or np.ptp(other[there]) == 0:
         return float("nan")
     return float(spearmanr(one[there], other[there]).statistic)
-
-
-def catchment_rows(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
-    """Return one row for each scored catchment: what it is like, its intervals and its donors."""
-    rows = []
-    for c in np.flatnonzero(flow.data["days"].values > 0):
-        here = flow.data.isel(catchment=c)
-        row: dict[str, Any] = {"gauge_id": here["catchment"].item()}
-        row["nse"] = float(here["score"].sel(metric="nse", predictor=flow.main))
-        row |= {
-            str(one): float(insight.factors["value"].sel(factor=one)[c]) for one in insight.factors["factor"].values
-        }
-        if insight.intervals is not None:
-            some = insight.intervals.isel(catchment=c)
-            for level in intervals.SHOWN:
-                row[f"coverage_{100 * level:.0f}"] = float(some["coverage"].sel(level=level))
-                row[f"width_{100 * level:.0f}"] = float(some["width"].sel(level=level))
-            row |= {name: float(some[name]) for name in ("crps", "absolute_error")}
-            row |= {"calibration_days": int(some["calibration_days"]), "pooled": bool(some["pooled"])}
-        if insight.donors is not None:
-            for space in insight.donors["space"].values:
-                one = insight.donors.sel(space=space).isel(catchment=c)
-                row |= {f"donor_{space}": str(one["donor"].item()), f"donor_{space}_nse": float(one["donor_nse"])}
-        rows.append(row)
-    return rows
-
-
-def signature_rows(insight: Insight) -> list[dict[str, Any]]:
-    """Return one row for each catchment and signature that has a value."""
-    found = insight.signatures
-    rows = []
-    for gauge in found["catchment"].values:
-        for name in found["signature"].values:
-            values = {
-                str(one): float(found.sel(signature=name, source=one, catchment=gauge))
-                for one in found["source"].values
-            }
-            if np.isfinite(list(values.values())).any():
-                units = str(found["signature_units"].sel(signature=name).item())
-                rows.append({"gauge_id": gauge, "signature": name, "units": units, **values})
-    return rows
-
-
-def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
-    """Return the summary as JSON types."""
-    return {
-        "signatures": {
-            name: {method: asdict(one) for method, one in by_method.items()}
-            for name, by_method in signature_summaries(insight).items()
-        },
-        "intervals": _intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
-        "donors": _donors_dict(insight.donors) if insight.donors is not None else None,
-        "skill_against": {
-            str(name): {"rank_correlation": float(insight.factors["correlation"].sel(factor=name))}
-            for name in insight.factors["factor"].values
-        },
-    }
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a simulated signature agrees with the observed one over the catchments that have both."""
-
-    observed: float
-    """Median."""
-    simulated: float
-    """Median."""
-    correlation: float
-    """Spearman's."""
-    count: int
-
-
-def signature_summaries(insight: Insight) -> dict[str, dict[str, Agreement]]:
-    """Return the agreement of every method by signature; signatures that no catchment has are left out."""
-    found: dict[str, dict[str, Agreement]] = {}
-    for name in insight.signatures["signature"].values:
-        here = insight.signatures.sel(signature=name)
-        observed = here.sel(source="observed").values
-        for method in here["source"].values[1:]:
-            simulated = here.sel(source=method).values
-            there = np.isfinite(observed) & np.isfinite(simulated)
-            if there.any():
-                medians = float(np.median(observed[there])), float(np.median(simulated[there]))
-                agreement = Agreement(*medians, _rank_correlation(observed, simulated), int(there.sum()))
-                found.setdefault(str(name), {})[str(method)] = agreement
-    return found
-
-
-def _intervals_dict(found: xr.Dataset, seed: int) -> dict[str, Any]:
-    return {
-        "levels": [
-            {
-                "level": float(level),
-                "coverage": asdict(summarise(found["coverage"].sel(level=level).values, seed)),
-                "width": asdict(summarise(found["width"].sel(level=level).values, seed)),
-            }
-            for level in found["level"].values
-        ],
-        "crps": asdict(summarise(found["crps"].values, seed)),
-        "absolute_error": asdict(summarise(found["absolute_error"].values, seed)),
-        "catchments_pooled": int(found["pooled"].where(np.isfinite(found["crps"]), False).sum()),
-    }
-
-
-def _donors_dict(found: xr.Dataset) -> dict[str, Any]:
-    return {
-        str(space): {
-            "rank_correlation": float(one["correlation"]),
-            "low": float(one["correlation_low"]),
-            "high": float(one["correlation_high"]),
-            "median_percentile": _median(one["percentile"].values),
-            "median_nse": _median(one["donor_nse"].values),
-        }
-        for space, one in ((space, found.sel(space=space)) for space in found["space"].values)
-    }
-
-
-def _median(values: Floats) -> float:
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")

@@ -19,7 +19,7 @@ import xarray as xr
 
 from watercli.checkpoint import Checkpoint, versions
 from watercli.config import Config, Splits
-from watercli.evaluation import insight
+from watercli.evaluation import insight_tables
 from watercli.evaluation.insight import Insight
 from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
 from watercli.evaluation.reconstruction import Reconstruction
@@ -90,8 +90,8 @@ def write(outcome: Outcome, folder: Path) -> None:
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
         if outcome.insight is not None:
-            _write_csv(folder / "catchments.csv", insight.catchment_rows(outcome.insight, outcome.flow))
-            _write_csv(folder / "signatures.csv", insight.signature_rows(outcome.insight))
+            _write_csv(folder / "catchments.csv", insight_tables.catchment_rows(outcome.insight, outcome.flow))
+            _write_csv(folder / "signatures.csv", insight_tables.signature_rows(outcome.insight))
         _write_zarr(outcome, outcome.flow, folder / "results.zarr")
 
 
@@ -117,7 +117,9 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "notes": outcome.notes,
         "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
-        "insight": insight.to_dict(outcome.insight, outcome.config.seed) if outcome.insight is not None else None,
+        "insight": insight_tables.to_dict(outcome.insight, outcome.config.seed)
+        if outcome.insight is not None
+        else None,
     }
 
 
