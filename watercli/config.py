@@ -33,6 +33,25 @@ Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(one) 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 CheckName = Literal["range", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
+MethodName = Literal[
+    "simulation",
+    "fine_tuned",
+    "from_scratch",
+    "corrected",
+    "probe",
+    "probe_untrained",
+    "probe_shared",
+    "probe_network",
+    "weather_ridge",
+    "moving_average",
+    "lstm",
+    "gr4j",
+    "nearest",
+    "inverse_distance",
+    "climatology",
+    "persistence",
+]
+ProtocolName = Literal["reconstruction", "simulation", "ungauged", "forecast", "few_labels"]
 QuantityName = Literal["precipitation", "evaporation", "river_flow", "air_temperature", "soil_moisture"]
 
 
@@ -510,18 +529,59 @@ class Embed(Section):
 class Evaluate(Section):
     """What ``evaluate`` does."""
 
+    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(_listed)] = (
+        "reconstruction",
+        "simulation",
+        "ungauged",
+        "forecast",
+        "few_labels",
+    )
+    """What is asked, as far as the run can answer. ``reconstruction``: masked values of all modalities;
+    ``simulation``: flow, hidden, at gauges that training saw; ``ungauged``: at gauges that it did not see, if the run
+    hides any; ``forecast``: flow of the coming days from the flow of the past; ``few_labels``: probes fitted to short
+    records."""
     target: str = "riverflow"
-    """The series that the probe predicts."""
+    """The series that is judged: river flow."""
+    methods: Annotated[tuple[MethodName, ...], BeforeValidator(_listed)] = (
+        "simulation",
+        "corrected",
+        "probe",
+        "probe_untrained",
+        "probe_shared",
+        "probe_network",
+        "weather_ridge",
+        "moving_average",
+        "lstm",
+        "gr4j",
+        "nearest",
+        "inverse_distance",
+        "climatology",
+        "persistence",
+    )
+    """Methods of simulation, as ``docs/evaluation.md`` lists them; ``fine_tuned`` and ``from_scratch`` train the whole
+    model once more and are left out unless named."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""
     probe_stride: Positive = 5
     """Days between two training (and validation) samples of the probe; every test day is scored."""
     alphas: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
     """Ridge penalties, chosen on the validation dates."""
-    moving_average_steps: Annotated[int, Field(ge=0)] = 3000
-    """Steps of the moving-average network, a regional baseline; 0 leaves it out."""
+    moving_average_steps: Positive = 3000
+    """Steps of the moving-average network, and of the network on the embeddings."""
+    lstm_steps: Positive = 1000
+    """Steps of the LSTM, of 32 years each."""
+    fine_tune_steps: Positive = 500
+    """Steps of the methods ``fine_tuned`` and ``from_scratch``."""
+    label_years: tuple[Positive, ...] = (1, 2, 5)
+    """Lengths of the records, in years up to the end of the training period, that ``few_labels`` tries, beside all."""
+    longest_lead: Positive = 7
+    """Days that a forecast looks ahead, at most the window less one day."""
+    forecast_stride: Positive = 3
+    """Days between two forecasts."""
     min_training_rows: Annotated[int, Field(gt=1)] = 60
     """A catchment with fewer training samples of the probe than this is not scored."""
+    cache: bool = True
+    """Keep embeddings and what the slow methods found in ``RUN/cache``, for the next evaluation."""
 
 
 class Config(Section):

@@ -18,9 +18,12 @@ from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import Config, with_overrides
 from watercli.errors import ConfigError
 from watercli.evaluation import evaluate
+from watercli.evaluation.cache import Cache
+from watercli.evaluation.heads import Inputs
 from watercli.evaluation.leakage import check_probe, check_splits, check_training
+from watercli.evaluation.methods import METHODS
 from watercli.evaluation.reconstruction import climatologies, reconstruct
-from watercli.evaluation.riverflow import METHODS, Flow, judge_flow, reason_to_skip
+from watercli.evaluation.riverflow import Flow, judge_flow, reason_to_skip, set_scene
 from watercli.store import Store
 
 FILES = {
@@ -30,8 +33,14 @@ FILES = {
     "catchments.csv",
     "signatures.csv",
     "reconstruction.csv",
+    "forecast.csv",
+    "few_labels.csv",
     "results.zarr",
 }
+DEFAULT = [name for name in METHODS if name not in ("fine_tuned", "from_scratch")]
+FAST = "evaluate.methods=[simulation, corrected, probe, probe_shared, weather_ridge, nearest, climatology, persistence]"
+SEE_TEST_FLOW = ("persistence", "corrected", "nearest", "inverse_distance")
+"""Persistence sees the flow of the days before, the others that of other gauges on the day."""
 MORE = ("evaluate.probe_stride=8", "evaluate.min_training_rows=20")
 
 
@@ -53,8 +62,13 @@ def out(
 
 
 @pytest.fixture(scope="module")
-def flow(checkpoint: Checkpoint, tiny_store: Store, config: Config) -> Flow:
-    return judge_flow(checkpoint, tiny_store, config)
+def flow(checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Flow:
+    return judged(checkpoint, tiny_store, config, tmp_path_factory.mktemp("cache"))
+
+
+def judged(checkpoint: Checkpoint, store: Store, config: Config, cache: Path) -> Flow:
+    scene = set_scene(checkpoint, store, config, Cache(cache))
+    return judge_flow(scene, Inputs(scene))
 
 
 def changed(store: Store, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Store:
@@ -68,7 +82,7 @@ def test_files(out: Path, tiny_store: Store) -> None:
     results = json.loads((out / "results.json").read_text())
     assert results["splits"]["test"] == {"start": "2002-01-01", "end": "2002-03-31"}
     assert results["store"]["fingerprint"] == tiny_store.fingerprint
-    assert set(results["riverflow"]["methods"]) == set(METHODS)
+    assert list(results["riverflow"]["methods"]) == DEFAULT
     assert "riverflow" not in results["riverflow"]["seen_by_encoder"]
     assert {row["modality"] for row in results["reconstruction"]["scores"]} == set(tiny_store.config.modalities)
 
@@ -80,7 +94,7 @@ def test_csv_and_zarr_agree(out: Path) -> None:
     assert data["simulated"].dims == ("predictor", "catchment", "time")
     assert data["observed"].attrs["units"] == "mm/day"
     scored = int((data["days"] > 0).sum())
-    assert len(rows) == scored * len(METHODS)
+    assert len(rows) == scored * len(DEFAULT)
     for row in rows:
         place = {"predictor": row["method"], "catchment": row["gauge_id"], "metric": "nse"}
         assert float(row["nse"]) == pytest.approx(float(data["score"].sel(place)), rel=1e-4)
@@ -150,7 +164,7 @@ def test_existing_output_is_left_alone(
 
 
 def test_test_flow_does_not_reach_what_is_simulated(
-    flow: Flow, checkpoint: Checkpoint, tiny_store: Store, config: Config
+    flow: Flow, checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path: Path
 ) -> None:
     test = tiny_store.period("test")
 
@@ -158,13 +172,12 @@ def test_test_flow_does_not_reach_what_is_simulated(
         values[:, test] = 7 + np.arange(test.stop - test.start)
         return values
 
-    other = judge_flow(checkpoint, changed(tiny_store, "riverflow", alter), config)
-    for method in METHODS:
+    other = judged(checkpoint, changed(tiny_store, "riverflow", alter), config, tmp_path)
+    for method in flow.methods:
         same = np.array_equal(
             flow.data["simulated"].sel(predictor=method), other.data["simulated"].sel(predictor=method), equal_nan=True
         )
-        # Persistence may see the flow of the days before, neighbours that of other gauges on the day.
-        assert same == (method not in ("persistence", "nearest", "inverse_distance"))
+        assert same == (method not in SEE_TEST_FLOW), method
 
 
 def test_climatologies_are_of_training_dates(tiny_store: Store) -> None:
@@ -181,8 +194,10 @@ def test_climatologies_are_of_training_dates(tiny_store: Store) -> None:
         np.testing.assert_array_equal(before.mean, after.mean)
 
 
-def test_the_target_is_hidden_whatever_is_set(checkpoint: Checkpoint, tiny_store: Store, config: Config) -> None:
-    found = judge_flow(checkpoint, tiny_store, with_overrides(config, ["embed.hide=[temp]"]))
+def test_the_target_is_hidden_whatever_is_set(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path: Path
+) -> None:
+    found = judged(checkpoint, tiny_store, with_overrides(config, ["embed.hide=[temp]", FAST]), tmp_path)
     assert found.hidden == ["temp", "riverflow"]
     assert found.visible == ["precip", "soil", "evap"]
 
@@ -197,13 +212,15 @@ def test_all_methods_are_scored_on_the_same_reconstructed_values(checkpoint: Che
     assert np.isfinite(found.example.predicted[hidden]).all()
 
 
-def test_a_gauge_without_flow_is_named(checkpoint: Checkpoint, tiny_store: Store, config: Config) -> None:
+def test_a_gauge_without_flow_is_named(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path: Path
+) -> None:
     def alter(values: np.ndarray) -> np.ndarray:
         values[0, tiny_store.period("train")] = np.nan
         values[1, tiny_store.period("test")] = np.nan
         return values
 
-    found = judge_flow(checkpoint, changed(tiny_store, "riverflow", alter), config)
+    found = judged(checkpoint, changed(tiny_store, "riverflow", alter), with_overrides(config, [FAST]), tmp_path)
     first, second = tiny_store.gauge_ids[:2]
     assert found.left_out[first].startswith("0 complete training rows")
     assert found.left_out[second] == "no observed test day"

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from watercli.evaluation.figures import DASHES, colour_of
 from watercli.evaluation.insight import Insight
-from watercli.evaluation.riverflow import METHODS, Flow
+from watercli.evaluation.methods import METHODS
+from watercli.evaluation.riverflow import Flow
 
 Floats = NDArray[np.floating[Any]]
 
@@ -54,7 +55,7 @@ class _Series:
 def payload(flow: Flow, insight: Insight | None) -> dict[str, Any]:
     """Return what the script needs, as JSON types; ``left_out`` says in words what did not fit."""
     nse = flow.data["score"].sel(metric="nse", predictor=flow.main).values
-    ranked = sorted(np.flatnonzero(flow.data["days"].values > 0), key=lambda c: -_or_lowest(nse[c]))
+    ranked = sorted(np.flatnonzero(flow.data["days"].values > 0), key=lambda c: -_or_lowest(float(nse[c])))
     series = _all_series(flow, insight)
     days = flow.data.sizes["time"]
     methods, catchments = series, ranked

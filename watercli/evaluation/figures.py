@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from watercli.evaluation.methods import METHODS, PROBE, SIMULATION
 from watercli.evaluation.numbers import number
 from watercli.evaluation.pictures import STYLE, TO_GAUGE, Picture, picture
 from watercli.evaluation.reconstruction import Example
-from watercli.evaluation.riverflow import METHODS, PROBE, SIMULATION, Flow
+from watercli.evaluation.riverflow import Flow
 from watercli.store import Store
 
 COLOURS = {

@@ -14,15 +14,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from watercli.checkpoint import Checkpoint
-from watercli.config import Config
-from watercli.data.scaling import hidden_catchments
-from watercli.embed import Embedder
 from watercli.evaluation import donors, intervals
+from watercli.evaluation.methods import SIMULATION
 from watercli.evaluation.neighbours import distances
-from watercli.evaluation.riverflow import SIMULATION, Flow
+from watercli.evaluation.riverflow import Flow
+from watercli.evaluation.scene import Scene
 from watercli.evaluation.signatures import SIGNATURES, UNITS, table
-from watercli.evaluation.simulation import simulate
 from watercli.evaluation.weather import catchment_rain
 from watercli.log import log
 from watercli.store import Store
@@ -64,24 +61,19 @@ class Insight:
         return data.merge(self.factors.rename({"value": "factor_value", "correlation": "factor_correlation"}))
 
 
-def look_into(checkpoint: Checkpoint, store: Store, config: Config, flow: Flow) -> Insight | None:
+def look_into(scene: Scene, flow: Flow) -> Insight | None:
     """Return what the scored days and the model tell beyond scores; None if nothing was scored."""
     if not flow.counts["catchments"]:
         return None
-    train = store.period("train")
-    gauges = checkpoint.config.train.hidden_gauges
-    hidden = hidden_catchments(store, checkpoint.config)
-    usable = ~hidden if gauges and gauges.of == flow.target else np.ones(len(hidden), dtype=bool)
-    flows = store.dataset[flow.target].values.astype(np.float64)
     log.info("Signatures, predictive intervals and donors")
+    train = scene.store.period("train")
     # What kind of river it is, by its training dates; hidden gauges too, as a judge may know what the model may not.
-    rain = catchment_rain(store, train)
-    kinds = table(flows[:, train], store.times[train], rain)
+    kinds = table(scene.flow[:, train], scene.store.times[train], catchment_rain(scene.store, train))
     return Insight(
-        signatures=_signatures(store, flow),
-        intervals=_intervals(checkpoint, store, flow, usable),
-        donors=_donors(checkpoint, store, config, flow, kinds, usable),
-        factors=_factors(store, flow, kinds, usable),
+        signatures=_signatures(scene.store, flow),
+        intervals=_intervals(scene, flow),
+        donors=_donors(scene, flow, kinds),
+        factors=_factors(scene, flow, kinds),
     )
 
 
@@ -115,17 +107,17 @@ def signature_units(name: str, units: str) -> str:
     return units if found == "flow" else found
 
 
-def _intervals(checkpoint: Checkpoint, store: Store, flow: Flow, usable: Flags) -> xr.Dataset | None:
+def _intervals(scene: Scene, flow: Flow) -> xr.Dataset | None:
     """Return the intervals of the main method; None if it left no trace of the validation dates."""
-    period, train = store.period("validation"), store.period("train")
-    flows = store.dataset[flow.target].values.astype(np.float64)
+    period, train = scene.store.period("validation"), scene.store.period("train")
     if flow.main == SIMULATION:
-        validated: Floats = simulate(checkpoint, store, flow.target, period)
-        validation: Floats = flows[:, period]
-    elif flow.main in flow.fits:
-        validated, validation = flow.fits[flow.main].validated
+        pair: tuple[Floats, Floats] | None = scene.simulated[:, scene.of_simulated(period)], scene.flow[:, period]
     else:
+        pair = flow.fits[flow.main].validated if flow.main in flow.fits else None
+    if pair is None:
         return None
+    validated, validation = (one.astype(np.float64) for one in pair)
+    usable = ~scene.unseen
     if not (np.isfinite(validated) & np.isfinite(validation) & usable[:, None]).any():
         return None
     simulated = flow.data["simulated"].sel(predictor=flow.main).values.astype(np.float64)
@@ -134,40 +126,42 @@ def _intervals(checkpoint: Checkpoint, store: Store, flow: Flow, usable: Flags) 
         validation,
         simulated,
         usable,
-        never_negative=float(np.nanmin(flows[:, train], initial=np.inf)) >= 0,
+        never_negative=float(np.nanmin(scene.flow[:, train], initial=np.inf)) >= 0,
     )
     observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
     return intervals.judge(found, simulated, observed)
 
 
-def _donors(
-    checkpoint: Checkpoint, store: Store, config: Config, flow: Flow, kinds: Floats, usable: Flags
-) -> xr.Dataset | None:
-    embedder = Embedder(checkpoint, store, tuple(flow.hidden))
-    embedded = donors.mean_embeddings(embedder, store.period("train"), config.embed.batch)
+def _donors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset | None:
+    store = scene.store
+    embedded = donors.mean_embeddings(scene.embedder, store.period("train"), scene.config.embed.batch)
     # A modality that some catchments lack says nothing of who is like whom.
-    embedded = embedded[:, np.isfinite(embedded).all(0)]
-    static = checkpoint.scaling.static(store).astype(np.float64)
-    spaces = {"embedding": donors.distance(embedded)}
+    spaces = {"embedding": donors.distance(embedded[:, np.isfinite(embedded).all(0)])}
+    static = scene.checkpoint.scaling.static(store).astype(np.float64)
     if static.size:
         spaces["attributes"] = donors.distance(static)
     if {"latitude", "longitude"} <= set(store.dataset.variables):
         spaces["geography"] = distances(store)
         np.fill_diagonal(spaces["geography"], 0)
-    alike = donors.distance(donors.ranked(kinds))
-    judged = flow.data["days"].values > 0
-    observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
     lent = flow.data["observed"].astype(np.float64)
-    return donors.search(spaces, alike, lent, observed, usable, judged, config.seed)
+    return donors.search(
+        spaces,
+        donors.distance(donors.ranked(kinds)),
+        lent,
+        lent.where(flow.data["scored"]),
+        ~scene.unseen,
+        flow.data["days"].values > 0,
+        scene.config.seed,
+    )
 
 
-def _factors(store: Store, flow: Flow, kinds: Floats, usable: Flags) -> xr.Dataset:
+def _factors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset:
     """Return what each catchment is like, and how the skill goes with it."""
-    train = store.period("train")
-    seen = np.isfinite(store.dataset[flow.target].values[:, train]).sum(1)
+    store, usable = scene.store, ~scene.unseen
+    seen = np.isfinite(scene.seen_flow[:, store.period("train")]).sum(1)
     values = {
         "baseflow_index": kinds[list(SIGNATURES).index("baseflow_index")],
-        "record": np.where(usable, seen, 0).astype(np.float64),
+        "record": seen.astype(np.float64),
     }
     if "area" in store.dataset:
         values["area"] = store.dataset["area"].values.astype(np.float64)

@@ -60,7 +60,7 @@ class Fitted:
     alpha: float
     validation_nse: float
     """Median over catchments."""
-    validated: tuple[Floats, Floats]
+    validated: tuple[Floats, Floats] | None = None
     """Simulated and observed target of the validation dates, ``[C, N of validation]`` in physical units."""
 
 

@@ -15,12 +15,13 @@ from watercli.checkpoint import Checkpoint
 from watercli.embed import layer_weights
 from watercli.evaluation import explorer, figures, insight_tables, verdict
 from watercli.evaluation.insight import FACTORS
+from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import METRICS, Summary, metric_units
 from watercli.evaluation.numbers import DASH, MINUS, number, significant
 from watercli.evaluation.pictures import TO_GAUGE, Picture
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
-from watercli.evaluation.riverflow import METHODS, Flow
+from watercli.evaluation.riverflow import Flow
 from watercli.training.metrics_log import read_metrics
 
 TEMPLATE, SCRIPT = Path(__file__).with_name("report.html.j2"), Path(__file__).with_name("report.js")
@@ -120,7 +121,7 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
         nse = scores["nse"]
         others = [number(scores[name].median) for name in ("kge", "log_nse", "rmse", "bias")]
         cells = [METHODS[method], number(nse.median), _interval(nse), number(nse.p25), *others]
-        alpha = f"{flow.fits[method].alpha:g}" if method in flow.fits else DASH
+        alpha = significant(flow.fits[method].alpha if method in flow.fits else math.nan)
         rows.append(
             {
                 "label": METHODS[method],

@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from watercli.checkpoint import Checkpoint, versions
 from watercli.config import Config, Splits
 from watercli.evaluation import insight_tables
+from watercli.evaluation.few_labels import FewLabels
+from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
 from watercli.evaluation.insight import Insight
+from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
 from watercli.evaluation.reconstruction import Reconstruction
-from watercli.evaluation.riverflow import METHODS, Flow
+from watercli.evaluation.riverflow import Flow
 from watercli.store import Store
 
 SCHEMA = "evaluation_schema_version"
@@ -40,7 +44,10 @@ class Outcome:
     config: Config
     splits: Splits
     reconstruction: Reconstruction
+    """Of no windows, if it was left out."""
     flow: Flow | None
+    forecast: Forecast | None
+    few_labels: FewLabels | None
     notes: list[str]
     """What a reader must know: parts that were left out, a store other than the run's."""
     insight: Insight | None = None
@@ -86,7 +93,12 @@ def write(outcome: Outcome, folder: Path) -> None:
     folder.mkdir(parents=True)
     text = json.dumps(_finite(to_dict(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
-    _write_csv(folder / "reconstruction.csv", reconstruction_rows(outcome))
+    if outcome.reconstruction.windows:
+        _write_csv(folder / "reconstruction.csv", reconstruction_rows(outcome))
+    if outcome.forecast is not None:
+        _write_csv(folder / "forecast.csv", forecast_rows(outcome.forecast))
+    if outcome.few_labels is not None:
+        _write_csv(folder / "few_labels.csv", few_labels_rows(outcome.few_labels))
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
         if outcome.insight is not None:
@@ -120,6 +132,29 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "insight": insight_tables.to_dict(outcome.insight, outcome.config.seed)
         if outcome.insight is not None
         else None,
+        "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
+        "few_labels": _few_labels_dict(outcome.few_labels) if outcome.few_labels is not None else None,
+    }
+
+
+def _forecast_dict(forecast: Forecast) -> dict[str, Any]:
+    return {
+        "leads": [int(lead) for lead in forecast.data["lead"].values],
+        "issues": forecast.data.sizes["issued"],
+        "catchments": forecast.catchments,
+        "methods": {
+            method: {"label": FORECASTS[method], "saw": SAW[method], "median_nse": medians}
+            for method, medians in forecast.medians().items()
+        },
+    }
+
+
+def _few_labels_dict(found: FewLabels) -> dict[str, Any]:
+    return {
+        "years": [one or "all" for one in found.years],
+        "training_rows": found.rows,
+        "hidden_in_training": found.hidden,
+        "nse": {head: [asdict(one) for one in by_length] for head, by_length in found.scores.items()},
     }
 
 
@@ -177,6 +212,24 @@ def flow_rows(flow: Flow) -> list[dict[str, Any]]:
             row = {"gauge_id": gauge, **place, "method": method, "days": int(here["days"])}
             rows.append(row | {metric: float(scores.sel(metric=metric)) for metric in METRICS})
     return rows
+
+
+def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
+    """Return one row for each catchment, method and lead."""
+    frame = forecast.data["nse"].to_dataframe().reset_index().dropna(subset="nse")
+    columns = {"catchment": "gauge_id", "predictor": "method", "lead": "lead_days", "nse": "nse"}
+    return _records(frame, columns)
+
+
+def few_labels_rows(found: FewLabels) -> list[dict[str, Any]]:
+    """Return one row for each catchment, head and length of record; 0 years are all."""
+    frame = found.nse.rename("nse").to_dataframe().reset_index().dropna(subset="nse")
+    return _records(frame, {"catchment": "gauge_id", "head": "head", "years": "years", "nse": "nse"})
+
+
+def _records(frame: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    renamed = frame[list(columns)].rename(columns=dict(columns))
+    return [{str(key): value for key, value in row.items()} for row in renamed.to_dict("records")]
 
 
 def _write_csv(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:

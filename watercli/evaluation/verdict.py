@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from watercli.evaluation.methods import METHODS, PROBE
 from watercli.evaluation.metrics import Comparison
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.riverflow import METHODS, PROBE
 
-RIVALS = ("moving_average", "inverse_distance", "climatology", "weather_ridge", "persistence")
+RIVALS = ("moving_average", "lstm", "gr4j", "inverse_distance", "climatology", "weather_ridge", "persistence")
 """Methods that the main one is compared with in words."""
 
 
