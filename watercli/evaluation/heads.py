@@ -97,7 +97,7 @@ def _network(inputs: Inputs, task: Task) -> Fitted:
     log.info("Fitting a network on the embeddings to %s observed days", f"{regional.training_days:,}")
     simulated = fit_network(inputs.embedded, regional, scene.settings.moving_average_steps, task.test, "network")
     simulated = np.where(task.complete[:, task.test], simulated, np.nan)
-    return Fitted(simulated, float("nan"), float("nan"))
+    return Fitted(simulated)
 
 
 HEADS: Mapping[str, Callable[[Inputs, Task], Fitted]] = {

@@ -25,7 +25,6 @@ from watercli.log import log
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
-Flags = NDArray[np.bool_]
 
 FACTORS = {
     "area": "area (km²)",

@@ -57,8 +57,9 @@ class Fitted:
 
     simulated: Floats
     """``[C, N of test]`` in physical units, NaN where the row is not complete or the catchment was not fitted."""
-    alpha: float
-    validation_nse: float
+    alpha: float | None = None
+    """None: it has no penalty."""
+    validation_nse: float | None = None
     """Median over catchments."""
     validated: tuple[Floats, Floats] | None = None
     """Simulated and observed target of the validation dates, ``[C, N of validation]`` in physical units."""

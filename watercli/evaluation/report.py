@@ -121,14 +121,14 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
         nse = scores["nse"]
         others = [number(scores[name].median) for name in ("kge", "log_nse", "rmse", "bias")]
         cells = [METHODS[method], number(nse.median), _interval(nse), number(nse.p25), *others]
-        alpha = flow.fits[method].alpha if method in flow.fits else math.nan
+        fit = flow.fits.get(method)
         rows.append(
             {
                 "label": METHODS[method],
                 "cells": cells,
                 "main": method == flow.main,
                 "saw": flow.saw[method],
-                "alpha": f"{alpha:g}" if math.isfinite(alpha) else DASH,
+                "alpha": DASH if fit is None or fit.alpha is None else f"{fit.alpha:g}",
             }
         )
     return rows

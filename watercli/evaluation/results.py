@@ -129,11 +129,9 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "notes": outcome.notes,
         "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
-        "insight": insight_tables.to_dict(outcome.insight, outcome.config.seed)
-        if outcome.insight is not None
-        else None,
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
         "few_labels": _few_labels_dict(outcome.few_labels) if outcome.few_labels is not None else None,
+        "insight": insight_tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
     }
 
 
