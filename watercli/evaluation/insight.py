@@ -5,37 +5,32 @@ Shapes: C catchments, T days.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from watercli.checkpoint import Checkpoint
-from watercli.config import Config
-from watercli.data.scaling import hidden_catchments
-from watercli.embed import Embedder
 from watercli.evaluation import donors, intervals
 from watercli.evaluation.methods import SIMULATION
-from watercli.evaluation.metrics import summarise
 from watercli.evaluation.neighbours import distances
 from watercli.evaluation.riverflow import Flow
+from watercli.evaluation.scene import Scene
 from watercli.evaluation.signatures import SIGNATURES, UNITS, table
-from watercli.evaluation.simulation import simulate
 from watercli.evaluation.weather import catchment_rain
 from watercli.log import log
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
-Flags = NDArray[np.bool_]
 
 FACTORS = {
     "area": "area (km²)",
     "baseflow_index": "base-flow index, observed",
     "record": "days of flow in training",
-    "nearest_gauge": "distance to the nearest training gauge (km)",
+    "nearest_gauge": "nearest training gauge (km)",
 }
 """What the skill of the main method is held against."""
 
@@ -65,30 +60,25 @@ class Insight:
         return data.merge(self.factors.rename({"value": "factor_value", "correlation": "factor_correlation"}))
 
 
-def look_into(checkpoint: Checkpoint, store: Store, config: Config, flow: Flow) -> Insight | None:
+def look_into(scene: Scene, flow: Flow) -> Insight | None:
     """Return what the scored days and the model tell beyond scores; None if nothing was scored."""
     if not flow.counts["catchments"]:
         return None
-    train = store.period("train")
-    gauges = checkpoint.config.train.hidden_gauges
-    hidden = hidden_catchments(store, checkpoint.config)
-    usable = ~hidden if gauges and gauges.of == flow.target else np.ones(len(hidden), dtype=bool)
-    flows = store.dataset[flow.target].values.astype(np.float64)
     log.info("Signatures, predictive intervals and donors")
+    train = scene.store.period("train")
     # What kind of river it is, by its training dates; hidden gauges too, as a judge may know what the model may not.
-    rain = catchment_rain(store, train)
-    kinds = table(flows[:, train], store.times[train], rain)
+    kinds = table(scene.flow[:, train], scene.store.times[train], catchment_rain(scene.store, train))
     return Insight(
-        signatures=_signatures(store, flow),
-        intervals=_intervals(checkpoint, store, flow, usable),
-        donors=_donors(checkpoint, store, config, flow, kinds, usable),
-        factors=_factors(store, flow, kinds, usable),
+        signatures=_signatures(scene.store, flow),
+        intervals=_intervals(scene, flow),
+        donors=_donors(scene, flow, kinds),
+        factors=_factors(scene, flow, kinds),
     )
 
 
 def _signatures(store: Store, flow: Flow) -> xr.DataArray:
     """Return the signatures of observed and simulated flow over the scored test days."""
-    scored, times = flow.data["scored"].values, flow.data.indexes["time"]
+    scored, times = flow.data["scored"].values, pd.DatetimeIndex(flow.data["time"].values)
     period = slice(*store.times.searchsorted([times[0], times[-1]]))
     rain = catchment_rain(store, slice(period.start, period.stop + 1))
     observed = flow.data["observed"].values
@@ -116,17 +106,17 @@ def signature_units(name: str, units: str) -> str:
     return units if found == "flow" else found
 
 
-def _intervals(checkpoint: Checkpoint, store: Store, flow: Flow, usable: Flags) -> xr.Dataset | None:
+def _intervals(scene: Scene, flow: Flow) -> xr.Dataset | None:
     """Return the intervals of the main method; None if it left no trace of the validation dates."""
-    period, train = store.period("validation"), store.period("train")
-    flows = store.dataset[flow.target].values.astype(np.float64)
+    period, train = scene.store.period("validation"), scene.store.period("train")
     if flow.main == SIMULATION:
-        validated: Floats = simulate(checkpoint, store, flow.target, period).astype(np.float64)
-        validation = flows[:, period]
-    elif flow.main in flow.fits and (known := flow.fits[flow.main].validated) is not None:
-        validated, validation = known
+        pair: tuple[Floats, Floats] | None = scene.simulated[:, scene.of_simulated(period)], scene.flow[:, period]
     else:
+        pair = flow.fits[flow.main].validated if flow.main in flow.fits else None
+    if pair is None:
         return None
+    validated, validation = (one.astype(np.float64) for one in pair)
+    usable = ~scene.unseen
     if not (np.isfinite(validated) & np.isfinite(validation) & usable[:, None]).any():
         return None
     simulated = flow.data["simulated"].sel(predictor=flow.main).values.astype(np.float64)
@@ -135,40 +125,42 @@ def _intervals(checkpoint: Checkpoint, store: Store, flow: Flow, usable: Flags) 
         validation,
         simulated,
         usable,
-        never_negative=float(np.nanmin(flows[:, train], initial=np.inf)) >= 0,
+        never_negative=float(np.nanmin(scene.flow[:, train], initial=np.inf)) >= 0,
     )
     observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
     return intervals.judge(found, simulated, observed)
 
 
-def _donors(
-    checkpoint: Checkpoint, store: Store, config: Config, flow: Flow, kinds: Floats, usable: Flags
-) -> xr.Dataset | None:
-    embedder = Embedder(checkpoint, store, tuple(flow.hidden))
-    embedded = donors.mean_embeddings(embedder, store.period("train"), config.embed.batch)
+def _donors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset | None:
+    store = scene.store
+    embedded = donors.mean_embeddings(scene.embedder, store.period("train"), scene.config.embed.batch)
     # A modality that some catchments lack says nothing of who is like whom.
-    embedded = embedded[:, np.isfinite(embedded).all(0)]
-    static = checkpoint.scaling.static(store).astype(np.float64)
-    spaces = {"embedding": donors.distance(embedded)}
+    spaces = {"embedding": donors.distance(embedded[:, np.isfinite(embedded).all(0)])}
+    static = scene.checkpoint.scaling.static(store).astype(np.float64)
     if static.size:
         spaces["attributes"] = donors.distance(static)
     if {"latitude", "longitude"} <= set(store.dataset.variables):
         spaces["geography"] = distances(store)
         np.fill_diagonal(spaces["geography"], 0)
-    alike = donors.distance(donors.ranked(kinds))
-    judged = flow.data["days"].values > 0
-    observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
     lent = flow.data["observed"].astype(np.float64)
-    return donors.search(spaces, alike, lent, observed, usable, judged, config.seed)
+    return donors.search(
+        spaces,
+        donors.distance(donors.ranked(kinds)),
+        lent,
+        lent.where(flow.data["scored"]),
+        ~scene.unseen,
+        flow.data["days"].values > 0,
+        scene.config.seed,
+    )
 
 
-def _factors(store: Store, flow: Flow, kinds: Floats, usable: Flags) -> xr.Dataset:
+def _factors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset:
     """Return what each catchment is like, and how the skill goes with it."""
-    train = store.period("train")
-    seen = np.isfinite(store.dataset[flow.target].values[:, train]).sum(1)
+    store, usable = scene.store, ~scene.unseen
+    seen = np.isfinite(scene.seen_flow[:, store.period("train")]).sum(1)
     values = {
         "baseflow_index": kinds[list(SIGNATURES).index("baseflow_index")],
-        "record": np.where(usable, seen, 0).astype(np.float64),
+        "record": seen.astype(np.float64),
     }
     if "area" in store.dataset:
         values["area"] = store.dataset["area"].values.astype(np.float64)
@@ -179,134 +171,15 @@ def _factors(store: Store, flow: Flow, kinds: Floats, usable: Flags) -> xr.Datas
     return xr.Dataset(
         {
             "value": (("factor", "catchment"), np.stack(list(chosen.values()))),
-            "correlation": ("factor", [_rank_correlation(one, skill) for one in chosen.values()]),
+            "correlation": ("factor", [rank_correlation(one, skill) for one in chosen.values()]),
         },
         coords={"factor": np.array(list(chosen), dtype=object), "catchment": flow.data["catchment"].values},
     )
 
 
-def _rank_correlation(one: Floats, other: Floats) -> float:
+def rank_correlation(one: Floats, other: Floats) -> float:
     """Return Spearman's correlation over the catchments that have both; NaN where one does not vary."""
     there = np.isfinite(one) & np.isfinite(other)
     if there.sum() < donors.FEWEST or np.ptp(one[there]) == 0 or np.ptp(other[there]) == 0:
         return float("nan")
     return float(spearmanr(one[there], other[there]).statistic)
-
-
-def catchment_rows(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
-    """Return one row for each scored catchment: what it is like, its intervals and its donors."""
-    rows = []
-    for c in np.flatnonzero(flow.data["days"].values > 0):
-        here = flow.data.isel(catchment=c)
-        row: dict[str, Any] = {"gauge_id": here["catchment"].item()}
-        row["nse"] = float(here["score"].sel(metric="nse", predictor=flow.main))
-        row |= {
-            str(one): float(insight.factors["value"].sel(factor=one)[c]) for one in insight.factors["factor"].values
-        }
-        if insight.intervals is not None:
-            some = insight.intervals.isel(catchment=c)
-            for level in intervals.SHOWN:
-                row[f"coverage_{100 * level:.0f}"] = float(some["coverage"].sel(level=level))
-                row[f"width_{100 * level:.0f}"] = float(some["width"].sel(level=level))
-            row |= {name: float(some[name]) for name in ("crps", "absolute_error")}
-            row |= {"calibration_days": int(some["calibration_days"]), "pooled": bool(some["pooled"])}
-        if insight.donors is not None:
-            for space in insight.donors["space"].values:
-                one = insight.donors.sel(space=space).isel(catchment=c)
-                row |= {f"donor_{space}": str(one["donor"].item()), f"donor_{space}_nse": float(one["donor_nse"])}
-        rows.append(row)
-    return rows
-
-
-def signature_rows(insight: Insight) -> list[dict[str, Any]]:
-    """Return one row for each catchment and signature that has a value."""
-    found = insight.signatures
-    rows = []
-    for gauge in found["catchment"].values:
-        for name in found["signature"].values:
-            values = {
-                str(one): float(found.sel(signature=name, source=one, catchment=gauge))
-                for one in found["source"].values
-            }
-            if np.isfinite(list(values.values())).any():
-                units = str(found["signature_units"].sel(signature=name).item())
-                rows.append({"gauge_id": gauge, "signature": name, "units": units, **values})
-    return rows
-
-
-def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
-    """Return the summary as JSON types."""
-    return {
-        "signatures": {
-            name: {method: asdict(one) for method, one in by_method.items()}
-            for name, by_method in signature_summaries(insight).items()
-        },
-        "intervals": _intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
-        "donors": _donors_dict(insight.donors) if insight.donors is not None else None,
-        "skill_against": {
-            str(name): {"rank_correlation": float(insight.factors["correlation"].sel(factor=name))}
-            for name in insight.factors["factor"].values
-        },
-    }
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a simulated signature agrees with the observed one over the catchments that have both."""
-
-    observed: float
-    """Median."""
-    simulated: float
-    """Median."""
-    correlation: float
-    """Spearman's."""
-    count: int
-
-
-def signature_summaries(insight: Insight) -> dict[str, dict[str, Agreement]]:
-    """Return the agreement of every method by signature; signatures that no catchment has are left out."""
-    found: dict[str, dict[str, Agreement]] = {}
-    for name in insight.signatures["signature"].values:
-        here = insight.signatures.sel(signature=name)
-        observed = here.sel(source="observed").values
-        for method in here["source"].values[1:]:
-            simulated = here.sel(source=method).values
-            there = np.isfinite(observed) & np.isfinite(simulated)
-            if there.any():
-                medians = float(np.median(observed[there])), float(np.median(simulated[there]))
-                agreement = Agreement(*medians, _rank_correlation(observed, simulated), int(there.sum()))
-                found.setdefault(str(name), {})[str(method)] = agreement
-    return found
-
-
-def _intervals_dict(found: xr.Dataset, seed: int) -> dict[str, Any]:
-    return {
-        "levels": [
-            {
-                "level": float(level),
-                "coverage": asdict(summarise(found["coverage"].sel(level=level).values, seed)),
-                "width": asdict(summarise(found["width"].sel(level=level).values, seed)),
-            }
-            for level in found["level"].values
-        ],
-        "crps": asdict(summarise(found["crps"].values, seed)),
-        "absolute_error": asdict(summarise(found["absolute_error"].values, seed)),
-        "catchments_pooled": int(found["pooled"].where(np.isfinite(found["crps"]), False).sum()),
-    }
-
-
-def _donors_dict(found: xr.Dataset) -> dict[str, Any]:
-    return {
-        str(space): {
-            "rank_correlation": float(one["correlation"]),
-            "low": float(one["correlation_low"]),
-            "high": float(one["correlation_high"]),
-            "median_percentile": _median(one["percentile"].values),
-            "median_nse": _median(one["donor_nse"].values),
-        }
-        for space, one in ((space, found.sel(space=space)) for space in found["space"].values)
-    }
-
-
-def _median(values: Floats) -> float:
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")

@@ -104,7 +104,8 @@ def _unit(validated: Floats, values: Floats, never_negative: bool) -> Floats:
     """Return what errors are counted in, like ``values``; the validation dates' simulation alone decides it."""
     if never_negative:
         offset = OFFSET * np.nanmean(validated, axis=1, keepdims=True)
-        return np.maximum(values, 0) + np.maximum(offset, 1e-6)
+        unit: Floats = np.maximum(values, 0) + np.maximum(offset, 1e-6)
+        return unit
     return np.broadcast_to(np.maximum(np.nanstd(validated, axis=1, keepdims=True), 1e-6), values.shape)
 
 

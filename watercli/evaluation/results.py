@@ -20,7 +20,7 @@ import xarray as xr
 
 from watercli.checkpoint import Checkpoint, versions
 from watercli.config import Config, Splits
-from watercli.evaluation import insight
+from watercli.evaluation import insight_tables
 from watercli.evaluation.few_labels import FewLabels
 from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
 from watercli.evaluation.insight import Insight
@@ -102,8 +102,8 @@ def write(outcome: Outcome, folder: Path) -> None:
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
         if outcome.insight is not None:
-            _write_csv(folder / "catchments.csv", insight.catchment_rows(outcome.insight, outcome.flow))
-            _write_csv(folder / "signatures.csv", insight.signature_rows(outcome.insight))
+            _write_csv(folder / "catchments.csv", insight_tables.catchment_rows(outcome.insight, outcome.flow))
+            _write_csv(folder / "signatures.csv", insight_tables.signature_rows(outcome.insight))
         _write_zarr(outcome, outcome.flow, folder / "results.zarr")
 
 
@@ -131,7 +131,7 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
         "few_labels": _few_labels_dict(outcome.few_labels) if outcome.few_labels is not None else None,
-        "insight": insight.to_dict(outcome.insight, outcome.config.seed) if outcome.insight is not None else None,
+        "insight": insight_tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
     }
 
 

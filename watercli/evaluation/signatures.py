@@ -126,7 +126,7 @@ def baseflow_index(flow: Floats) -> float:
         values = flow[run].astype(np.float64)
         if len(values) <= REFLECTED:
             continue
-        slow = np.pad(values, REFLECTED, mode="reflect")
+        slow: Floats = np.pad(values, REFLECTED, mode="reflect")
         for _ in range(PASSES):
             slow = _without_quick_flow(slow)[::-1]
         # An odd number of passes leaves the series reversed, which a sum does not mind.
