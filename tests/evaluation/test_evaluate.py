@@ -30,6 +30,7 @@ FILES = {
     "report.html",
     "results.json",
     "riverflow.csv",
+    "comparisons.csv",
     "catchments.csv",
     "signatures.csv",
     "reconstruction.csv",

@@ -77,6 +77,7 @@ def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
         "score_heads": ["method", *(_with_units(one, flow.units) for one in METRICS)],
         "score_rows": _score_rows(outcome, flow),
         "metrics": METRICS,
+        "against_rows": _against_rows(outcome),
         "catchment_heads": _catchment_heads(flow),
         "catchment_rows": _catchment_rows(flow),
         "main": METHODS[flow.main],
@@ -131,6 +132,16 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
                 "alpha": DASH if fit is None or fit.alpha is None else f"{fit.alpha:g}",
             }
         )
+    return rows
+
+
+def _against_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return how the main method compares with every other one."""
+    rows = []
+    for method, one in outcome.comparisons().items():
+        difference = one.difference
+        cells = [number(difference.median), _interval(difference), one.verdict, significant(one.p_value)]
+        rows.append({"cells": [METHODS[method], f"{one.better} of {one.count}", *cells]})
     return rows
 
 
