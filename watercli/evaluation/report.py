@@ -61,6 +61,7 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "baselines": BASELINES,
         "transforms": ", ".join(f"{name}: {one.transform}" for name, one in config.modalities.items()),
         "figures": _figures(outcome, run),
+        "fields": [figures.masked_field(one, outcome.store) for one in outcome.reconstruction.examples],
         "origin": _origin(outcome),
         "script": SCRIPT.read_text(encoding="utf-8"),
     }
@@ -89,7 +90,7 @@ def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
 
 
 def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
-    flow, example = outcome.flow, outcome.reconstruction.example
+    flow = outcome.flow
     scored = flow if flow is not None and flow.counts["catchments"] else None
     weights = layer_weights(outcome.checkpoint)
     more = outcome.insight
@@ -102,7 +103,6 @@ def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
         if scored and more and more.intervals is not None
         else None,
         "factors": figures.factors(more.factors, scored, FACTORS) if scored and more else None,
-        "field": figures.masked_field(example, outcome.store) if example else None,
         "loss": figures.training_curves(read_metrics(run), list(outcome.checkpoint.config.modalities)),
         "layers": figures.layer_weight_maps(weights, {name: _layers(outcome.checkpoint, name) for name in weights}),
     }
