@@ -568,7 +568,7 @@ class Evaluate(Section):
     """Ridge penalties, chosen on the validation dates."""
     moving_average_steps: Positive = 3000
     """Steps of the moving-average network, and of the network on the embeddings."""
-    lstm_steps: Positive = 1000
+    lstm_steps: Positive = 500
     """Steps of the LSTM, of 32 years each."""
     fine_tune_steps: Positive = 500
     """Steps of the methods ``fine_tuned`` and ``from_scratch``."""
@@ -636,9 +636,8 @@ def config_folder() -> Path:
 
 
 def shipped() -> dict[str, Path]:
-    """Return the shipped configurations by name (``ablation/...`` for those in a subfolder)."""
-    root = config_folder()
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    """Return the shipped configurations by name."""
+    return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
 def find(name: str) -> Path:
