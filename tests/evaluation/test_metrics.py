@@ -110,3 +110,12 @@ def test_comparison_is_paired(shift: float, verdict: str) -> None:
     found = compare(other + shift + jitter, other, seed=0)
     assert found.verdict == verdict
     assert found.count == 40
+
+
+def test_signed_rank_test_by_hand() -> None:
+    """Four positive differences of unequal size: 2 of the 2^4 equally likely assignments of signs are as one-sided."""
+    assert compare(np.array([1.1, 1.2, 1.3, 1.4]), np.ones(4), seed=0).p_value == pytest.approx(2 / 16)
+    assert compare(np.ones(4), np.ones(4), seed=0).p_value == 1
+    nothing = compare(np.array([np.nan]), np.ones(1), seed=0)
+    assert np.isnan(nothing.p_value)
+    assert nothing.count == 0

@@ -410,13 +410,12 @@ def masked_field(example: Example, store: Store) -> Picture:
         f"RMSE there {rmse:.2g} {example.units}"
     )
     caption = (
-        f"{told}. It is the test day with the largest mean, under a random mask of the usual share. "
+        f"{told}. {example.why}; the mask is random, of the usual share. "
         "The encoder also saw the visible patches of the other days "
         "of the window. Hatched grey: hidden from the encoder (in the error panel: seen, so not predicted)."
     )
-    return picture(
-        figure, alt=f"Four maps: truth, visible part, reconstruction, error. {told}", caption=caption, name="field"
-    )
+    alt = f"Four maps: truth, visible part, reconstruction, error. {told}"
+    return picture(figure, alt=alt, caption=caption, name=f"field{example.date:%Y%m%d}")
 
 
 def layer_weight_maps(weights: Mapping[str, NDArray[Any]], labels: Mapping[str, Sequence[str]]) -> Picture | None:

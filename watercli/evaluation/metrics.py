@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.stats import wilcoxon
 from scores import continuous
 
 from watercli.evaluation import hydrograph
@@ -195,6 +196,9 @@ class Comparison:
     count: int
     """Catchments in which both have one."""
     difference: Summary
+    p_value: float
+    """Of Wilcoxon's signed-rank test (1945, doi:10.2307/3001968), two-sided: how often methods of equal skill would
+    differ as much, were the catchments independent, which neighbours are not. NaN of nothing."""
 
     @property
     def verdict(self) -> str:
@@ -207,4 +211,6 @@ class Comparison:
 def compare(one: Floats, other: Floats, seed: int) -> Comparison:
     """Compare the scores ``[C]`` of two methods over the catchments in which both have one."""
     difference = np.asarray(one, dtype=np.float64) - other
-    return Comparison(int((difference > 0).sum()), int(np.isfinite(difference).sum()), summarise(difference, seed))
+    there = difference[np.isfinite(difference)]
+    p_value = float(wilcoxon(there).pvalue) if there.any() else (1.0 if there.size else float("nan"))
+    return Comparison(int((there > 0).sum()), there.size, summarise(there, seed), p_value)

@@ -38,8 +38,8 @@ def evaluate(
         The data that it is judged on.
     out
         The folder; it appears when all that it holds is written: ``report.html``, ``results.json``,
-        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv``, ``catchments.csv``,
-        ``signatures.csv`` and ``results.zarr``.
+        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv``, ``comparisons.csv``,
+        ``catchments.csv``, ``signatures.csv`` and ``results.zarr``.
     config
         The checkpoint's configuration; ``evaluate``, ``embed`` and ``seed`` may differ.
     run

@@ -62,6 +62,7 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "baselines": BASELINES,
         "transforms": ", ".join(f"{name}: {one.transform}" for name, one in config.modalities.items()),
         "figures": _figures(outcome, run),
+        "fields": [figures.masked_field(one, outcome.store) for one in outcome.reconstruction.examples],
         "origin": _origin(outcome),
     }
 
@@ -77,6 +78,7 @@ def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
         "score_heads": ["method", *(_with_units(one, flow.units) for one in METRICS)],
         "score_rows": _score_rows(outcome, flow),
         "metrics": METRICS,
+        "against_rows": _against_rows(outcome),
         "catchment_heads": _catchment_heads(flow),
         "catchment_rows": _catchment_rows(flow),
         "main": METHODS[flow.main],
@@ -121,7 +123,7 @@ def _few_labels_values(found: FewLabels) -> dict[str, Any]:
 
 
 def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
-    flow, example = outcome.flow, outcome.reconstruction.example
+    flow = outcome.flow
     scored = flow if flow is not None and flow.counts["catchments"] else None
     weights = layer_weights(outcome.checkpoint)
     more = outcome.insight
@@ -135,7 +137,6 @@ def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
         else None,
         "forecast": figures.forecast_skill(outcome.forecast) if outcome.forecast is not None else None,
         "factors": figures.factors(more.factors, scored, FACTORS) if scored and more else None,
-        "field": figures.masked_field(example, outcome.store) if example else None,
         "loss": figures.training_curves(read_metrics(run), list(outcome.checkpoint.config.modalities)),
         "layers": figures.layer_weight_maps(weights, {name: _layers(outcome.checkpoint, name) for name in weights}),
     }
@@ -165,6 +166,16 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
                 "alpha": DASH if fit is None or fit.alpha is None else f"{fit.alpha:g}",
             }
         )
+    return rows
+
+
+def _against_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return how the main method compares with every other one."""
+    rows = []
+    for method, one in outcome.comparisons().items():
+        difference = one.difference
+        cells = [number(difference.median), _interval(difference), one.verdict, significant(one.p_value)]
+        rows.append({"cells": [METHODS[method], f"{one.better} of {one.count}", *cells]})
     return rows
 
 

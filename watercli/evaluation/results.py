@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ class Outcome:
         others = [method for method in self.flow.methods if method != self.flow.main]
         return {method: compare(main, nse.sel(predictor=method).values, self.config.seed) for method in others}
 
+    def pairs(self) -> dict[tuple[str, str], Comparison]:
+        """Return how the efficiencies of every two methods compare."""
+        if self.flow is None:
+            return {}
+        nse = {
+            method: self.flow.data["score"].sel(metric="nse", predictor=method).values for method in self.flow.methods
+        }
+        return {(a, b): compare(nse[a], nse[b], self.config.seed) for a, b in combinations(nse, 2)}
+
 
 def is_evaluation(path: Path) -> bool:
     """Return whether a folder is one that ``evaluate`` wrote."""
@@ -101,6 +111,7 @@ def write(outcome: Outcome, folder: Path) -> None:
         _write_csv(folder / "few_labels.csv", few_labels_rows(outcome.few_labels))
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
+        _write_csv(folder / "comparisons.csv", comparison_rows(outcome))
         if outcome.insight is not None:
             _write_csv(folder / "catchments.csv", insight_tables.catchment_rows(outcome.insight, outcome.flow))
             _write_csv(folder / "signatures.csv", insight_tables.signature_rows(outcome.insight))
@@ -177,7 +188,7 @@ def _flow_dict(outcome: Outcome, flow: Flow) -> dict[str, Any]:
         "ungauged": flow.ungauged,
         "main_against": {
             method: {"verdict": one.verdict, "better_in": one.better, "of": one.count,
-                     "nse_difference": asdict(one.difference)}
+                     "nse_difference": asdict(one.difference), "p_value": one.p_value}
             for method, one in outcome.comparisons().items()
         },
     }  # fmt: skip
@@ -210,6 +221,23 @@ def flow_rows(flow: Flow) -> list[dict[str, Any]]:
             row = {"gauge_id": gauge, **place, "method": method, "days": int(here["days"])}
             rows.append(row | {metric: float(scores.sel(metric=metric)) for metric in METRICS})
     return rows
+
+
+def comparison_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return one row for every two methods: by how much the first has the higher NSE, catchment by catchment."""
+    return [
+        {
+            "method": one,
+            "other": other,
+            "better_in": found.better,
+            "catchments": found.count,
+            "median_difference": found.difference.median,
+            "low": found.difference.low,
+            "high": found.difference.high,
+            "p_value": found.p_value,
+        }
+        for (one, other), found in outcome.pairs().items()
+    ]
 
 
 def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
