@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from tests.conftest import TINY
 from watercli import config
 from watercli.cli.main import _run, app
+from watercli.evaluation.study import Study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -196,9 +197,12 @@ def test_observed_data_as_the_docs_say(tmp_path: Path, monkeypatch: pytest.Monke
 
 @IN_PAGE
 def test_yaml_is_configuration(page: Path) -> None:
-    """A whole configuration is parsed; a part is parsed within the demo's."""
+    """A whole configuration is parsed; a part is parsed within the demo's; so are the variants of a study."""
     for block in blocks(page, "yaml"):
         raw = yaml.safe_load(block.text)
+        if "variants" in raw:
+            Study.model_validate(raw).configs()
+            continue
         whole = raw if "modalities" in raw and "name" in raw else merged(demo(), raw)
         config.parse(yaml.safe_dump(whole), origin=str(block))
 

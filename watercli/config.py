@@ -446,7 +446,10 @@ class HiddenGauges(Section):
     of: str = "riverflow"
     """The series that is hidden there."""
     folds: Annotated[int, Field(gt=1)] = 4
-    """Number of folds; a gauge's fold is its rank, by number, modulo the folds."""
+    """Number of folds."""
+    by: Literal["rank", "region"] = "rank"
+    """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: gauges of a fold lie together, so
+    that a hidden one has none of the others beside it."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """The fold that is hidden."""
     gauges: Strings = ()

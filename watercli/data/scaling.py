@@ -124,6 +124,15 @@ def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
     gauges, hidden = store.gauge_ids, config.train.hidden_gauges
     if hidden is None:
         return np.zeros(len(gauges), dtype=bool)
+    if hidden.fold is not None and hidden.by == "region":
+        for name in ("latitude", "longitude"):
+            if name not in store.dataset:
+                raise ConfigError(
+                    f"Setting 'train.hidden_gauges.by' is region, but {store.path} has no {name} of gauges"
+                )
+        latitude, longitude = (store.dataset[name].values for name in ("latitude", "longitude"))
+        region: NDArray[np.bool_] = regions(latitude, longitude, hidden.folds) == hidden.fold
+        return region
     if hidden.fold is not None:
         # Gauges stand in a store in the order of their numbers.
         fold: NDArray[np.bool_] = np.arange(len(gauges)) % hidden.folds == hidden.fold
@@ -132,6 +141,29 @@ def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
         if gauge not in gauges:
             raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
     return np.isin(gauges, hidden.gauges)
+
+
+def regions(latitude: Array, longitude: Array, number: int) -> NDArray[np.int64]:
+    """Return each gauge's region, ``[C]``: as many regions as asked for, as equal in size as can be.
+
+    The gauges are cut in two across the direction in which they spread further, and so on.
+    """
+    east = np.asarray(longitude, dtype=np.float64) * np.cos(np.deg2rad(np.mean(latitude)))
+    places = np.stack([np.asarray(latitude, dtype=np.float64), east], axis=1)
+    found = np.zeros(len(places), dtype=np.int64)
+
+    def cut(members: NDArray[np.int64], first: int, parts: int) -> None:
+        if parts == 1:
+            found[members] = first
+            return
+        axis = int(np.argmax(np.ptp(places[members], axis=0))) if len(members) else 0
+        order = members[np.argsort(places[members, axis], kind="stable")]
+        middle = round(len(order) * (parts // 2) / parts)
+        cut(order[:middle], first, parts // 2)
+        cut(order[middle:], first + parts // 2, parts - parts // 2)
+
+    cut(np.arange(len(places)), 0, number)
+    return found
 
 
 def _seen_statistics(store: Store, config: Config, name: str, transform: TransformName) -> tuple[float, float]:
