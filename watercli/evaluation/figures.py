@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from watercli.evaluation.comparison import Compared
+from watercli.evaluation.forecast import FORECASTS, Forecast
 from watercli.evaluation.methods import METHODS, PROBE, SIMULATION
 from watercli.evaluation.numbers import number
 from watercli.evaluation.pictures import STYLE, TO_GAUGE, Picture, picture
@@ -242,6 +244,55 @@ def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str, main: str)
     axis.set_ylim(bottom=min(0.0, float(year["observed"].min(skipna=True).fillna(0))))
     ticks = pd.date_range(time[0], time[-1], freq="2MS")
     axis.set_xticks(ticks, [f"{tick:%b}\n{tick:%Y}" if tick.month <= 2 else f"{tick:%b}" for tick in ticks])
+
+
+def experiments(found: Compared) -> Picture:
+    """Draw the share of catchments below each efficiency, for every experiment and the foremost other methods."""
+    labels = [row.label for row in found.rows]
+    others = {METHODS[name]: name for name in IN_DISTRIBUTION if METHODS[name] in found.summaries}
+    colours = mpl.color_sequences["tab10"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 5))
+        axis = figure.subplots()
+        for number, label in enumerate([*labels, *others]):
+            nse = found.scores.sel(metric="nse", predictor=label).values
+            nse = np.sort(nse[np.isfinite(nse)])
+            share = np.arange(1, len(nse) + 1) / len(nse)
+            style: dict[str, Any] = (
+                {"color": colour_of(others[label]), "linestyle": ":", "lw": 1.3}
+                if label in others
+                else {"color": colours[number % len(colours)], "lw": 2.0}
+            )
+            axis.step(np.concatenate([[-9.0], nse, [1.0]]), np.concatenate([[0.0], share, [1.0]]), where="post",
+                      label=label, **style)  # fmt: skip
+        axis.set(xlim=(-0.5, 1), ylim=(0, 1), xlabel="NSE", ylabel="share of catchments below")
+        axis.grid(color="#e6e9ec")
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    medians = "; ".join(f"{label} {found.summaries[label]['nse'].median:.2f}" for label in [*labels, *others])
+    alt = f"Cumulative distribution of NSE over {found.catchments} catchments; medians: {medians}"
+    caption = "Share of catchments with an NSE below the value on the axis; further right is better."
+    return picture(figure, alt=alt, caption=caption, name="experiments")
+
+
+def forecast_skill(forecast: Forecast) -> Picture:
+    """Draw the median efficiency of every method by lead."""
+    colours = {"known_weather": COLOURS[PROBE], "blind": COLOURS["probe_shared"]}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4.2))
+        axis = figure.subplots()
+        leads = forecast.data["lead"].values
+        medians = forecast.medians()
+        for method, values in medians.items():
+            line = "--" if method == "blind" else DASHES.get(method, "-")
+            axis.plot(leads, values, color=colours.get(method) or colour_of(method), linestyle=line, marker="o", ms=4,
+                      label=FORECASTS[method])  # fmt: skip
+        lowest = min(min(values) for values in medians.values())
+        axis.set(xlabel="lead (days)", ylabel="median NSE", ylim=(max(lowest - 0.05, -0.5), 1), xticks=leads)
+        axis.grid(color="#e6e9ec")
+        figure.legend(loc="outside lower center", ncols=1, fontsize=10)
+    told = "; ".join(f"{FORECASTS[name]} {values[0]:.2f} to {values[-1]:.2f}" for name, values in medians.items())
+    alt = f"Median NSE by lead of {leads[0]} to {leads[-1]} days: {told}"
+    return picture(figure, alt=alt, caption="Median NSE over catchments, by lead.", name="forecast")
 
 
 def scatter(flow: Flow) -> Picture:

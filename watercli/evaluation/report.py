@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-
 from watercli.checkpoint import Checkpoint
 from watercli.embed import layer_weights
 from watercli.evaluation import explorer, figures, insight_tables, verdict
+from watercli.evaluation.few_labels import HEADS as FEW_LABEL_HEADS
+from watercli.evaluation.few_labels import FewLabels
+from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
 from watercli.evaluation.insight import FACTORS
 from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import METRICS, Summary, metric_units
 from watercli.evaluation.numbers import DASH, MINUS, number, significant
+from watercli.evaluation.page import render
 from watercli.evaluation.pictures import TO_GAUGE, Picture
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
 from watercli.evaluation.riverflow import Flow
 from watercli.training.metrics_log import read_metrics
 
-TEMPLATE, SCRIPT = Path(__file__).with_name("report.html.j2"), Path(__file__).with_name("report.js")
 IN_WORDS = {
     "identity": "standardised {}",
     "log": "the standardised logarithm of {}",
@@ -35,9 +36,7 @@ IN_WORDS = {
 
 def write(outcome: Outcome, run: Path, file: Path) -> None:
     """Draw the figures and fill the page."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    file.write_text(template.render(_values(outcome, run)), encoding="utf-8")
+    file.write_text(render("report.html.j2", _values(outcome, run)), encoding="utf-8")
 
 
 def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
@@ -55,6 +54,8 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "notes": outcome.notes,
         "flow": flow,
         **(_flow_values(outcome, flow) if flow is not None else {"series": None, "insight": None}),
+        "forecast": _forecast_values(outcome.forecast) if outcome.forecast is not None else None,
+        "few_labels": _few_labels_values(outcome.few_labels) if outcome.few_labels is not None else None,
         "windows": outcome.reconstruction.windows,
         "reconstruction_rows": _reconstruction_rows(outcome),
         "reconstruction_sentence": verdict.reconstruction_sentence(outcome),
@@ -63,7 +64,6 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "figures": _figures(outcome, run),
         "fields": [figures.masked_field(one, outcome.store) for one in outcome.reconstruction.examples],
         "origin": _origin(outcome),
-        "script": SCRIPT.read_text(encoding="utf-8"),
     }
 
 
@@ -89,6 +89,39 @@ def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _forecast_values(forecast: Forecast) -> dict[str, Any]:
+    leads = [int(lead) for lead in forecast.data["lead"].values]
+    return {
+        "issues": forecast.data.sizes["issued"],
+        "catchments": forecast.catchments,
+        "heads": ["method", *(f"{lead} day" + "s" * (lead > 1) for lead in leads)],
+        "rows": [
+            {"label": FORECASTS[method], "saw": SAW[method], "cells": [FORECASTS[method], *map(number, medians)]}
+            for method, medians in forecast.medians().items()
+        ],
+    }
+
+
+def _few_labels_values(found: FewLabels) -> dict[str, Any]:
+    lengths = ["all years" if one is None else f"{one} year" + "s" * (one > 1) for one in found.years]
+    note = (
+        "The gauges were hidden in pretraining: the encoder has seen nothing of their flow."
+        if found.hidden
+        else "The encoder was pretrained with all years of the flow of these gauges among its targets: only the record "
+        "of the probe is short. Evaluate a run with hidden gauges for short records in earnest."
+    )
+    return {
+        "gauges": "hidden in training" if found.hidden else "seen in training",
+        "catchments": max(one.count for scores in found.scores.values() for one in scores),
+        "heads": ["probe", *(f"{length} ({rows} rows)" for length, rows in zip(lengths, found.rows, strict=True))],
+        "rows": [
+            {"cells": [FEW_LABEL_HEADS[head], *(f"{number(one.median)} ({_interval(one)})" for one in scores)]}
+            for head, scores in found.scores.items()
+        ],
+        "note": f"Rows: dates with flow and all inputs, the median gauge. {note}",
+    }
+
+
 def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
     flow = outcome.flow
     scored = flow if flow is not None and flow.counts["catchments"] else None
@@ -102,6 +135,7 @@ def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
         "reliability": figures.reliability(more.intervals, scored.main)
         if scored and more and more.intervals is not None
         else None,
+        "forecast": figures.forecast_skill(outcome.forecast) if outcome.forecast is not None else None,
         "factors": figures.factors(more.factors, scored, FACTORS) if scored and more else None,
         "loss": figures.training_curves(read_metrics(run), list(outcome.checkpoint.config.modalities)),
         "layers": figures.layer_weight_maps(weights, {name: _layers(outcome.checkpoint, name) for name in weights}),

@@ -101,7 +101,7 @@ def is_evaluation(path: Path) -> bool:
 def write(outcome: Outcome, folder: Path) -> None:
     """Write ``results.json``, the CSV files and ``results.zarr``."""
     folder.mkdir(parents=True)
-    text = json.dumps(_finite(to_dict(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(to_dict(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
     if outcome.reconstruction.windows:
         _write_csv(folder / "reconstruction.csv", reconstruction_rows(outcome))
@@ -260,7 +260,7 @@ def _records(frame: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, 
 
 def _write_csv(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows; a missing number is an empty field."""
-    listed = [_finite(dict(row)) for row in rows]
+    listed = [finite(dict(row)) for row in rows]
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(listed[0]) if listed else [])
         writer.writeheader()
@@ -296,12 +296,12 @@ def _encode(data: xr.Dataset) -> None:
         variable.encoding = {}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return JSON types with None for what is not a number."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

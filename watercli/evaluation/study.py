@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from pydantic import Field, ValidationError
 
 from watercli.checkpoint import all_checkpoints, open_run
-from watercli.config import Config, Section, Strings, config_folder, load
+from watercli.config import Config, Section, Strings, config_folder, load, with_overrides
 from watercli.errors import ConfigError
 from watercli.evaluation.protocol import evaluate
 from watercli.evaluation.results import is_evaluation
@@ -49,8 +50,8 @@ def find_study(name: str) -> Path | None:
     return path if path.is_file() and path.suffix in (".yaml", ".yml") else None
 
 
-def load_study(file: Path) -> Study:
-    """Read a study.
+def load_study(file: Path, settings: Sequence[str] = ()) -> Study:
+    """Read a study; ``settings`` (``key=value``) are added to those of all variants.
 
     Raises
     ------
@@ -65,6 +66,7 @@ def load_study(file: Path) -> Study:
         raise ConfigError(
             f"{file} is no study of variants ({where}: {reason['msg']}); see docs/evaluation.md"
         ) from error
+    found = found.model_copy(update={"common": (*found.common, *settings)})
     found.configs()
     return found
 
@@ -72,7 +74,7 @@ def load_study(file: Path) -> Study:
 def run_study(study: Study, store: Store, folder: Path) -> list[Path]:
     """Pretrain and evaluate what is not there yet; return the run directories, ``folder/VARIANT``.
 
-    A variant that was interrupted is continued. Its evaluation is made anew if it was trained after it.
+    A variant that was interrupted is continued.
     """
     runs = []
     for name, config in study.configs().items():
@@ -90,9 +92,9 @@ def _finished(run: Path, config: Config) -> bool:
     return bool(found) and found[-1].step >= config.train.steps and found[-1].config.train == config.train
 
 
-def ensure_evaluated(run: Path, store: Store) -> None:
-    """Evaluate a run with its own settings, if that has not been done."""
-    if is_evaluation(run / "evaluation"):
-        return
+def ensure_evaluated(run: Path, store: Store, settings: Sequence[str] = ()) -> None:
+    """Evaluate a run with its own settings and others, if that has not been done."""
     checkpoint = open_run(run)
-    evaluate(checkpoint, store, run / "evaluation", checkpoint.config, run=run)
+    if not is_evaluation(run / "evaluation"):
+        config = with_overrides(checkpoint.config, settings)
+        evaluate(checkpoint, store, run / "evaluation", config, run=run)
