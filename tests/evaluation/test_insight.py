@@ -18,7 +18,7 @@ from watercli.config import with_overrides
 from watercli.embed import Embedder
 from watercli.evaluation.blocks import to_patches
 from watercli.evaluation.cache import Cache
-from watercli.evaluation.donors import distance, mean_embeddings, ranked, search
+from watercli.evaluation.donors import DATES, distance, mean_embeddings, ranked, search, spread_dates
 from watercli.evaluation.heads import Inputs
 from watercli.evaluation.insight import look_into
 from watercli.evaluation.insight_tables import donor_sentence
@@ -117,10 +117,14 @@ def test_rain_of_a_catchment_is_the_mean_over_what_it_drains(tiny_store: Store) 
 
 
 def test_mean_embeddings_see_no_flow(tiny_store: Store, fused_run: Path) -> None:
-    checkpoint, train = open_run(fused_run), tiny_store.period("train")
+    checkpoint = open_run(fused_run)
     data = tiny_store.dataset["riverflow"]
     other = replace(tiny_store, dataset=tiny_store.dataset.assign(riverflow=data * 3 + 1))
-    one, two = (mean_embeddings(Embedder(checkpoint, store, ("riverflow",)), train, 8) for store in (tiny_store, other))
+    embedders = [Embedder(checkpoint, store, ("riverflow",)) for store in (tiny_store, other)]
+    dates = spread_dates(embedders[0], tiny_store.period("train"))
+    assert len(dates) == DATES
+    assert dates[-1] < tiny_store.period("train").stop
+    one, two = (mean_embeddings(embedder, dates, 8) for embedder in embedders)
     assert one.shape[0] == 6
     assert np.isfinite(one).all(1).any()
     np.testing.assert_array_equal(one, two)
@@ -131,8 +135,8 @@ def test_insight_of_a_run_with_hidden_gauges(tiny_store: Store, fused_run: Path,
     checkpoint = open_run(fused_run)
     config = with_overrides(checkpoint.config, [*MORE, "evaluate.methods=[simulation, nearest, climatology]"])
     scene = set_scene(checkpoint, tiny_store, config, Cache(tmp_path))
-    judged = judge_flow(scene, Inputs(scene))
-    found = look_into(scene, judged)
+    inputs = Inputs(scene)
+    found = look_into(scene, inputs, judge_flow(scene, inputs))
     assert found is not None
     assert found.intervals is not None
     assert found.donors is not None
@@ -166,6 +170,7 @@ def test_tables_hold_what_the_store_and_the_series_say(out: Path, tiny_store: St
     assert set(frame.index.get_level_values("signature")) <= set(SIGNATURES)
     insight = json.loads((out / "results.json").read_text())["insight"]
     assert set(insight["intervals"]["levels"][0]) == {"level", "coverage", "width"}
+    assert data.attrs["embedded_dates"] == len(range(9, int(tiny_store.period("train").stop), 8))
     assert set(insight["donors"]) == {"embedding", "attributes", "geography"}
 
 

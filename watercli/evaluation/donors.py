@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
+from watercli.data.windows import Indices
 from watercli.embed import Embedder
 from watercli.evaluation.metrics import nse
 
@@ -28,20 +29,21 @@ SPACES = {
 }
 """Where a donor may be looked for."""
 DATES = 60
-"""Dates of the training period, spread over it, whose embeddings are averaged."""
+"""Dates of the training period whose embeddings are averaged, where none were computed for probes."""
 RESAMPLES = 200
 """Bootstrap samples of catchments behind an interval."""
 FEWEST = 4
 """Catchments with a flow that a search needs."""
 
 
-def mean_embeddings(embedder: Embedder, train: slice, batch: int) -> Floats:
-    """Return the mean embedding of each catchment over dates of the training period, ``[C, F]``.
-
-    NaN where a catchment has none of a modality on any of these dates.
-    """
+def spread_dates(embedder: Embedder, train: slice) -> Indices:
+    """Return at most `DATES` dates of the training period, spread over it, on which a window ends."""
     ends = embedder.ends(train.start, train.stop - 1)
-    ends = np.unique(ends[np.linspace(0, len(ends) - 1, min(DATES, len(ends))).round().astype(np.int64)])
+    return np.unique(ends[np.linspace(0, len(ends) - 1, min(DATES, len(ends))).round().astype(np.int64)])
+
+
+def mean_embeddings(embedder: Embedder, ends: Indices, batch: int) -> Floats:
+    """Return the mean embedding of each catchment over dates, ``[C, F]``; NaN where none has one of a modality."""
     width = int(np.prod(embedder.shape))
     total, number = np.zeros((len(embedder.store.gauge_ids), width)), np.zeros((len(embedder.store.gauge_ids), width))
     for _, values in embedder.windows(ends, batch):

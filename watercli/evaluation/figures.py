@@ -126,9 +126,14 @@ def nse_map(flow: Flow, store: Store) -> Picture:
             x[scored], y[scored], c=nse.values[scored], vmin=0, vmax=1, cmap="viridis", s=60, edgecolor="black", lw=0.7
         )
         points.set_urls([f"{TO_GAUGE}{gauge}" for gauge in flow.data["catchment"].values[scored]])
+        left_out = np.isin(flow.data["catchment"].values, list(flow.left_out))
+        others = ~scored & ~left_out
+        if others.any():
+            axis.scatter(x[others], y[others], s=9, color="#777777", lw=0, label="not judged: seen in training")
+        if left_out.any():
+            axis.scatter(x[left_out], y[left_out], marker="x", color="#D55E00", label="not scored")
         if (~scored).any():
-            axis.scatter(x[~scored], y[~scored], marker="x", color="#D55E00", label="not scored")
-            axis.legend(loc="best")
+            figure.legend(loc="outside lower center", ncols=2, fontsize=10)
         figure.colorbar(points, ax=axis, label=f"NSE of {METHODS[flow.main]}", extend="min", shrink=0.75)
     values = nse.values[np.isfinite(nse.values)]
     alt = (

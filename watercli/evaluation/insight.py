@@ -5,6 +5,7 @@ Shapes: C catchments, T days.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from watercli.evaluation import donors, intervals
-from watercli.evaluation.methods import SIMULATION
+from watercli.evaluation.heads import Inputs
+from watercli.evaluation.methods import HEADS, SIMULATION
 from watercli.evaluation.neighbours import distances
 from watercli.evaluation.riverflow import Flow
 from watercli.evaluation.scene import Scene
@@ -60,7 +62,7 @@ class Insight:
         return data.merge(self.factors.rename({"value": "factor_value", "correlation": "factor_correlation"}))
 
 
-def look_into(scene: Scene, flow: Flow) -> Insight | None:
+def look_into(scene: Scene, inputs: Inputs, flow: Flow) -> Insight | None:
     """Return what the scored days and the model tell beyond scores; None if nothing was scored."""
     if not flow.counts["catchments"]:
         return None
@@ -71,7 +73,7 @@ def look_into(scene: Scene, flow: Flow) -> Insight | None:
     return Insight(
         signatures=_signatures(scene.store, flow),
         intervals=_intervals(scene, flow),
-        donors=_donors(scene, flow, kinds),
+        donors=_donors(scene, inputs, flow, kinds),
         factors=_factors(scene, flow, kinds),
     )
 
@@ -131,9 +133,22 @@ def _intervals(scene: Scene, flow: Flow) -> xr.Dataset | None:
     return intervals.judge(found, simulated, observed)
 
 
-def _donors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset | None:
+def _mean_embeddings(scene: Scene, inputs: Inputs, flow: Flow) -> tuple[Floats, int]:
+    """Return the mean embedding of each catchment ``[C, F]``, and over how many training dates it is."""
+    if not set(HEADS) & set(flow.methods):
+        dates = donors.spread_dates(scene.embedder, scene.store.period("train"))
+        return donors.mean_embeddings(scene.embedder, dates, scene.config.embed.batch), len(dates)
+    # The probes have embedded many dates already.
+    train = scene.dates.parts[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a modality that a catchment lacks on all dates stays NaN
+        means = [np.nanmean(one[train].astype(np.float64), axis=0) for one in inputs.embedded]
+    return np.stack(means), len(scene.dates.train)
+
+
+def _donors(scene: Scene, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.Dataset | None:
     store = scene.store
-    embedded = donors.mean_embeddings(scene.embedder, store.period("train"), scene.config.embed.batch)
+    embedded, dates = _mean_embeddings(scene, inputs, flow)
     # A modality that some catchments lack says nothing of who is like whom.
     spaces = {"embedding": donors.distance(embedded[:, np.isfinite(embedded).all(0)])}
     static = scene.checkpoint.scaling.static(store).astype(np.float64)
@@ -143,7 +158,7 @@ def _donors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset | None:
         spaces["geography"] = distances(store)
         np.fill_diagonal(spaces["geography"], 0)
     lent = flow.data["observed"].astype(np.float64)
-    return donors.search(
+    found = donors.search(
         spaces,
         donors.distance(donors.ranked(kinds)),
         lent,
@@ -152,6 +167,7 @@ def _donors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset | None:
         flow.data["days"].values > 0,
         scene.config.seed,
     )
+    return found if found is None else found.assign_attrs(embedded_dates=dates)
 
 
 def _factors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset:

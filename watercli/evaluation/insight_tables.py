@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from watercli.evaluation import intervals
-from watercli.evaluation.donors import DATES, SPACES
+from watercli.evaluation.donors import SPACES
 from watercli.evaluation.insight import Floats, Insight, rank_correlation
 from watercli.evaluation.metrics import summarise
 from watercli.evaluation.numbers import number, percent
@@ -138,7 +138,7 @@ def _median(values: Floats) -> float:
 
 def values(insight: Insight, flow: Flow, seed: int) -> dict[str, Any]:
     """Return what the report says, as rows and sentences."""
-    found: dict[str, Any] = {"dates": DATES, "kinds": SIGNATURES, "signature_rows": _report_signatures(insight, flow)}
+    found: dict[str, Any] = {"kinds": SIGNATURES, "signature_rows": _report_signatures(insight, flow)}
     if insight.intervals is not None:
         found |= _report_intervals(insight.intervals, flow, seed)
     if insight.donors is not None:
@@ -168,13 +168,15 @@ def _report_intervals(found: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any
         rows.append({"cells": [percent(level), percent(middle), f"{percent(low)} to {percent(high)}", number(width)]})
     pooled, scored = found["pooled"].values, np.isfinite(found["crps"].values)
     own, others = int((scored & ~pooled).sum()), int((scored & pooled).sum())
-    parts = [f"{own} catchments are calibrated by their own flow"] * bool(own) + [
-        f"{others} by that of other gauges as well, their own being hidden or too short"
-    ] * bool(others)
+    parts = []
+    if own:
+        parts.append(f"{own} catchments are calibrated by their own flow alone")
+    if others:
+        parts.append(f"{others} are calibrated by the flow of other gauges, as their own is hidden or short")
     return {
         "interval_rows": rows,
         "interval_sentence": interval_sentence(found, flow),
-        "calibration": ", ".join(parts),
+        "calibration": "; ".join(parts),
     }
 
 
@@ -202,7 +204,11 @@ def _report_donors(found: xr.Dataset) -> dict[str, Any]:
             number(one["median_nse"]),
         ]
         rows.append({"cells": [SPACES[space], *cells]})
-    return {"donor_rows": rows, "donor_sentence": donor_sentence(by_space)}
+    return {
+        "donor_rows": rows,
+        "donor_sentence": donor_sentence(by_space),
+        "dates": found.attrs["embedded_dates"],
+    }
 
 
 def donor_sentence(by_space: dict[str, Any]) -> str:

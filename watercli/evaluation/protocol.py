@@ -94,7 +94,7 @@ def _judge(
         wanted = "ungauged" if scene.ungauged else "simulation"
         if wanted in protocols:
             flow = judge_flow(scene, inputs)
-            insight = look_into(scene, flow)
+            insight = look_into(scene, inputs, flow)
         if "forecast" in protocols:
             forecast = judge_forecasts(scene, notes)
         if "few_labels" in protocols:

@@ -73,7 +73,7 @@ def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
     return {
         "stride": outcome.config.evaluate.probe_stride,
         "method_heads": ["method", "NSE", "95\u00a0% interval", "25th\u00a0pct.", "KGE", "log-NSE",
-                         f"RMSE ({flow.units})", f"bias ({flow.units})"],
+                         "RMSE", "bias"],
         "method_rows": _method_rows(outcome, flow),
         "score_heads": ["method", *(_with_units(one, flow.units) for one in METRICS)],
         "score_rows": _score_rows(outcome, flow),

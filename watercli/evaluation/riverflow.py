@@ -123,6 +123,7 @@ def judge_flow(scene: Scene, inputs: Inputs) -> Flow:
     simulated = {name: found[name] for name in METHODS if name in found}
     scored = _scored(task, store.dataset[target].values[:, scene.dates.test], simulated)
     fused = checkpoint.structure.fusion != "none"
+    left_out = _left_out(scene, task, scored)
     return Flow(
         main=SIMULATION if scene.ungauged or fused or PROBE not in simulated else PROBE,
         data=_dataset(store, target, scene.dates.test, simulated, scored, checkpoint.config.modalities[target].units),
@@ -132,8 +133,8 @@ def judge_flow(scene: Scene, inputs: Inputs) -> Flow:
         hidden=list(scene.embedder.hide),
         saw=saw(scene, inputs.spans),
         fits=fits,
-        left_out=_left_out(store, task, scored, settings.min_training_rows),
-        counts=_counts(task, scored),
+        left_out=left_out,
+        counts=_counts(task, scored) | {"catchments_left_out": len(left_out)},
         ungauged=scene.ungauged,
     )
 
@@ -174,12 +175,14 @@ def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags
     return scored
 
 
-def _left_out(store: Store, task: Task, scored: Flags, least: int) -> dict[str, str]:
+def _left_out(scene: Scene, task: Task, scored: Flags) -> dict[str, str]:
+    """Return why catchments are not scored that might have been: gauges that training saw are no part of ungauged."""
     observed = np.isfinite(task.physical[:, task.test])
     rows = (task.complete & np.isfinite(task.target))[:, task.train].sum(1)
+    least = 0 if scene.ungauged else scene.settings.min_training_rows
     reasons = {}
-    for c, gauge in enumerate(store.gauge_ids):
-        if scored[c].any():
+    for c, gauge in enumerate(scene.store.gauge_ids):
+        if scored[c].any() or (scene.ungauged and not scene.unseen[c]):
             continue
         if rows[c] < least:
             reasons[gauge] = f"{rows[c]} complete training rows, fewer than {least}"
@@ -197,7 +200,6 @@ def _counts(task: Task, scored: Flags) -> dict[str, int]:
     per_gauge = task.rows[task.chosen].sum(1)
     return {
         "catchments": int(scored.any(1).sum()),
-        "catchments_left_out": int((~scored.any(1)).sum()),
         "training_rows": int(per_gauge.sum()),
         "training_rows_fewest": int(per_gauge.min(initial=np.iinfo(np.int64).max)) if per_gauge.size else 0,
         "training_rows_most": int(per_gauge.max(initial=0)),

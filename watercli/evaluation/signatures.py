@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 Floats = NDArray[np.floating[Any]]
 
 SIGNATURES = {
-    "mean_flow": "mean flow",
+    "mean_flow": "mean over the days that are known",
     "q5": "flow that 95 % of the days exceed",
     "q95": "flow that 5 % of the days exceed",
     "slope_fdc": "slope of the flow duration curve between its 33rd and 66th percent (Sawicz et al. 2011)",
