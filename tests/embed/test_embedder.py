@@ -151,7 +151,7 @@ def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:
     embedder = Embedder(checkpoint, tiny_store, ("riverflow",))
     day, catchment = 480, 3
     found = one(embedder, day)[catchment]
-    model, reader = embedder._model, embedder._reader
+    model, reader = embedder.model, embedder._reader
     everyone = np.arange(len(tiny_store.gauge_ids))[None]
     batch = reader.read(np.array([day - 9]), everyone)
     with torch.no_grad():
