@@ -73,7 +73,5 @@ def embed(
         exports.append(checkpoint, opened, out, until_then, processes=processes, gpus=gpus)
     else:
         exports.embed(checkpoint, opened, out, chosen, overwrite=overwrite, processes=processes, gpus=gpus)
-    tables = exports.format_of(out) == "parquet"
-    log.info(
-        "Done: %s opens them", f"pandas.read_parquet('{out / 'rows'}')" if tables else f"xarray.open_zarr('{out}')"
-    )
+    opens = {"zarr": f"xarray.open_zarr('{out}')", "parquet": f"pandas.read_parquet('{out / 'rows'}')"}
+    log.info("Done: %s opens them", opens[exports.format_of(out) or "zarr"])

@@ -4,6 +4,7 @@ output, which takes its place when it is whole; what an interruption leaves ther
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import shutil
@@ -128,7 +129,7 @@ def append(
     checkpoint: Checkpoint,
     store: Store,
     out: Path,
-    until: Any = None,
+    until: dt.date | None = None,
     *,
     processes: int = 0,
     gpus: int = 0,

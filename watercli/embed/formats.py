@@ -23,6 +23,8 @@ from watercli.errors import ConfigError
 from watercli.prepare.write import COMPRESSORS
 
 DESCRIPTION = "description.json"
+TABLES = {"catchment": "rows", "patch": "patches"}
+"""Folder of the Parquet tables whose rows are of catchments, or of patches."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -100,11 +102,9 @@ class ParquetFormat(Format):
     channel. Those of layers begin with ``layer``, fused ones with ``fused``.
     """
 
-    TABLES = {"catchment": "rows", "patch": "patches"}
-
     def parts(self, layout: Layout) -> list[str]:
         """See `Format`."""
-        return list(dict.fromkeys(self.TABLES[array.dims[0]] for array in layout.arrays.values()))
+        return list(dict.fromkeys(TABLES[array.dims[0]] for array in layout.arrays.values()))
 
     def begin(self, folder: Path, layout: Layout) -> None:
         """See `Format`."""
@@ -126,7 +126,7 @@ class ParquetFormat(Format):
         pyarrow = _pyarrow()
         labels = layout.labels.isel(time=layout.block(number))
         for part in self.parts(layout):
-            names = [name for name in arrays if self.TABLES[layout.arrays[name].dims[0]] == part]
+            names = [name for name in arrays if TABLES[layout.arrays[name].dims[0]] == part]
             columns = _index(labels, layout.arrays[names[0]].dims[0])
             for name in names:
                 columns |= _columns(name, arrays[name], layout.arrays[name].dims, labels)

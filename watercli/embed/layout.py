@@ -241,7 +241,9 @@ def _flags(embedder: Embedder, dates: Indices, first: Indices, last: Indices) ->
         "test": np.equal(split, SPLITS.index("test")),
         "new_gauge": np.equal(role, ROLES.index("new")),
         "hidden_gauge": np.equal(role, ROLES.index("hidden")),
-        "attributes_outside": np.zeros_like(role, dtype=bool) if beyond is None else beyond.any(1)[:, None],
+        "attributes_outside": np.zeros_like(role, dtype=bool)
+        if beyond is None
+        else np.any(beyond, axis=1, keepdims=True),
     }
     target = checkpoint.config.evaluate.target
     if target in checkpoint.config.of_kind("series"):
