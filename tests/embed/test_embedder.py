@@ -182,24 +182,22 @@ def test_an_absent_modality_is_nan_not_zero(checkpoint: Checkpoint, tiny_store: 
     assert np.isfinite(found[2, :3]).all()
 
 
-@pytest.mark.parametrize("dates", [1, 5])
 def test_blocks_change_nothing_but_the_layout(
     embeddings: xr.Dataset,
     checkpoint: Checkpoint,
     tiny_store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    dates: int,
 ) -> None:
-    """Blocks of one date, and of five (the last one not full), in chunks of one catchment, hold what blocks of 64 do."""
-    monkeypatch.setattr(layout, "BLOCK_DATES", dates)
+    """Blocks of five dates (the last one not full), in chunks of one catchment, hold what blocks of 64 do."""
+    monkeypatch.setattr(layout, "BLOCK_DATES", 5)
     monkeypatch.setattr(layout, "CHUNK_BYTES", 1)
     settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch=2"]).embed
     found = xr.open_zarr(embed(checkpoint, tiny_store, tmp_path / "emb.zarr", settings))["embedding"]
     assert found.chunks is not None
     assert found.chunks[0][0] == 1
-    assert found.chunks[1][0] == dates
-    assert found.encoding["shards"][:2] == (6, dates)
+    assert found.chunks[1][0] == 5
+    assert found.encoding["shards"][:2] == (6, 5)
     np.testing.assert_allclose(found.values, embeddings["embedding"].values, atol=1e-5)
 
 

@@ -28,6 +28,7 @@ from watercli.inspect import show
 from watercli.prepare.resume import Work
 from watercli.store import Store
 
+SLOW = pytest.mark.slow
 HIDDEN = ["02002", "05005"]
 
 
@@ -49,7 +50,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def labels(fused: Checkpoint, tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     """An export of all that there is, river flow visible."""
-    changes = {"since": "2001-06-20", "stride": 1, "hide": (), "layers": True, "patches": True}
+    changes = {"since": "2001-06-25", "until": "2002-01-10", "stride": 1, "hide": (), "layers": True, "patches": True}
     chosen = Embed.model_validate(fused.config.embed.model_dump() | changes)
     return xr.open_zarr(embed(fused, tiny_store, tmp_path_factory.mktemp("labels") / "labels.zarr", chosen)).load()
 
@@ -205,6 +206,7 @@ def test_what_an_interruption_leaves_is_gone_on_with(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["emb.zarr", "whole.zarr"]
 
 
+@SLOW
 def test_half_made_of_other_settings_is_not_gone_on_with(
     fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,9 +217,6 @@ def test_half_made_of_other_settings_is_not_gone_on_with(
             embed(fused, tiny_store, out, settings())
     found = xr.open_zarr(embed(fused, tiny_store, out, settings(pools=("mean",))))
     assert list(found["pooling"].values) == ["mean"]
-
-
-SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -263,14 +262,14 @@ def test_append_refuses_what_it_does_not_extend(
 ) -> None:
     with pytest.raises(ConfigError, match=r"There are no embeddings at .*none.zarr; make them with"):
         append(fused, tiny_store, tmp_path / "none.zarr")
-    out = embed(fused, tiny_store, tmp_path / "emb.zarr", settings(until="2001-12-20"))
+    out = embed(fused, tiny_store, tmp_path / "emb.zarr", settings(until="2002-01-20"))
     with pytest.raises(ConfigError, match=r"is of other weights \(step 6"):
         append(plain, tiny_store, out)
     other = replace(tiny_store, dataset=tiny_store.dataset.assign_attrs(fingerprint="other"))
-    with pytest.raises(ConfigError, match="is not the store of .* with later days"):
+    with pytest.raises(ConfigError, match=r"is not the store of .* with later days"):
         append(fused, other, out)
-    append(fused, tiny_store, out, dt.date(2001, 12, 28))  # of the same store: more of its dates
-    assert str(xr.open_zarr(out)["time"].values[-1])[:10] == "2001-12-28"
+    append(fused, tiny_store, out, dt.date(2002, 1, 28))  # of the same store: more of its dates
+    assert str(xr.open_zarr(out)["time"].values[-1])[:10] == "2002-01-28"
 
 
 def test_parquet_holds_what_zarr_does(fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path) -> None:
@@ -312,7 +311,7 @@ def test_dry_run_says_what_comes(
     assert not list(tmp_path.iterdir())
     made = xr.open_zarr(embed(fused, tiny_store, out, settings(dtype="float16")))
     times = made["time"].values
-    assert f"{len(times)} dates from 2001-12-01 to 2002-03-31 of 6 catchments" in said
+    assert f"{len(times)} dates from 2002-01-01 to 2002-03-31 of 6 catchments" in said
     assert " x ".join(str(size) for size in made["embedding"].shape) in said
     assert f"{made['embedding'].nbytes / 1000:.1f} kB" in said
     assert "dates a second, timed just now" in said
@@ -330,7 +329,7 @@ def test_devices_that_are_not_there(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@SLOW
 def test_two_processes_make_what_one_does(
     fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path
 ) -> None:
@@ -351,7 +350,7 @@ def until(moment: object, process: subprocess.Popen[str]) -> None:
     assert process.poll() is None, process.communicate()
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one process", "two processes"])
 def test_killed_and_started_again(
     fused_run: Path, tiny_store: Store, tmp_path: Path, processes: tuple[str, ...]
@@ -377,7 +376,7 @@ def test_killed_and_started_again(
     assert files(out) == files(whole)
 
 
-@pytest.mark.slow
+@SLOW
 def test_a_killed_process_ends_in_one_sentence(
     fused_run: Path, fused: Checkpoint, tiny_store: Store, tmp_path: Path
 ) -> None:
