@@ -510,7 +510,10 @@ class Embed(Section):
     causal: bool = True
     """True: nothing after a date is seen. False, for a run without ``model.causal``: the window lies around the date,
     and its later days are seen too."""
-    pools: Annotated[tuple[Literal["last", "mean", "days"], ...], Field(min_length=1)] = ("last", "mean")
+    pools: Annotated[tuple[Literal["last", "mean", "days"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
+        "last",
+        "mean",
+    )
     """How the days of a window become one embedding: the last day with a value; the mean over all such days; or each
     day by itself, ``lag_0`` being the date and ``lag_1`` the day before."""
     layers: bool = False
