@@ -28,6 +28,14 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 IN_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 FILES = {"model.safetensors", "embed.py"}
 """Names of files that look like settings."""
+TINY_DEMO = (
+    *TINY,
+    "model.fusion=keys",
+    "model.memory={width: 16}",
+    "model.causal=true",
+    "model.grid_attention=day",
+)
+"""The demo, cut down, and its model still fused, causal and with a memory, as the pages say that it is."""
 TINY_GB12 = (
     "recipe.period={start: 2009-07-01, end: 2013-03-31}",
     "recipe.splits.train={start: 2009-07-01, end: 2011-12-31}",
@@ -110,7 +118,7 @@ def shrink(command: str) -> list[str]:
     rest = [re.sub(r"^train\.steps=(\d+)$", lambda m: f"train.steps={int(m[1]) // 200}", word) for word in rest]
     tiny: tuple[str, ...] = ()
     if name == "prepare":
-        tiny = TINY_GB12 if "gb12" in rest else TINY
+        tiny = TINY_GB12 if "gb12" in rest else TINY_DEMO
     return [name, *(word for setting in tiny for word in ("--set", setting)), *rest]
 
 
