@@ -190,6 +190,26 @@ def run_page(page: Path, leave_out: set[str]) -> None:
 
 
 @pytest.mark.slow
+def test_downstream_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page on downstream use prints on the demo domain, in its full size, what it says that it prints."""
+    page = ROOT / "docs" / "downstream.md"
+    monkeypatch.chdir(tmp_path)
+    for command in ("watercli prepare", *commands(page)):
+        assert _run(shlex.split(command)[1:], debug=True) == 0
+    capsys.readouterr()
+    run_page(page, leave_out=set(commands(page)))
+    rows = re.compile(r"^( *[a-z][a-z ]*[a-z]) +(\d\.\d\d)\b", re.MULTILINE)
+    (said,) = (block.text for block in blocks(page, "text"))
+    wanted, found = (rows.findall(text) for text in (said, capsys.readouterr().out))
+    assert len(wanted) == 11
+    for (name, value), (own, other) in zip(wanted, found, strict=True):
+        assert name == own
+        assert abs(float(value) - float(other)) < 0.05, (name, value, other)
+
+
+@pytest.mark.slow
 def test_observed_data_as_the_docs_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Path(os.environ.get("WATERCLI_DATA", ROOT.parent / "shared" / "data"))
     if not (data / "camels_gb").is_dir():
