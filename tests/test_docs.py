@@ -29,6 +29,14 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 IN_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 FILES = {"model.safetensors", "embed.py"}
 """Names of files that look like settings."""
+TINY_DEMO = (
+    *TINY,
+    "model.fusion=keys",
+    "model.memory={width: 16}",
+    "model.causal=true",
+    "model.grid_attention=day",
+)
+"""The demo, cut down, and its model still fused, causal and with a memory, as the pages say that it is."""
 TINY_GB12 = (
     "recipe.period={start: 2009-07-01, end: 2013-03-31}",
     "recipe.splits.train={start: 2009-07-01, end: 2011-12-31}",
@@ -111,7 +119,7 @@ def shrink(command: str) -> list[str]:
     rest = [re.sub(r"^train\.steps=(\d+)$", lambda m: f"train.steps={int(m[1]) // 200}", word) for word in rest]
     tiny: tuple[str, ...] = ()
     if name == "prepare":
-        tiny = TINY_GB12 if "gb12" in rest else TINY
+        tiny = TINY_GB12 if "gb12" in rest else TINY_DEMO
     return [name, *(word for setting in tiny for word in ("--set", setting)), *rest]
 
 
@@ -180,6 +188,26 @@ def run_page(page: Path, leave_out: set[str]) -> None:
             elsewhere = needs_data(command) or "--gpus" in command
             if command.startswith("watercli") and command not in leave_out and not elsewhere:
                 run(command)
+
+
+@pytest.mark.slow
+def test_downstream_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page on downstream use prints on the demo domain, in its full size, what it says that it prints."""
+    page = ROOT / "docs" / "downstream.md"
+    monkeypatch.chdir(tmp_path)
+    for command in ("watercli prepare", *commands(page)):
+        assert _run(shlex.split(command)[1:], debug=True) == 0
+    capsys.readouterr()
+    run_page(page, leave_out=set(commands(page)))
+    rows = re.compile(r"^( *[a-z][a-z ]*[a-z]) +(\d\.\d\d)\b", re.MULTILINE)
+    (said,) = (block.text for block in blocks(page, "text"))
+    wanted, found = (rows.findall(text) for text in (said, capsys.readouterr().out))
+    assert len(wanted) == 11
+    for (name, value), (own, other) in zip(wanted, found, strict=True):
+        assert name == own
+        assert abs(float(value) - float(other)) < 0.05, (name, value, other)
 
 
 @pytest.mark.slow

@@ -517,16 +517,48 @@ class Train(Section):
 class Embed(Section):
     """Export of embeddings."""
 
+    since: dt.date | None = None
+    """First date; null for the first that the store allows."""
+    until: dt.date | None = None
+    """Last date; null for the last that the store allows."""
     stride: Positive = 1
     """Days between two embeddings of a catchment."""
+    catchments: Strings = ()
+    """Gauge ids; empty for every catchment of the store."""
+    modalities: Strings = ()
+    """Modalities whose embeddings are written; empty for all that are not hidden."""
     hide: Strings = ("riverflow",)
     """Modalities that the encoder never sees; the default keeps river flow out of what will predict it."""
-    pools: Annotated[tuple[Literal["last", "mean"], ...], Field(min_length=1)] = ("last", "mean")
-    """How the days of a window become one embedding: the last day with a value, the mean over all such days."""
+    causal: bool = True
+    """True: nothing after a date is seen. False, for a run without ``model.causal``: the window lies around the date,
+    and its later days are seen too."""
+    pools: Annotated[tuple[Literal["last", "mean", "days"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
+        "last",
+        "mean",
+    )
+    """How the days of a window become one embedding: the last day with a value; the mean over all such days; or each
+    day by itself, ``lag_0`` being the date and ``lag_1`` the day before."""
+    layers: bool = False
+    """Also write what each encoder layer makes of a date, before the layers are weighted."""
+    fused: bool = False
+    """Also write, for each hidden series, the vector from which the model itself would predict it; needs
+    ``model.fusion``."""
+    patches: bool = False
+    """Also write embeddings of the grids' land patches."""
     dtype: Literal["float16", "float32"] = "float32"
     """Of the numbers written."""
+    format: Literal["zarr", "parquet"] = "zarr"
+    """A Zarr store with all labels, or Parquet tables with a row for each catchment and date."""
     batch: Positive = 8
-    """Windows encoded at once."""
+    """Windows encoded at once; fewer where there are very many catchments."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.since and self.until and self.until < self.since:
+            raise ValueError(f"until {self.until} lies before since {self.since}")
+        if self.format == "parquet" and self.dtype == "float16":
+            raise ValueError("parquet takes float32 only, as most of its readers know no float16; set dtype to float32")
+        return self
 
 
 class Evaluate(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ class Scale:
     transform: TransformName
     mean: float
     std: float
+    least: float | None = None
+    """Least and most of what the run was trained on, in physical units; of attributes only."""
+    most: float | None = None
 
     def forward(self, x: NDArray[Any]) -> Array:
         """Physical units to standardised values; NaN stays NaN."""
@@ -122,6 +126,15 @@ def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
         If it names a gauge that the store lacks.
     """
     gauges, hidden = store.gauge_ids, config.train.hidden_gauges
+    for gauge in hidden.gauges if hidden else ():
+        if gauge not in gauges:
+            raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
+    return hidden_among(gauges, config)
+
+
+def hidden_among(gauges: Sequence[str], config: Config) -> NDArray[np.bool_]:
+    """Return which of a training store's gauges ``train.hidden_gauges`` hides, ``[C]``."""
+    hidden = config.train.hidden_gauges
     if hidden is None:
         return np.zeros(len(gauges), dtype=bool)
     if hidden.fold is not None and hidden.by == "region":
@@ -137,9 +150,6 @@ def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
         # Gauges stand in a store in the order of their numbers.
         fold: NDArray[np.bool_] = np.arange(len(gauges)) % hidden.folds == hidden.fold
         return fold
-    for gauge in hidden.gauges:
-        if gauge not in gauges:
-            raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
     return np.isin(gauges, hidden.gauges)
 
 
@@ -182,7 +192,14 @@ def _attribute_scales(store: Store) -> dict[str, Scale]:
     means = statistics.sel(statistic="mean").values
     deviations = statistics.sel(statistic="std").values
     transforms = store.dataset["attribute_transform"].values
+    values = store.dataset["static"].values
     return {
-        name: Scale(str(transforms[i]), float(means[i]), float(deviations[i]))  # type: ignore[arg-type]
+        name: Scale(
+            str(transforms[i]),  # type: ignore[arg-type]
+            float(means[i]),
+            float(deviations[i]),
+            float(values[:, i].min()),
+            float(values[:, i].max()),
+        )
         for i, name in enumerate(store.attribute_names)
     }

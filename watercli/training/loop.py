@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
@@ -216,7 +217,16 @@ def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) ->
     place = checkpoints.staging(job.run, done)
     weights = engine.save(place / ENGINE)
     if engine.rank == 0 and weights is not None:
-        meta = Checkpoint(done, job.config, job.scaling, job.structure.grid, job.store.fingerprint, validation_loss)
+        meta = Checkpoint(
+            done,
+            job.config,
+            job.scaling,
+            job.structure.grid,
+            job.store.fingerprint,
+            validation_loss,
+            gauges=tuple(job.store.gauge_ids),
+            splits=json.loads(job.store.dataset.attrs["splits"]),
+        )
         checkpoints.save(job.run, meta, weights)
         checkpoints.prune(job.run, job.config.train.keep_checkpoints)
     # No process may go on to write into a checkpoint's place before the others are done with it.
