@@ -33,6 +33,7 @@ Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(one) 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 CheckName = Literal["range", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 QuantityName = Literal["precipitation", "evaporation", "river_flow", "air_temperature", "soil_moisture"]
 
 
@@ -474,6 +475,9 @@ class Train(Section):
     """Of the matrix products; fp16 needs ``--gpus``."""
     accumulate: Positive = 1
     """Micro-batches that a step is cut into, to save memory."""
+    activation_checkpointing: bool = False
+    """True: a layer's activations are computed anew in the backward pass instead of being kept: less memory, about a
+    third more time, the same losses."""
     validate_every: Positive = 100
     """Steps between two validations."""
     validation_windows: Positive = 16
@@ -484,8 +488,13 @@ class Train(Section):
     """Newest checkpoints that are kept, beside the best."""
     log_every: Positive = 10
     """Steps between two rows of ``metrics.jsonl``."""
+    loggers: Annotated[tuple[LoggerName, ...], BeforeValidator(_listed)] = ("tensorboard",)
+    """What the rows of ``metrics.jsonl`` go to as well: ``tensorboard``, ``wandb``, ``mlflow``; ``[]`` for nothing."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read windows ahead; 0 reads in the training process."""
+    """Processes that read windows ahead, each with its own copy of the grids in memory; 0 reads in a thread of the
+    training process."""
+    prefetch: Annotated[int, Field(ge=0)] = 2
+    """Steps that are read ahead, by each worker or by the thread; 0, without workers, reads when a step begins."""
     memory_gib: Annotated[float, Field(ge=0)] = 2.0
     """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()

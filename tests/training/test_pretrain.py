@@ -21,10 +21,11 @@ from watercli.config import Config, with_overrides
 from watercli.errors import ConfigError, RunError
 from watercli.store import Store
 from watercli.training import loop
+from watercli.training.launch import Processes
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain
 
-TIMES = {"windows_per_second", "data_share"}
+TIMES = {"windows_per_second", "data_share", "memory_gib"}
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
@@ -99,11 +100,11 @@ def test_resumed_run_ends_like_one_never_interrupted(
 
     def dies(engine: Any, data: Any, number: int, *rest: Any) -> Any:
         if number == 6:
-            raise MemoryError
+            raise GeneratorExit
         return step(engine, data, number, *rest)
 
     monkeypatch.setattr(loop, "train_step", dies)
-    with pytest.raises(MemoryError):
+    with pytest.raises(GeneratorExit):
         pretrain(config, tiny_store, run)
     monkeypatch.undo()
     assert rows(run)[-1]["step"] == 6, "rows beyond the checkpoint at step 4, to be dropped"
@@ -219,7 +220,7 @@ def test_an_existing_run_is_left_alone(tiny_run: Path, tiny_store: Store, tmp_pa
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpus_that_are_not_there(tiny_store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="this machine has 0"):
-        pretrain(tiny_store.config, tiny_store, tmp_path / "run", gpus=4)
+        pretrain(tiny_store.config, tiny_store, tmp_path / "run", processes=Processes(gpus=4))
     assert not (tmp_path / "run").exists()
 
 

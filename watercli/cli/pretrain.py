@@ -24,8 +24,12 @@ def pretrain(
         Path | None, typer.Option(help="The run directory; by default runs/NAME of the configuration.")
     ] = None,
     config: ConfigOption = None,
-    gpus: Annotated[int, typer.Option(min=0, help="GPUs of this machine to train on, through DeepSpeed.")] = 0,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs to train on, of each machine, through DeepSpeed.")] = 0,
     processes: Annotated[int, typer.Option(min=0, help="Processes to train with on CPU, through DeepSpeed.")] = 0,
+    hostfile: Annotated[
+        Path | None,
+        typer.Option(help="Machines to train on, a line 'HOST slots=N' for each; they share the run's folder."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -35,16 +39,17 @@ def pretrain(
     from watercli.config import load, with_overrides
     from watercli.log import log
     from watercli.store import Store
+    from watercli.training.launch import Processes
     from watercli.training.pretrain import pretrain as train
     from watercli.training.pretrain import run_config
 
-    changes = settings or []
+    changes, parts = settings or [], Processes(gpus, processes, hostfile)
     opened = Store.open(find_store(store, run if resume else None))
     place = run or RUNS / (load(config) if config else opened.config).name
     if config is not None:
         loaded = load(config, changes)
     else:
         loaded = with_overrides(run_config(place) if resume else opened.config, changes)
-    best = train(loaded, opened, place, resume=resume, overwrite=overwrite, gpus=gpus, processes=processes)
+    best = train(loaded, opened, place, resume=resume, overwrite=overwrite, processes=parts)
     log.info("Done: best validation loss %.4f at step %d. Next: watercli evaluate --run %s", best.validation_loss,
              best.step, place)  # fmt: skip
