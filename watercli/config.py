@@ -7,6 +7,7 @@ trained, evaluated and exported. A store and a run each carry the whole of it.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -26,6 +27,18 @@ def _listed(value: object) -> object:
 def _iterated(value: object) -> Iterable[object]:
     """Let a single number or string stand where several are asked for."""
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def _json_file(value: object) -> object:
+    """Let the name of a JSON file stand for its content."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(Path(value).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror}); give an existing JSON file") from error
+    except ValueError as error:
+        raise ValueError(f"is no valid JSON ({error}); mend it") from error
 
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -392,6 +405,9 @@ class DeepSpeedSection(Section):
 
     zero_stage: Literal[0, 1, 2, 3] = 0
     """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
+    config: Annotated[dict[str, Any] | None, BeforeValidator(_json_file)] = None
+    """DeepSpeed's own configuration, for what has no setting here: a JSON file, or its content; see
+    ``docs/pretraining.md``."""
 
 
 class Questions(Section):

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.conftest import longer, rows
 from watercli import checkpoint as checkpoints
-from watercli.config import Config, with_overrides
+from watercli.config import with_overrides
 from watercli.errors import ConfigError, RunError
 from watercli.store import Store
 from watercli.training import loop
 from watercli.training.launch import Processes
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain
-
-TIMES = {"windows_per_second", "data_share", "memory_gib"}
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    """Return the metrics without what depends on the clock."""
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in read_metrics(run)]
-
-
-def longer(config: Config, *changes: str) -> Config:
-    return with_overrides(config, ["train.steps=8", "train.checkpoint_every=4", "train.log_every=1", *changes])
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -84,13 +70,6 @@ def test_one_seed_governs_all(tiny_store: Store, tmp_path: Path) -> None:
     assert rows(tmp_path / "a") != rows(tmp_path / "c")
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("whole") / "run"
-    pretrain(longer(tiny_store.config), tiny_store, run)
-    return run
-
-
 def test_resumed_run_ends_like_one_never_interrupted(
     uninterrupted: Path, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,17 +111,6 @@ def test_a_signal_saves_and_stops(
     monkeypatch.undo()
     assert [one.step for one in checkpoints.all_checkpoints(run)] == [3]
     pretrain(config, tiny_store, run, resume=True)
-    assert rows(run) == rows(uninterrupted)
-
-
-def test_torn_checkpoint_is_passed_over(tiny_store: Store, uninterrupted: Path, tmp_path: Path) -> None:
-    import shutil
-
-    run = tmp_path / "run"
-    shutil.copytree(uninterrupted, run)
-    (checkpoints.folder(run, 8) / checkpoints.META).write_text('{"schema')
-    assert [one.step for one in checkpoints.all_checkpoints(run)] == [4]
-    pretrain(longer(tiny_store.config), tiny_store, run, resume=True)
     assert rows(run) == rows(uninterrupted)
 
 
@@ -243,75 +211,3 @@ def test_learning_rate_warms_up_and_decays(tiny_store: Store) -> None:
     assert max(rates) == rates[9] == pytest.approx(train.learning_rate)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(train.min_learning_rate, abs=1e-6)
-
-
-# DeepSpeed takes about ten seconds to start its processes.
-
-
-@pytest.fixture(scope="module")
-def command(tiny_store: Store) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                *(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
-                *("--run", str(place), "--set", "model.dropout=0", *options),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    return run
-
-
-def test_two_processes_do_what_one_does(
-    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    pretrain(with_overrides(tiny_store.config, ["model.dropout=0"]), tiny_store, tmp_path / "one")
-    done = command(tmp_path / "two", "--processes", "2")
-    assert done.returncode == 0, done.stderr
-    assert "step 6/6" in done.stderr, "rank 0 is heard"
-    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
-        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_zero_stages_do_what_one_process_does(
-    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]], stage: int
-) -> None:
-    pretrain(with_overrides(tiny_store.config, ["model.dropout=0"]), tiny_store, tmp_path / "one")
-    done = command(tmp_path / "two", "--processes", "2", "--set", f"train.deepspeed.zero_stage={stage}")
-    assert done.returncode == 0, done.stderr
-    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
-        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
-    assert set(weights(tmp_path / "one")) == set(weights(tmp_path / "two"))
-
-
-@pytest.mark.slow
-def test_deepspeed_resumes_and_a_killed_process_ends_in_one_sentence(
-    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    whole = ("--set", "train.steps=400", "--set", "train.checkpoint_every=20", "--set", "train.validate_every=50")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
-            *("--run", str(tmp_path / "run"), "--processes", "2", "--set", "model.dropout=0", *whole),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and not checkpoints.all_checkpoints(tmp_path / "run"):
-        time.sleep(0.2)
-    workers = subprocess.run(["pgrep", "-f", f"worker.*{tmp_path}"], capture_output=True, text=True, check=True)
-    os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "--resume" in said.splitlines()[-1]
-    assert "Traceback" not in said
-    before = checkpoints.all_checkpoints(tmp_path / "run")[-1].step
-    done = command(tmp_path / "run", "--processes", "2", "--resume", *whole)
-    assert done.returncode == 0, done.stderr
-    assert f"step {before} of 400" in done.stderr
-    assert checkpoints.all_checkpoints(tmp_path / "run")[-1].step == 400

@@ -31,6 +31,9 @@ def pretrain(
         typer.Option(help="Machines to train on, a line 'HOST slots=N' for each; they share the run's folder."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what training would take, from a few steps; write nothing.")
+    ] = False,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
@@ -50,6 +53,13 @@ def pretrain(
         loaded = load(config, changes)
     else:
         loaded = with_overrides(run_config(place) if resume else opened.config, changes)
+    if dry_run:
+        from watercli.training.dry_run import estimate, show
+        from watercli.training.pretrain import check
+
+        check(loaded, opened, parts)
+        show(estimate(loaded, opened, parts), loaded, parts)
+        return
     best = train(loaded, opened, place, resume=resume, overwrite=overwrite, processes=parts)
     log.info("Done: best validation loss %.4f at step %d. Next: watercli evaluate --run %s", best.validation_loss,
              best.step, place)  # fmt: skip

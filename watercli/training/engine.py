@@ -20,11 +20,24 @@ from model.layers import DecoderBlock, EncoderLayer, SelfBlock
 from model.mae import MultiModalMAE, Prediction
 from watercli.config import Config, Train
 from watercli.data.dataset import Step
+from watercli.errors import ConfigError
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """What matrix products are computed in; fp32 needs no autocast."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's running means, as torch names them."""
+GOVERNED = {
+    "train_batch_size": "train.windows",
+    "train_micro_batch_size_per_gpu": "train.windows and train.accumulate",
+    "gradient_accumulation_steps": "train.accumulate",
+    "gradient_clipping": "train.clip_norm",
+    "optimizer": "train.learning_rate, train.betas and train.weight_decay",
+    "scheduler": "train.warmup_steps and train.min_learning_rate",
+    "bf16": "train.precision",
+    "fp16": "train.precision",
+    "torch_autocast": "train.precision",
+}
+"""What of DeepSpeed's configuration is said by settings of ours."""
 
 
 class Engine(ABC):
@@ -212,15 +225,17 @@ class DeepSpeedEngine(Engine):
         for name, parameter in self.model.named_parameters():
             # One weight at a time, gathered everywhere and kept by rank 0 alone.
             whole = safe_get_full_fp32_param(parameter) if spread else parameter
+            owner = self._partitions()[0] if spread else parameter
             moments = {
                 key: safe_get_full_optimizer_state(parameter, key) if spread else adam.state[parameter][key]
                 for key in MOMENTS
+                if adam.state[owner]  # none before the first step that fp16 does not skip
             }
             if self.rank == 0:
                 weights[name] = whole.detach().cpu().clone()
                 found |= {f"{key}/{name}": one.detach().cpu().clone() for key, one in moments.items()}
-                owner = self._partitions()[0] if spread else parameter
-                found[f"step/{name}"] = adam.state[owner]["step"].detach().cpu().clone()
+                if moments:
+                    found[f"step/{name}"] = adam.state[owner]["step"].detach().cpu().clone()
         scaler = self._scaler()
         if scaler is not None:
             found |= {f"loss_scale/{key}": torch.tensor(value) for key, value in scaler.state_dict().items()}
@@ -236,7 +251,7 @@ class DeepSpeedEngine(Engine):
         with safe_open(file, framework="pt") as held:
             there = set(held.keys())
             if self._train.deepspeed.zero_stage > 0:
-                step = max(held.get_tensor(key) for key in there if key.startswith("step/"))
+                step = max((held.get_tensor(key) for key in there if key.startswith("step/")), default=torch.zeros(()))
                 for part in self._partitions():
                     adam.state[part] = {"step": step.clone(), **{key: torch.zeros_like(part) for key in MOMENTS}}
                 self._link()
@@ -295,25 +310,48 @@ def clips_itself(train: Train) -> bool:
 
 
 def deepspeed_config(train: Train, world: int) -> dict[str, Any]:
-    """Return DeepSpeed's own configuration.
+    """Return DeepSpeed's own configuration: ours, and what ``train.deepspeed.config`` adds.
 
     Mixed precision is PyTorch's autocast, as in one process: weights, moments and reductions stay in fp32. DeepSpeed's
     own ``bf16`` rounds the weights and all that is computed, losses and norms too, to 8 bits of mantissa.
+
+    Raises
+    ------
+    ConfigError
+        If ``train.deepspeed.config`` says something else than a setting.
     """
-    found: dict[str, Any] = {
+    ours: dict[str, Any] = {
         "train_batch_size": train.windows,
         "train_micro_batch_size_per_gpu": train.windows // (world * train.accumulate),
         "gradient_accumulation_steps": train.accumulate,
-        "gradient_clipping": 0.0 if clips_itself(train) else train.clip_norm,
+        "gradient_clipping": train.clip_norm,
         "zero_optimization": {"stage": train.deepspeed.zero_stage},
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
     if train.precision in AUTOCAST:
         name = str(AUTOCAST[train.precision]).removeprefix("torch.")
         # No module's gradients are sent in low precision.
-        found["torch_autocast"] = {"enabled": True, "dtype": name, "lower_precision_safe_modules": []}
-    return found
+        ours["torch_autocast"] = {"enabled": True, "dtype": name, "lower_precision_safe_modules": []}
+    given = train.deepspeed.config or {}
+    for key, settings in GOVERNED.items():
+        if key in given and given[key] not in (ours.get(key), "auto", {"enabled": False}):
+            raise ConfigError(
+                f"Setting 'train.deepspeed.config' has {key}, which is not what {settings} says; leave it out"
+            )
+    zero = given.get("zero_optimization", {})
+    stage = zero.get("stage", train.deepspeed.zero_stage)
+    if stage != train.deepspeed.zero_stage:
+        raise ConfigError(
+            f"Setting 'train.deepspeed.config' has ZeRO stage {stage}, but train.deepspeed.zero_stage is "
+            f"{train.deepspeed.zero_stage}; make them agree"
+        )
+    merged = ours | given | {key: ours[key] for key in GOVERNED if key in ours}
+    merged["zero_optimization"] = zero | ours["zero_optimization"]
+    if clips_itself(train):
+        merged["gradient_clipping"] = 0.0
+    return {key: value for key, value in merged.items() if key in ours or key not in GOVERNED}
 
 
 def quiet_deepspeed() -> Any:

@@ -16,9 +16,9 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", 
 
 
 @contextlib.contextmanager
-def in_a_sentence(run: Path) -> Iterator[None]:
-    """Turn a full disk, memory that runs out and a killed data worker into a `RunError`."""
-    again = f"continue with 'watercli pretrain --run {run} --resume'"
+def in_a_sentence(run: Path | None) -> Iterator[None]:
+    """Turn a full disk, memory that runs out and a killed data worker into a `RunError`; None: nothing is written."""
+    again = f"continue with 'watercli pretrain --run {run} --resume'" if run else "try again"
     try:
         yield
     except OSError as error:

@@ -21,7 +21,7 @@ from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store
 from watercli.training.display import Display, display
-from watercli.training.engine import Engine, TorchEngine
+from watercli.training.engine import Engine, TorchEngine, deepspeed_config
 from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
@@ -136,7 +136,7 @@ def work(
         train(job, engine, display, stop)
 
 
-def _check(config: Config, store: Store, processes: Processes) -> None:
+def check(config: Config, store: Store, processes: Processes) -> None:
     """Raise for what is wrong with configuration, store and machine, before the run directory is touched."""
     gpus = torch.cuda.device_count()
     if processes.gpus > gpus and not processes.hostfile:
@@ -147,6 +147,8 @@ def _check(config: Config, store: Store, processes: Processes) -> None:
         Windows.within(store.period(split), config.window, split)
     share_of_step(config, processes.world)
     check_loggers(config)
+    if processes.several:
+        deepspeed_config(config.train, processes.world)
     if config.train.precision == "fp16" and not processes.several:
         raise ConfigError("Setting 'train.precision' is fp16, which needs --gpus; use fp32 or bf16 here")
 
@@ -178,7 +180,7 @@ def pretrain(
     RunError
         If training fails or is interrupted.
     """
-    _check(config, store, processes)
+    check(config, store, processes)
     set_up(config, store, run, resume=resume, overwrite=overwrite)
     if processes.several:
         launch(run, processes, display())
