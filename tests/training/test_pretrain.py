@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import longer, rows
+from model.mae import MultiModalMAE
+from tests.training.conftest import longer, rows, same_losses
 from watercli import checkpoint as checkpoints
 from watercli.config import with_overrides
+from watercli.data.dataset import Steps, WindowReader, store_model_config
+from watercli.data.scaling import Scaling
+from watercli.data.windows import Windows
 from watercli.errors import ConfigError, RunError
 from watercli.store import Store
 from watercli.training import loop
+from watercli.training.engine import TorchEngine
 from watercli.training.launch import Processes
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain
@@ -190,6 +195,36 @@ def test_gpus_that_are_not_there(tiny_store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="this machine has 0"):
         pretrain(tiny_store.config, tiny_store, tmp_path / "run", processes=Processes(gpus=4))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_reading_ahead_changes_nothing(tiny_store: Store, tiny_run: Path, tmp_path: Path, number: int) -> None:
+    pretrain(with_overrides(tiny_store.config, [f"train.prefetch={number}"]), tiny_store, tmp_path / "run")
+    assert rows(tmp_path / "run") == rows(tiny_run)
+
+
+def test_activations_computed_anew_give_the_same_losses_in_less_memory(
+    tiny_store: Store, tiny_run: Path, tmp_path: Path
+) -> None:
+    pretrain(with_overrides(tiny_store.config, ["train.activation_checkpointing=true"]), tiny_store, tmp_path / "run")
+    same_losses(tiny_run, tmp_path / "run")  # dropout draws the same again
+    held = {}
+    for anew in (False, True):
+        config = with_overrides(tiny_store.config, [f"train.activation_checkpointing={str(anew).lower()}"])
+        structure = store_model_config(config, tiny_store)
+        reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
+        windows = Windows.within(tiny_store.period("train"), config.window, "train")
+        engine = TorchEngine(MultiModalMAE(structure), config.train)
+        kept: list[int] = []
+
+        def keep(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            engine.forward(Steps(reader, windows, config, structure)[0])
+        held[anew] = sum(kept)
+    assert held[True] < 0.5 * held[False]
 
 
 def test_workers_read_the_same_windows(tiny_store: Store, tmp_path: Path) -> None:

@@ -75,15 +75,16 @@ class WeightsAndBiases(Logger):
 
 
 class MLflow(Logger):
-    """An MLflow run, in ``mlruns/`` unless ``MLFLOW_TRACKING_URI`` names a server or another folder."""
+    """An MLflow run, in ``mlflow.db`` unless ``MLFLOW_TRACKING_URI`` names a server or another database."""
 
     def __init__(self, run: Path, config: Config, start: int) -> None:
         mlflow = imported("mlflow")
-        uri = os.environ.get("MLFLOW_TRACKING_URI", (run / "mlruns").resolve().as_uri())
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
+        elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+        self._client = mlflow.MlflowClient(tracking_uri=elsewhere or f"sqlite:///{run.resolve() / 'mlflow.db'}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", config.name)
         found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found else self._client.create_experiment(name)
+        files = None if elsewhere else (run / "mlflow-artifacts").resolve().as_uri()
+        experiment = found.experiment_id if found else self._client.create_experiment(name, artifact_location=files)
         tag = {"watercli.run": _identity(run, "mlflow")}
         known = self._client.search_runs([experiment], f"tags.`watercli.run` = '{tag['watercli.run']}'")
         self._id = (known[0] if known else self._client.create_run(experiment, run_name=run.name, tags=tag)).info.run_id
