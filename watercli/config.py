@@ -7,6 +7,7 @@ trained, evaluated and exported. A store and a run each carry the whole of it.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -26,6 +27,18 @@ def _listed(value: object) -> object:
 def _iterated(value: object) -> Iterable[object]:
     """Let a single number or string stand where several are asked for."""
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def _json_file(value: object) -> object:
+    """Let the name of a JSON file stand for its content."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(Path(value).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror}); give an existing JSON file") from error
+    except ValueError as error:
+        raise ValueError(f"is no valid JSON ({error}); mend it") from error
 
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -52,6 +65,7 @@ MethodName = Literal[
     "persistence",
 ]
 ProtocolName = Literal["reconstruction", "simulation", "ungauged", "forecast", "few_labels"]
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 QuantityName = Literal["precipitation", "evaporation", "river_flow", "air_temperature", "soil_moisture"]
 
 
@@ -410,6 +424,9 @@ class DeepSpeedSection(Section):
 
     zero_stage: Literal[0, 1, 2, 3] = 0
     """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
+    config: Annotated[dict[str, Any] | None, BeforeValidator(_json_file)] = None
+    """DeepSpeed's own configuration, for what has no setting here: a JSON file, or its content; see
+    ``docs/pretraining.md``."""
 
 
 class Questions(Section):
@@ -496,6 +513,9 @@ class Train(Section):
     """Of the matrix products; fp16 needs ``--gpus``."""
     accumulate: Positive = 1
     """Micro-batches that a step is cut into, to save memory."""
+    activation_checkpointing: bool = False
+    """True: a layer's activations are computed anew in the backward pass instead of being kept: less memory, about a
+    third more time, the same losses."""
     validate_every: Positive = 100
     """Steps between two validations."""
     validation_windows: Positive = 16
@@ -506,8 +526,13 @@ class Train(Section):
     """Newest checkpoints that are kept, beside the best."""
     log_every: Positive = 10
     """Steps between two rows of ``metrics.jsonl``."""
+    loggers: Annotated[tuple[LoggerName, ...], BeforeValidator(_listed)] = ("tensorboard",)
+    """What the rows of ``metrics.jsonl`` go to as well: ``tensorboard``, ``wandb``, ``mlflow``; ``[]`` for nothing."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read windows ahead; 0 reads in the training process."""
+    """Processes that read windows ahead, each with its own copy of the grids in memory; 0 reads in a thread of the
+    training process."""
+    prefetch: Annotated[int, Field(ge=0)] = 2
+    """Steps that are read ahead, by each worker or by the thread; 0, without workers, reads when a step begins."""
     memory_gib: Annotated[float, Field(ge=0)] = 2.0
     """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()

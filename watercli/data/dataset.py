@@ -102,6 +102,11 @@ class WindowReader:
         """Number of catchments in the store."""
         return len(self._static)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the grids that are held in memory."""
+        return sum(grid.held_bytes for grid in self._grids.values())
+
     def read(self, starts: Indices, catchments: Indices) -> Batch:
         """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store).
 
@@ -184,6 +189,11 @@ class _Grid:
         if remember:
             self.patch_means = self._means(store)
             """``[days, L]`` of the land patches, NaN where no cell is observed."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held in memory."""
+        return 0 if self._memory is None else self._memory.nbytes
 
     def _means(self, store: Store, block: int = 360) -> torch.Tensor:
         land = torch.from_numpy(store.land_patches)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -129,12 +128,6 @@ def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
     for gauge in hidden.gauges if hidden else ():
         if gauge not in gauges:
             raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
-    return hidden_among(gauges, config)
-
-
-def hidden_among(gauges: Sequence[str], config: Config) -> NDArray[np.bool_]:
-    """Return which of a training store's gauges ``train.hidden_gauges`` hides, ``[C]``."""
-    hidden = config.train.hidden_gauges
     if hidden is None:
         return np.zeros(len(gauges), dtype=bool)
     if hidden.fold is not None and hidden.by == "region":

@@ -29,7 +29,6 @@ from watercli.data.dataset import WindowReader
 from watercli.data.windows import Indices
 from watercli.embed.dates import Dates
 from watercli.embed.pooling import Moments, Places, labels, pool
-from watercli.embed.provenance import hidden_gauges
 from watercli.errors import ConfigError, nearest
 from watercli.store import SERIES_DIMS, Store
 
@@ -284,6 +283,6 @@ def _as_trained(checkpoint: Checkpoint, store: Store) -> Config:
     hidden = config.train.hidden_gauges
     if hidden is None:
         return config
-    named = [gauge for gauge in store.gauge_ids if gauge in hidden_gauges(checkpoint, store)]
+    named = [gauge for gauge in store.gauge_ids if gauge in checkpoint.hidden_gauges]
     changed = hidden.model_copy(update={"fold": None, "gauges": tuple(named)}) if named else None
     return config.model_copy(update={"train": config.train.model_copy(update={"hidden_gauges": changed})})

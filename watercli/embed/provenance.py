@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from watercli.checkpoint import Checkpoint
 from watercli.config import Splits, difference
-from watercli.data.scaling import hidden_among
 from watercli.data.windows import Indices
 from watercli.log import log
 from watercli.store import Store
@@ -60,15 +59,9 @@ def trained_gauges(checkpoint: Checkpoint, store: Store) -> tuple[str, ...]:
     return tuple(store.gauge_ids)
 
 
-def hidden_gauges(checkpoint: Checkpoint, store: Store) -> set[str]:
-    """Return the gauges whose target series was hidden from training."""
-    gauges = trained_gauges(checkpoint, store)
-    return {gauge for gauge, away in zip(gauges, hidden_among(gauges, checkpoint.config), strict=True) if away}
-
-
 def roles(checkpoint: Checkpoint, store: Store, gauges: list[str]) -> NDArray[np.int8]:
     """Return the position in `ROLES` of each gauge, ``[C]``."""
-    trained, hidden = set(trained_gauges(checkpoint, store)), hidden_gauges(checkpoint, store)
+    trained, hidden = set(trained_gauges(checkpoint, store)), set(checkpoint.hidden_gauges)
     return np.array([2 if gauge in hidden else int(gauge in trained) for gauge in gauges], dtype=np.int8)
 
 
