@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 from watercli import config
 
 PLACE = re.compile(r"^<!-- settings: (\w+) ?(\S*) -->$", re.MULTILINE)
-WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", dt.date: "date"}
+WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", dt.date: "date", Any: "value"}
 LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 

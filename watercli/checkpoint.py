@@ -1,7 +1,8 @@
-"""Checkpoints: ``model.safetensors`` and ``checkpoint.json``, readable without a trainer; engine state stands apart.
+"""Checkpoints: ``model.safetensors`` and ``checkpoint.json``, readable without a trainer; the optimiser stands apart.
 
-``runs/<name>/checkpoints/<step>/`` holds ``model.safetensors`` (weights), ``checkpoint.json`` (configuration,
-scaling, grid, fingerprint of the store, versions) and ``engine/`` (what the optimiser needs to resume).
+``runs/<name>/checkpoints/<step>/`` holds ``model.safetensors`` (weights), ``optimiser.safetensors`` (what training
+needs to go on, by the names of the weights: it does not know how many processes wrote it) and ``checkpoint.json``
+(configuration, scaling, grid, fingerprint of the store, versions, and size and SHA-256 of the other two files).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from watercli.config import Config, parse
 from watercli.data.dataset import model_config
 from watercli.data.scaling import Scaling
 from watercli.errors import ConfigError, RunError
+from watercli.log import log
 from watercli.store import Store
 
 SCHEMA_VERSION = 1
 WEIGHTS = "model.safetensors"
+OPTIMISER = "optimiser.safetensors"
 META = "checkpoint.json"
-ENGINE = "engine"
 
 
 def versions() -> dict[str, str]:
@@ -59,7 +61,15 @@ class Checkpoint:
     """Of the store that the model was trained on."""
     validation_loss: float | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``bytes`` and ``sha256`` of each file beside ``checkpoint.json``."""
     path: Path = Path()
+    gauges: tuple[str, ...] = ()
+    """Of the store that the model was trained on, those hidden from training too; empty if not recorded."""
+    hidden_gauges: tuple[str, ...] = ()
+    """Those of them whose series ``train.hidden_gauges`` hid from training."""
+    splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """First and last day of training, validation and test, as that store had them; empty if not recorded."""
 
     @property
     def structure(self) -> MAEConfig:
@@ -74,9 +84,13 @@ class Checkpoint:
             "validation_loss": self.validation_loss,
             "fingerprint": self.fingerprint,
             "versions": dict(self.versions),
+            "files": {name: dict(one) for name, one in self.files.items()},
             "config": self.config.to_yaml(),
             "scaling": self.scaling.to_dict(),
             "grid": asdict(self.grid) if self.grid else None,
+            "gauges": list(self.gauges),
+            "hidden_gauges": list(self.hidden_gauges),
+            "splits": dict(self.splits),
         }
 
     @classmethod
@@ -86,12 +100,17 @@ class Checkpoint:
         Raises
         ------
         RunError
-            If it is missing, torn or of another schema version.
+            If it is missing, torn or of another schema version, or a file beside it is missing or cut short.
         """
         try:
             raw = json.loads((path / META).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path / META} cannot be read; choose another checkpoint or train again") from error
+        for name, one in raw.get("files", {}).items():
+            if not (path / name).is_file():
+                raise RunError(f"{path / name} is missing; choose another checkpoint or train again")
+            if (size := (path / name).stat().st_size) != one["bytes"]:
+                raise RunError(f"{path / name} has {size} bytes, not {one['bytes']}; choose another checkpoint")
         if raw.get("schema_version") != SCHEMA_VERSION:
             raise RunError(f"{path / META} has schema version {raw.get('schema_version')}, not {SCHEMA_VERSION}")
         grid = raw["grid"]
@@ -103,8 +122,24 @@ class Checkpoint:
             fingerprint=raw["fingerprint"],
             validation_loss=raw["validation_loss"],
             versions=raw["versions"],
+            files=raw.get("files", {}),
             path=path,
+            gauges=tuple(raw.get("gauges", ())),
+            hidden_gauges=tuple(raw.get("hidden_gauges", ())),
+            splits=raw.get("splits", {}),
         )
+
+    def verify(self, *names: str) -> None:
+        """Read files, all unless some are named, and compare them with their checksums.
+
+        Raises
+        ------
+        RunError
+            If one holds something else than was written.
+        """
+        for name, one in self.files.items():
+            if (not names or name in names) and _sha256(self.path / name) != one["sha256"]:
+                raise RunError(f"{self.path / name} does not hold what was written; choose another checkpoint")
 
     def load_weights(self, model: MultiModalMAE) -> None:
         """Load the weights into a model, strictly: every tensor has its place and every place its tensor.
@@ -115,6 +150,7 @@ class Checkpoint:
             If the file is torn, or it is the checkpoint of another structure.
         """
         file = self.path / WEIGHTS
+        self.verify(WEIGHTS)
         try:
             model.load_state_dict(load_file(file))
         except (OSError, SafetensorError) as error:
@@ -124,8 +160,7 @@ class Checkpoint:
 
     def fingerprint_of_weights(self) -> str:
         """Return the SHA-256 of the weights' file: what embeddings and results say they come from."""
-        with (self.path / WEIGHTS).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _sha256(self.path / WEIGHTS)
 
     def model(self, device: torch.device | str = "cpu") -> MultiModalMAE:
         """Return the trained model, ready for inference."""
@@ -134,19 +169,58 @@ class Checkpoint:
         return model.to(device).eval()
 
 
-def save(run: Path, checkpoint: Checkpoint, weights: dict[str, torch.Tensor]) -> Path:
+def save(
+    run: Path, checkpoint: Checkpoint, weights: dict[str, torch.Tensor], optimiser: dict[str, torch.Tensor]
+) -> Path:
     """Write a checkpoint beside its final place, then put it there: a reader never sees half of one.
 
-    An ``engine`` folder that already lies in the temporary place (see `staging`) goes with it.
+    Raises
+    ------
+    RunError
+        If the disk is full; what was half written is removed, and older checkpoints are as they were.
     """
-    temporary, final = staging(run, checkpoint.step), folder(run, checkpoint.step)
-    temporary.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary / WEIGHTS)
-    (temporary / META).write_text(json.dumps(checkpoint.to_dict(), indent=1), encoding="utf-8")
-    if final.exists():
-        shutil.rmtree(final)
-    os.rename(temporary, final)
+    final = folder(run, checkpoint.step)
+    temporary = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        files = {}
+        for name, tensors in ((WEIGHTS, weights), (OPTIMISER, optimiser)):
+            save_file({key: one.detach().cpu().contiguous() for key, one in tensors.items()}, temporary / name)
+            _flush(temporary / name)
+            files[name] = {"bytes": (temporary / name).stat().st_size, "sha256": _sha256(temporary / name)}
+        meta = replace(checkpoint, files=files)
+        (temporary / META).write_text(json.dumps(meta.to_dict(), indent=1), encoding="utf-8")
+        _flush(temporary / META)
+        if final.exists():
+            shutil.rmtree(final)
+        os.rename(temporary, final)
+        _flush(final.parent)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunError(
+            f"The checkpoint of step {checkpoint.step} cannot be written to {run} ({_reason(error)}); make room and "
+            f"continue with 'watercli pretrain --run {run} --resume': older checkpoints are whole"
+        ) from error
     return final
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold what was written: a rename that outlives a power cut must not outlive its content."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder(run: Path, step: int) -> Path:
@@ -154,20 +228,46 @@ def folder(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"{step:08d}"
 
 
-def staging(run: Path, step: int) -> Path:
-    """Return the folder where a checkpoint is put together."""
-    return run / "checkpoints" / f".{step:08d}.partial"
+def all_checkpoints(run: Path, passed_over: Callable[[str], object] | None = None) -> list[Checkpoint]:
+    """Return the whole checkpoints of a run, oldest first, judged by the names and sizes of their files.
 
-
-def all_checkpoints(run: Path) -> list[Checkpoint]:
-    """Return the whole checkpoints of a run, oldest first; those that cannot be read are passed over."""
+    ``passed_over`` is told, in a sentence, of each that is not whole.
+    """
     found = []
     for path in sorted((run / "checkpoints").glob("[0-9]*")):
         try:
             found.append(Checkpoint.read(path))
-        except RunError:
-            continue
+        except RunError as error:
+            if passed_over:
+                passed_over(str(error).partition(";")[0])
     return found
+
+
+def newest(run: Path) -> Checkpoint | None:
+    """Return the newest checkpoint that training can go on from, None if the run has not come to its first.
+
+    Every file is compared with its checksum; a warning names each checkpoint that is passed over, and why.
+
+    Raises
+    ------
+    RunError
+        If there are checkpoints, and none is whole.
+    """
+    wrong: list[str] = []
+    for one in reversed(all_checkpoints(run, wrong.append)):
+        try:
+            one.verify()
+        except RunError as error:
+            wrong.append(str(error).partition(";")[0])
+            continue
+        if OPTIMISER not in one.files:
+            raise RunError(f"{one.path} lacks {OPTIMISER}, which this version resumes from; train again")
+        for sentence in wrong:
+            log.warning("%s; going on from step %d instead", sentence, one.step)
+        return one
+    if wrong:
+        raise RunError(f"{run} has no whole checkpoint to go on from ({wrong[-1]}); start again with --overwrite")
+    return None
 
 
 def best_of(checkpoints: list[Checkpoint]) -> Checkpoint:
@@ -201,22 +301,30 @@ def open_run(run: Path, which: Callable[[list[Checkpoint]], Checkpoint] = best_o
     """
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run} is no run directory; make one with 'watercli pretrain --run {run}'")
-    found = all_checkpoints(run)
+    found = all_checkpoints(run, lambda sentence: log.warning("%s; passing over this checkpoint", sentence))
     if not found:
         raise RunError(f"{run} has no whole checkpoint; continue it with 'watercli pretrain --run {run} --resume'")
     return which(found)
 
 
-def check_fits(checkpoint: Checkpoint, store: Store) -> None:
+FAR = 3.0
+"""Standard deviations between two training means, beyond which the values are of another kind."""
+
+
+def check_fits(checkpoint: Checkpoint, store: Store, hidden: Sequence[str] = ()) -> None:
     """Refuse a store that the run was not made for.
+
+    A series in ``hidden`` may be absent: the encoder would not see it anyway.
 
     Raises
     ------
     ConfigError
-        If modalities, attributes or grid differ; the message names what.
+        If modalities, attributes, grid or the scale of the values differ; the message names what.
     """
     for name, modality in checkpoint.config.modalities.items():
         held = store.config.modalities.get(name)
+        if held is None and modality.kind == "series" and name in hidden:
+            continue
         if held is None or held.kind != modality.kind or held.units != modality.units:
             state = "absent" if held is None else f"a {held.kind} in {held.units}"
             raise ConfigError(
@@ -231,3 +339,17 @@ def check_fits(checkpoint: Checkpoint, store: Store) -> None:
                 f"{store.path}, {store.grid_shape} in patches of {store.patch_size}, or its land differs"
             )
     checkpoint.scaling.static(store)
+    _check_statistics(checkpoint, store)
+
+
+def _check_statistics(checkpoint: Checkpoint, store: Store) -> None:
+    for name, scale in checkpoint.scaling.modalities.items():
+        if name not in store.config.modalities:
+            continue
+        mean, std = store.statistics(name, scale.transform)
+        if abs(mean - scale.mean) > FAR * scale.std or not 0.1 < std / scale.std < 10:
+            after = "" if scale.transform == "identity" else f" after {scale.transform}"
+            raise ConfigError(
+                f"'{name}' in {store.path} has mean {mean:.3g} and standard deviation {std:.3g}{after} over its "
+                f"training period, against {scale.mean:.3g} and {scale.std:.3g} of the run; check its units and source"
+            )

@@ -7,6 +7,7 @@ trained, evaluated and exported. A store and a run each carry the whole of it.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -26,6 +27,18 @@ def _listed(value: object) -> object:
 def _iterated(value: object) -> Iterable[object]:
     """Let a single number or string stand where several are asked for."""
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def _json_file(value: object) -> object:
+    """Let the name of a JSON file stand for its content."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(Path(value).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror}); give an existing JSON file") from error
+    except ValueError as error:
+        raise ValueError(f"is no valid JSON ({error}); mend it") from error
 
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -52,6 +65,7 @@ MethodName = Literal[
     "persistence",
 ]
 ProtocolName = Literal["reconstruction", "simulation", "ungauged", "forecast", "few_labels"]
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 QuantityName = Literal["precipitation", "evaporation", "river_flow", "air_temperature", "soil_moisture"]
 
 
@@ -410,6 +424,9 @@ class DeepSpeedSection(Section):
 
     zero_stage: Literal[0, 1, 2, 3] = 0
     """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
+    config: Annotated[dict[str, Any] | None, BeforeValidator(_json_file)] = None
+    """DeepSpeed's own configuration, for what has no setting here: a JSON file, or its content; see
+    ``docs/pretraining.md``."""
 
 
 class Questions(Section):
@@ -446,7 +463,10 @@ class HiddenGauges(Section):
     of: str = "riverflow"
     """The series that is hidden there."""
     folds: Annotated[int, Field(gt=1)] = 4
-    """Number of folds; a gauge's fold is its rank, by number, modulo the folds."""
+    """Number of folds."""
+    by: Literal["rank", "region"] = "rank"
+    """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: gauges of a fold lie together, so
+    that a hidden one has none of the others beside it."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """The fold that is hidden."""
     gauges: Strings = ()
@@ -493,6 +513,9 @@ class Train(Section):
     """Of the matrix products; fp16 needs ``--gpus``."""
     accumulate: Positive = 1
     """Micro-batches that a step is cut into, to save memory."""
+    activation_checkpointing: bool = False
+    """True: a layer's activations are computed anew in the backward pass instead of being kept: less memory, about a
+    third more time, the same losses."""
     validate_every: Positive = 100
     """Steps between two validations."""
     validation_windows: Positive = 16
@@ -503,8 +526,13 @@ class Train(Section):
     """Newest checkpoints that are kept, beside the best."""
     log_every: Positive = 10
     """Steps between two rows of ``metrics.jsonl``."""
+    loggers: Annotated[tuple[LoggerName, ...], BeforeValidator(_listed)] = ("tensorboard",)
+    """What the rows of ``metrics.jsonl`` go to as well: ``tensorboard``, ``wandb``, ``mlflow``; ``[]`` for nothing."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read windows ahead; 0 reads in the training process."""
+    """Processes that read windows ahead, each with its own copy of the grids in memory; 0 reads in a thread of the
+    training process."""
+    prefetch: Annotated[int, Field(ge=0)] = 2
+    """Steps that are read ahead, by each worker or by the thread; 0, without workers, reads when a step begins."""
     memory_gib: Annotated[float, Field(ge=0)] = 2.0
     """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()
@@ -514,16 +542,48 @@ class Train(Section):
 class Embed(Section):
     """Export of embeddings."""
 
+    since: dt.date | None = None
+    """First date; null for the first that the store allows."""
+    until: dt.date | None = None
+    """Last date; null for the last that the store allows."""
     stride: Positive = 1
     """Days between two embeddings of a catchment."""
+    catchments: Strings = ()
+    """Gauge ids; empty for every catchment of the store."""
+    modalities: Strings = ()
+    """Modalities whose embeddings are written; empty for all that are not hidden."""
     hide: Strings = ("riverflow",)
     """Modalities that the encoder never sees; the default keeps river flow out of what will predict it."""
-    pools: Annotated[tuple[Literal["last", "mean"], ...], Field(min_length=1)] = ("last", "mean")
-    """How the days of a window become one embedding: the last day with a value, the mean over all such days."""
+    causal: bool = True
+    """True: nothing after a date is seen. False, for a run without ``model.causal``: the window lies around the date,
+    and its later days are seen too."""
+    pools: Annotated[tuple[Literal["last", "mean", "days"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
+        "last",
+        "mean",
+    )
+    """How the days of a window become one embedding: the last day with a value; the mean over all such days; or each
+    day by itself, ``lag_0`` being the date and ``lag_1`` the day before."""
+    layers: bool = False
+    """Also write what each encoder layer makes of a date, before the layers are weighted."""
+    fused: bool = False
+    """Also write, for each hidden series, the vector from which the model itself would predict it; needs
+    ``model.fusion``."""
+    patches: bool = False
+    """Also write embeddings of the grids' land patches."""
     dtype: Literal["float16", "float32"] = "float32"
     """Of the numbers written."""
+    format: Literal["zarr", "parquet"] = "zarr"
+    """A Zarr store with all labels, or Parquet tables with a row for each catchment and date."""
     batch: Positive = 8
-    """Windows encoded at once."""
+    """Windows encoded at once; fewer where there are very many catchments."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.since and self.until and self.until < self.since:
+            raise ValueError(f"until {self.until} lies before since {self.since}")
+        if self.format == "parquet" and self.dtype == "float16":
+            raise ValueError("parquet takes float32 only, as most of its readers know no float16; set dtype to float32")
+        return self
 
 
 class Evaluate(Section):

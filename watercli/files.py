@@ -6,6 +6,7 @@ still writes.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from watercli.errors import ConfigError
 from watercli.log import log
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system calls a disk, a quota or a file that can take no more."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def _remove_stale(out: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(out.name)}\.(partial|replaced)-{re.escape(socket.gethostname())}-(\d+)")
     for path in out.parent.iterdir():
         match = pattern.fullmatch(path.name)
-        if match is None or _alive(int(match[2])):
+        if match is None or alive(int(match[2])):
             continue
         # A replaced folder is the only copy if the process died between its two renames.
         if match[1] == "partial" or out.exists():
@@ -91,7 +95,8 @@ def _remove_stale(out: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Return whether a process of this machine lives."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

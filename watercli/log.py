@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -21,14 +22,17 @@ console = Console(stderr=True)
 log = logging.getLogger("watercli")
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send watercli's log to the terminal with rich, or to plain lines where standard error is no terminal."""
+def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Send watercli's log to the terminal with rich, or to plain lines where standard error is no terminal.
+
+    ``stream`` takes plain lines in place of standard error.
+    """
     handler: logging.Handler
-    if console.is_terminal:
+    if console.is_terminal and stream is None:
         handler = RichHandler(console=console, show_path=False, show_time=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s"))
     else:
-        handler = logging.StreamHandler()
+        handler = logging.StreamHandler(stream)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     log.handlers[:] = [handler]
     log.setLevel(level)
@@ -36,11 +40,8 @@ def configure(level: int = logging.INFO) -> None:
 
 
 @contextmanager
-def progress(extra: str = "") -> Iterator[Progress]:
-    """Yield a rich progress display; on plain output it is disabled and log lines have to tell.
-
-    ``extra`` names a task field shown at the end of the line.
-    """
+def progress() -> Iterator[Progress]:
+    """Yield a rich progress display; on plain output it is disabled and log lines have to tell."""
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,7 +49,5 @@ def progress(extra: str = "") -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ]
-    if extra:
-        columns.append(TextColumn(f"{{task.fields[{extra}]}}"))
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=False) as display:
         yield display

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +12,20 @@ import numpy as np
 import pytest
 import torch
 
+from model.mae import MultiModalMAE
+from tests.training.conftest import longer, rows, same_losses
 from watercli import checkpoint as checkpoints
-from watercli.config import Config, with_overrides
+from watercli.config import with_overrides
+from watercli.data.dataset import Steps, WindowReader, store_model_config
+from watercli.data.scaling import Scaling
+from watercli.data.windows import Windows
 from watercli.errors import ConfigError, RunError
 from watercli.store import Store
 from watercli.training import loop
+from watercli.training.engine import TorchEngine
+from watercli.training.launch import Processes
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain
-
-TIMES = {"windows_per_second", "data_share"}
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    """Return the metrics without what depends on the clock."""
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in read_metrics(run)]
-
-
-def longer(config: Config, *changes: str) -> Config:
-    return with_overrides(config, ["train.steps=8", "train.checkpoint_every=4", "train.log_every=1", *changes])
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -83,13 +75,6 @@ def test_one_seed_governs_all(tiny_store: Store, tmp_path: Path) -> None:
     assert rows(tmp_path / "a") != rows(tmp_path / "c")
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("whole") / "run"
-    pretrain(longer(tiny_store.config), tiny_store, run)
-    return run
-
-
 def test_resumed_run_ends_like_one_never_interrupted(
     uninterrupted: Path, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,11 +84,11 @@ def test_resumed_run_ends_like_one_never_interrupted(
 
     def dies(engine: Any, data: Any, number: int, *rest: Any) -> Any:
         if number == 6:
-            raise MemoryError
+            raise GeneratorExit
         return step(engine, data, number, *rest)
 
     monkeypatch.setattr(loop, "train_step", dies)
-    with pytest.raises(MemoryError):
+    with pytest.raises(GeneratorExit):
         pretrain(config, tiny_store, run)
     monkeypatch.undo()
     assert rows(run)[-1]["step"] == 6, "rows beyond the checkpoint at step 4, to be dropped"
@@ -131,17 +116,6 @@ def test_a_signal_saves_and_stops(
     monkeypatch.undo()
     assert [one.step for one in checkpoints.all_checkpoints(run)] == [3]
     pretrain(config, tiny_store, run, resume=True)
-    assert rows(run) == rows(uninterrupted)
-
-
-def test_torn_checkpoint_is_passed_over(tiny_store: Store, uninterrupted: Path, tmp_path: Path) -> None:
-    import shutil
-
-    run = tmp_path / "run"
-    shutil.copytree(uninterrupted, run)
-    (checkpoints.folder(run, 8) / checkpoints.META).write_text('{"schema')
-    assert [one.step for one in checkpoints.all_checkpoints(run)] == [4]
-    pretrain(longer(tiny_store.config), tiny_store, run, resume=True)
     assert rows(run) == rows(uninterrupted)
 
 
@@ -219,8 +193,38 @@ def test_an_existing_run_is_left_alone(tiny_run: Path, tiny_store: Store, tmp_pa
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpus_that_are_not_there(tiny_store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="this machine has 0"):
-        pretrain(tiny_store.config, tiny_store, tmp_path / "run", gpus=4)
+        pretrain(tiny_store.config, tiny_store, tmp_path / "run", processes=Processes(gpus=4))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_reading_ahead_changes_nothing(tiny_store: Store, tiny_run: Path, tmp_path: Path, number: int) -> None:
+    pretrain(with_overrides(tiny_store.config, [f"train.prefetch={number}"]), tiny_store, tmp_path / "run")
+    assert rows(tmp_path / "run") == rows(tiny_run)
+
+
+def test_activations_computed_anew_give_the_same_losses_in_less_memory(
+    tiny_store: Store, tiny_run: Path, tmp_path: Path
+) -> None:
+    pretrain(with_overrides(tiny_store.config, ["train.activation_checkpointing=true"]), tiny_store, tmp_path / "run")
+    same_losses(tiny_run, tmp_path / "run")  # dropout draws the same again
+    held = {}
+    for anew in (False, True):
+        config = with_overrides(tiny_store.config, [f"train.activation_checkpointing={str(anew).lower()}"])
+        structure = store_model_config(config, tiny_store)
+        reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
+        windows = Windows.within(tiny_store.period("train"), config.window, "train")
+        engine = TorchEngine(MultiModalMAE(structure), config.train)
+        kept: list[int] = []
+
+        def keep(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            engine.forward(Steps(reader, windows, config, structure)[0])
+        held[anew] = sum(kept)
+    assert held[True] < 0.5 * held[False]
 
 
 def test_workers_read_the_same_windows(tiny_store: Store, tmp_path: Path) -> None:
@@ -242,75 +246,3 @@ def test_learning_rate_warms_up_and_decays(tiny_store: Store) -> None:
     assert max(rates) == rates[9] == pytest.approx(train.learning_rate)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(train.min_learning_rate, abs=1e-6)
-
-
-# DeepSpeed takes about ten seconds to start its processes.
-
-
-@pytest.fixture(scope="module")
-def command(tiny_store: Store) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                *(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
-                *("--run", str(place), "--set", "model.dropout=0", *options),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    return run
-
-
-def test_two_processes_do_what_one_does(
-    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    pretrain(with_overrides(tiny_store.config, ["model.dropout=0"]), tiny_store, tmp_path / "one")
-    done = command(tmp_path / "two", "--processes", "2")
-    assert done.returncode == 0, done.stderr
-    assert "step 6/6" in done.stderr, "rank 0 is heard"
-    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
-        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_zero_stages_do_what_one_process_does(
-    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]], stage: int
-) -> None:
-    pretrain(with_overrides(tiny_store.config, ["model.dropout=0"]), tiny_store, tmp_path / "one")
-    done = command(tmp_path / "two", "--processes", "2", "--set", f"train.deepspeed.zero_stage={stage}")
-    assert done.returncode == 0, done.stderr
-    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
-        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
-    assert set(weights(tmp_path / "one")) == set(weights(tmp_path / "two"))
-
-
-@pytest.mark.slow
-def test_deepspeed_resumes_and_a_killed_process_ends_in_one_sentence(
-    tiny_store: Store, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    whole = ("--set", "train.steps=400", "--set", "train.checkpoint_every=20", "--set", "train.validate_every=50")
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
-            *("--run", str(tmp_path / "run"), "--processes", "2", "--set", "model.dropout=0", *whole),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and not checkpoints.all_checkpoints(tmp_path / "run"):
-        time.sleep(0.2)
-    workers = subprocess.run(["pgrep", "-f", f"worker.*{tmp_path}"], capture_output=True, text=True, check=True)
-    os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "--resume" in said.splitlines()[-1]
-    assert "Traceback" not in said
-    before = checkpoints.all_checkpoints(tmp_path / "run")[-1].step
-    done = command(tmp_path / "run", "--processes", "2", "--resume", *whole)
-    assert done.returncode == 0, done.stderr
-    assert f"step {before} of 400" in done.stderr
-    assert checkpoints.all_checkpoints(tmp_path / "run")[-1].step == 400

@@ -18,8 +18,10 @@ from watercli.data.windows import derived_seed
 from watercli.evaluation.simulation import simulate
 from watercli.log import log
 from watercli.store import Store
+from watercli.training.display import display
 from watercli.training.engine import TorchEngine
 from watercli.training.loop import Job, train
+from watercli.training.stop import Stop
 
 SLOWER = 0.3
 """Peak learning rate of fine-tuning, as a share of pretraining's: what was learnt is to be kept."""
@@ -51,7 +53,8 @@ def simulate_tuned(
         model = checkpoint.model()
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder, torch.random.fork_rng():
         run = Path(folder)
-        train(Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0), TorchEngine(model, config.train))
+        job = Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0)
+        train(job, TorchEngine(model, config.train), display(), Stop())
         best = checkpoints.best_of(checkpoints.all_checkpoints(run))
         return simulate(best, store, target, days)
 

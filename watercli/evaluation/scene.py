@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Evaluate
-from watercli.data.scaling import hidden_catchments
 from watercli.data.windows import Indices
 from watercli.embed import Embedder
 from watercli.evaluation.cache import Cache
@@ -78,11 +77,12 @@ class Scene:
 
     @cached_property
     def unseen(self) -> Flags:
-        """Catchments whose flow was hidden in training, ``[C]``."""
-        gauges = self.checkpoint.config.train.hidden_gauges
-        if gauges is None or gauges.of != self.target:
-            return np.zeros(len(self.store.gauge_ids), dtype=bool)
-        return hidden_catchments(self.store, self.checkpoint.config)
+        """Catchments that gave no flow to training, ``[C]``: hidden there, or not in its store at all."""
+        gauges, hidden = self.store.gauge_ids, self.checkpoint.config.train.hidden_gauges
+        new = ~np.isin(gauges, self.checkpoint.gauges)
+        if hidden is None or hidden.of != self.target:
+            return new
+        return new | np.isin(gauges, self.checkpoint.hidden_gauges)
 
     @property
     def ungauged(self) -> bool:

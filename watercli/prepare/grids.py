@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from watercli.config import Recipe
+from watercli.files import DISK_FULL
 from watercli.prepare import align, geometry, statistics, write
 from watercli.prepare.blocks import Rules, Summary, write_grid
 from watercli.prepare.quality import Quality
 from watercli.prepare.reader import Request, described, name_unreadable
-from watercli.prepare.resume import DISK_FULL, Work
+from watercli.prepare.resume import Work
 
 
 class Grids:

@@ -8,7 +8,6 @@ output itself is replaced by renaming, at the end.
 from __future__ import annotations
 
 import datetime as dt
-import errno
 import hashlib
 import json
 import os
@@ -22,11 +21,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from watercli.errors import ConfigError, DataError, RunError, WatercliError
-from watercli.files import Target
+from watercli.files import DISK_FULL, Target
 from watercli.log import log
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system calls a disk, a quota or a file that can take no more."""
 Stamp = tuple[int, int]
 
 
@@ -103,8 +100,8 @@ class Work:
         found = self.state
         if found and found["key"] == state["key"] is not None:
             self._sweep()
-            done = len(list(self.folder.glob("blocks/*/*.npz")))
-            log.info("Continuing what was begun at %s: %d blocks of the grids are done", found["created"], done)
+            done = len(list(self.folder.glob("blocks/*/*")))
+            log.info("Continuing what was begun at %s: %d blocks are done", found["created"], done)
             return
         if self.folder.exists():
             log.info(

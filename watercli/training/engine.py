@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from model.layers import DecoderBlock, EncoderLayer, SelfBlock
 from model.mae import MultiModalMAE, Prediction
 from watercli.config import Config, Train
 from watercli.data.dataset import Step
-from watercli.errors import RunError
+from watercli.errors import ConfigError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What matrix products are computed in; fp32 needs no autocast."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""AdamW's running means, as torch names them."""
+GOVERNED = {
+    "train_batch_size": "train.windows",
+    "train_micro_batch_size_per_gpu": "train.windows and train.accumulate",
+    "gradient_accumulation_steps": "train.accumulate",
+    "gradient_clipping": "train.clip_norm",
+    "optimizer": "train.learning_rate, train.betas and train.weight_decay",
+    "scheduler": "train.warmup_steps and train.min_learning_rate",
+    "bf16": "train.precision",
+    "fp16": "train.precision",
+    "torch_autocast": "train.precision",
+}
+"""What of DeepSpeed's configuration is said by settings of ours."""
 
 
 class Engine(ABC):
@@ -45,12 +65,21 @@ class Engine(ABC):
         """Return the sum over all processes."""
 
     @abstractmethod
-    def save(self, folder: Path) -> dict[str, Tensor] | None:
-        """Write what is needed to resume; return the whole model's weights on rank 0."""
+    def state(self) -> State | None:
+        """Return what a checkpoint holds, on rank 0; every process must call it."""
 
     @abstractmethod
-    def load(self, folder: Path) -> None:
-        """Read what `save` wrote, weights included."""
+    def load(self, file: Path) -> None:
+        """Take over the optimiser's part of a `State` from a safetensors file, whoever wrote it; before any step."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Weights and optimiser by the names of the weights, on the CPU: whole, however many processes share them."""
+
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+    """``exp_avg/NAME``, ``exp_avg_sq/NAME`` and ``step/NAME`` of AdamW; ``loss_scale/...`` of fp16."""
 
 
 def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
@@ -70,15 +99,16 @@ def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
 class TorchEngine(Engine):
     """Plain torch, one process."""
 
-    def __init__(self, model: MultiModalMAE, train: Train) -> None:
-        self.device = torch.device("cpu")
-        self.model = model
+    def __init__(self, model: MultiModalMAE, train: Train, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.model = prepared(model, train).to(self.device)
         self._train = train
         self._optimiser = optimiser(model, train)
 
     def forward(self, step: Step) -> dict[str, Prediction]:
         """See `Engine`."""
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._train.precision == "bf16"):
+        dtype = AUTOCAST.get(self._train.precision)
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             predictions: dict[str, Prediction] = self.model(step.batch, step.masks)
         return predictions
 
@@ -99,21 +129,40 @@ class TorchEngine(Engine):
         """See `Engine`."""
         return values
 
-    def save(self, folder: Path) -> dict[str, Tensor]:
+    def state(self) -> State:
         """See `Engine`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {"model": self.model.state_dict(), "optimiser": self._optimiser.state_dict()}
-        torch.save(state, folder / "torch.pt")
-        return state["model"]
+        weights = {name: one.detach().cpu() for name, one in self.model.named_parameters()}
+        found = {
+            f"{key}/{name}": self._optimiser.state[parameter][key].cpu()
+            for name, parameter in self.model.named_parameters()
+            for key in (*MOMENTS, "step")
+            if key in self._optimiser.state[parameter]
+        }
+        return State(weights, found)
 
-    def load(self, folder: Path) -> None:
+    def load(self, file: Path) -> None:
         """See `Engine`."""
-        file = folder / "torch.pt"
-        if not file.is_file():
-            raise RunError(f"{file} is missing: the run was trained by DeepSpeed; resume it with the same --processes")
-        state = torch.load(file, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        load_adam(self._optimiser, self.model, file)
+
+
+def prepared(model: MultiModalMAE, train: Train) -> MultiModalMAE:
+    """Return the model itself, its layers set to compute their activations anew in backward if training asks for it."""
+    if train.activation_checkpointing:
+        for layer in model.modules():
+            if isinstance(layer, EncoderLayer | DecoderBlock | SelfBlock):
+                layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)  # type: ignore[method-assign]
+    return model
+
+
+def load_adam(optimiser: torch.optim.Optimizer, model: MultiModalMAE, file: Path) -> None:
+    """Give a torch AdamW over the model's own weights the state that `State` describes."""
+    with safe_open(file, framework="pt") as held:
+        there = set(held.keys())
+        for name, parameter in model.named_parameters():
+            if f"step/{name}" in there:
+                optimiser.state[parameter] = {
+                    key: held.get_tensor(f"{key}/{name}").to(parameter.device) for key in (*MOMENTS, "step")
+                }
 
 
 class DeepSpeedEngine(Engine):
@@ -121,16 +170,19 @@ class DeepSpeedEngine(Engine):
 
     def __init__(self, model: MultiModalMAE, config: Config) -> None:
         deepspeed = quiet_deepspeed()
-        on_gpu = torch.cuda.is_available()
+        on_gpu = torch.cuda.is_available() and os.environ["DS_ACCELERATOR"] != "cpu"
+        self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else torch.device("cpu")
+        if on_gpu:
+            torch.cuda.set_device(self.device)
         deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo")
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else torch.device("cpu")
-        train = config.train
+        self._train = config.train
         self._engine, *_ = deepspeed.initialize(
-            model=model, optimizer=optimiser(model, train), config=deepspeed_config(train, self.world)
+            model=prepared(model, config.train),
+            optimizer=optimiser(model, config.train),
+            config=deepspeed_config(config.train, self.world),
         )
         self.model = self._engine.module
-        self._accumulate = train.accumulate
 
     def forward(self, step: Step) -> dict[str, Prediction]:
         """See `Engine`."""
@@ -140,7 +192,7 @@ class DeepSpeedEngine(Engine):
     def backward(self, loss: Tensor) -> None:
         """See `Engine`."""
         # DeepSpeed takes the mean over processes and micro-batches; the parts' losses are to be added up.
-        self._engine.backward(loss * self.world * self._accumulate)
+        self._engine.backward(loss * self.world * self._train.accumulate)
         if not self._engine.is_gradient_accumulation_boundary():
             self._engine.step()
 
@@ -148,8 +200,11 @@ class DeepSpeedEngine(Engine):
         """See `Engine`."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
+        norm = None
+        if clips_itself(self._train):
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._train.clip_norm)
         self._engine.step()
-        norm = self._engine.get_global_grad_norm()
+        norm = self._engine.get_global_grad_norm() if norm is None else norm
         return float(norm) if norm is not None else float("nan")
 
     def sum(self, values: Tensor) -> Tensor:
@@ -158,42 +213,145 @@ class DeepSpeedEngine(Engine):
         torch.distributed.all_reduce(total)
         return total
 
-    def save(self, folder: Path) -> dict[str, Tensor] | None:
+    def state(self) -> State | None:
         """See `Engine`."""
-        self._engine.save_checkpoint(str(folder), tag="state")
-        if self._engine.zero_optimization_stage() == 3:
-            state: dict[str, Tensor] | None = self._engine._zero3_consolidated_16bit_state_dict()
-            return state
-        return self.model.state_dict() if self.rank == 0 else None
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-    def load(self, folder: Path) -> None:
+        weights: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
+        spread = self._train.deepspeed.zero_stage > 0
+        adam = self._adam()
+        self._link()
+        for name, parameter in self.model.named_parameters():
+            # One weight at a time, gathered everywhere and kept by rank 0 alone.
+            whole = safe_get_full_fp32_param(parameter) if spread else parameter
+            owner = self._partitions()[0] if spread else parameter
+            moments = {
+                key: safe_get_full_optimizer_state(parameter, key) if spread else adam.state[parameter][key]
+                for key in MOMENTS
+                if adam.state[owner]  # none before the first step that fp16 does not skip
+            }
+            if self.rank == 0:
+                weights[name] = whole.detach().cpu().clone()
+                found |= {f"{key}/{name}": one.detach().cpu().clone() for key, one in moments.items()}
+                if moments:
+                    found[f"step/{name}"] = adam.state[owner]["step"].detach().cpu().clone()
+        scaler = self._scaler()
+        if scaler is not None:
+            found |= {f"loss_scale/{key}": torch.tensor(value) for key, value in scaler.state_dict().items()}
+        return State(weights, found) if self.rank == 0 else None
+
+    def load(self, file: Path) -> None:
         """See `Engine`."""
-        try:
-            path, _ = self._engine.load_checkpoint(str(folder), tag="state")
-        except Exception as error:
-            raise RunError(
-                f"DeepSpeed cannot load {folder}: resume with the number of processes and the ZeRO stage that saved it"
-            ) from error
-        if path is None:
-            raise RunError(f"{folder} holds no DeepSpeed state: resume without --gpus and --processes")
+        from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
+
+        adam, scaler = self._adam(), self._scaler()
+        if self._train.deepspeed.zero_stage == 0:
+            load_adam(adam, self.model, file)
+        with safe_open(file, framework="pt") as held:
+            there = set(held.keys())
+            if self._train.deepspeed.zero_stage > 0:
+                step = max((held.get_tensor(key) for key in there if key.startswith("step/")), default=torch.zeros(()))
+                for part in self._partitions():
+                    adam.state[part] = {"step": step.clone(), **{key: torch.zeros_like(part) for key in MOMENTS}}
+                self._link()
+                for name, parameter in self.model.named_parameters():
+                    for key in MOMENTS:
+                        if f"{key}/{name}" in there:
+                            moment = held.get_tensor(f"{key}/{name}").to(self.device)
+                            if self._train.deepspeed.zero_stage < 3:
+                                safe_set_full_optimizer_state(parameter, moment, key)
+                            else:
+                                part = mine(moment, -(-moment.numel() // self.world), self.rank)
+                                safe_set_local_optimizer_state(parameter, part, key)
+            if scaler is not None and "loss_scale/scale" in there:
+                scale = {key: held.get_tensor(f"loss_scale/{key}").item() for key in scaler.state_dict()}
+                scaler.load_state_dict(scale)
+
+    def _adam(self) -> torch.optim.Optimizer:
+        adam: torch.optim.Optimizer = self._engine.basic_optimizer
+        return adam
+
+    def _partitions(self) -> list[Tensor]:
+        """Return the flat tensors that this process's part of the optimiser works on, with ZeRO."""
+        zero = self._engine.optimizer
+        parts: list[Tensor] = (
+            zero.fp32_partitioned_groups_flat
+            if self._train.deepspeed.zero_stage == 3
+            else zero.single_partition_of_fp32_groups
+        )
+        return parts
+
+    def _link(self) -> None:
+        """Tell weights where their moments are, with ZeRO 1 and 2.
+
+        DeepSpeed does so in its first step, but after the first of several parameter groups, when the others have none.
+        """
+        if self._train.deepspeed.zero_stage in (1, 2):
+            self._engine.optimizer._hp_optimizer_states_linked = False
+            self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+    def _scaler(self) -> Any:
+        """Return what scales losses in fp16, None otherwise."""
+        return self._engine.torch_autocast_z0_gradscaler or getattr(
+            self._engine.optimizer, "torch_autocast_gradscaler", None
+        )
+
+
+def mine(whole: Tensor, size: int, rank: int) -> Tensor:
+    """Return a rank's flat part of a tensor that is spread in parts of ``size``, the last one padded with zeros."""
+    part = whole.flatten()[rank * size : (rank + 1) * size]
+    return torch.nn.functional.pad(part, (0, size - part.numel()))
+
+
+def clips_itself(train: Train) -> bool:
+    """Return whether gradients are whole and unscaled between backward and update, so that torch can clip them."""
+    return train.deepspeed.zero_stage == 0 and train.precision != "fp16"
 
 
 def deepspeed_config(train: Train, world: int) -> dict[str, Any]:
-    """Return DeepSpeed's own configuration."""
-    return {
+    """Return DeepSpeed's own configuration: ours, and what ``train.deepspeed.config`` adds.
+
+    Mixed precision is PyTorch's autocast, as in one process: weights, moments and reductions stay in fp32. DeepSpeed's
+    own ``bf16`` rounds the weights and all that is computed, losses and norms too, to 8 bits of mantissa.
+
+    Raises
+    ------
+    ConfigError
+        If ``train.deepspeed.config`` says something else than a setting.
+    """
+    ours: dict[str, Any] = {
         "train_batch_size": train.windows,
         "train_micro_batch_size_per_gpu": train.windows // (world * train.accumulate),
         "gradient_accumulation_steps": train.accumulate,
         "gradient_clipping": train.clip_norm,
-        "zero_optimization": {
-            "stage": train.deepspeed.zero_stage,
-            "stage3_gather_16bit_weights_on_model_save": True,
-        },
+        "zero_optimization": {"stage": train.deepspeed.zero_stage},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": train.precision == "bf16"},
-        "fp16": {"enabled": train.precision == "fp16"},
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
+    if train.precision in AUTOCAST:
+        name = str(AUTOCAST[train.precision]).removeprefix("torch.")
+        # No module's gradients are sent in low precision.
+        ours["torch_autocast"] = {"enabled": True, "dtype": name, "lower_precision_safe_modules": []}
+    given = train.deepspeed.config or {}
+    for key, settings in GOVERNED.items():
+        if key in given and given[key] not in (ours.get(key), "auto", {"enabled": False}):
+            raise ConfigError(
+                f"Setting 'train.deepspeed.config' has {key}, which is not what {settings} says; leave it out"
+            )
+    zero = given.get("zero_optimization", {})
+    stage = zero.get("stage", train.deepspeed.zero_stage)
+    if stage != train.deepspeed.zero_stage:
+        raise ConfigError(
+            f"Setting 'train.deepspeed.config' has ZeRO stage {stage}, but train.deepspeed.zero_stage is "
+            f"{train.deepspeed.zero_stage}; make them agree"
+        )
+    merged = ours | given | {key: ours[key] for key in GOVERNED if key in ours}
+    merged["zero_optimization"] = zero | ours["zero_optimization"]
+    if clips_itself(train):
+        merged["gradient_clipping"] = 0.0
+    return {key: value for key, value in merged.items() if key in ours or key not in GOVERNED}
 
 
 def quiet_deepspeed() -> Any:

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import torch
+import zarr
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from model.config import MAEConfig
 from model.mae import total_loss
 from model.masking import count_targets
 from watercli import checkpoint as checkpoints
-from watercli.checkpoint import ENGINE, Checkpoint
+from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Train
+from watercli.data.ahead import read_ahead
 from watercli.data.dataset import Step, Steps, WindowReader, fixed_steps
-from watercli.data.scaling import Scaling
+from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
-from watercli.log import log, progress
+from watercli.log import log
 from watercli.store import Store
+from watercli.training.display import Display, Report, peak_memory
 from watercli.training.engine import Engine, TorchEngine
 from watercli.training.gradients import gradient_shares
 from watercli.training.metrics_log import MetricsLog, by_modality
+from watercli.training.stop import Stop
 
 SHARE_STEPS = 2
 """Validation steps over which the modalities' shares of the gradient are measured."""
-LINE_EVERY = 15.0
-"""Seconds between two log lines where there is no terminal to draw a progress bar on."""
 
 
 @dataclass(frozen=True)
@@ -129,32 +132,13 @@ def validate(engine: Engine, steps: list[Step], number: int, structure: MAEConfi
     return {"loss": _total(losses, structure), **by_modality(list(structure.modalities), losses)}
 
 
-@contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
-    """Yield a list that a first Ctrl-C or SIGTERM adds to; the step under way is finished, the second one breaks."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        log.warning("Stopping after this step; once more to stop at once")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def train(job: Job, engine: Engine) -> None:
+def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
     """Train to ``train.steps``, validating, logging and saving on the way.
 
     Raises
     ------
     RunError
-        If a loss is not finite, or the run was interrupted (a checkpoint is saved first).
+        If a loss is not finite, the store changes, or the run was asked to stop (a checkpoint is saved first).
     """
     config, structure = job.config, job.structure
     reader = WindowReader(job.store, config, job.scaling)
@@ -169,58 +153,106 @@ def train(job: Job, engine: Engine) -> None:
         catchments=config.train.catchments,
         size=config.train.windows,
     )
-    loader = DataLoader(
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop)
+        reporter = None
+        if engine.rank == 0:
+            metrics = stack.enter_context(MetricsLog(job.run, config, job.start))
+            reporter = _Reporter(metrics, stack.enter_context(display), job, engine.device)
+        data = stack.enter_context(contextlib.closing(read_steps(steps, job.start, config.train)))
+        _loop(job, engine, data, held_out, reporter, stop)
+
+
+def read_steps(steps: Steps, start: int, train: Train) -> Generator[Step]:
+    """Yield steps from ``start`` on, read ahead by worker processes or by a thread."""
+    order = range(start, train.steps)
+    if not train.workers:
+        yield from read_ahead((steps[number] for number in order), train.prefetch)
+        return
+    yield from DataLoader(
         steps,
         batch_size=None,
-        sampler=range(job.start, config.train.steps),
-        num_workers=config.train.workers,
+        sampler=order,
+        num_workers=train.workers,
+        prefetch_factor=max(train.prefetch, 1),
         # A forked worker would inherit zarr's event loop in an unknown state.
-        multiprocessing_context="spawn" if config.train.workers else None,
+        multiprocessing_context="spawn",
+        worker_init_fn=_set_up_worker,
     )
-    if engine.rank == 0:
-        with MetricsLog(job.run, job.start) as metrics, progress("loss") as display:
-            _loop(job, engine, loader, held_out, _Reporter(metrics, display, job))
-    else:
-        _loop(job, engine, loader, held_out, None)
 
 
-def _loop(job: Job, engine: Engine, loader: DataLoader[Step], held_out: list[Step], reporter: _Reporter | None) -> None:
+def _set_up_worker(number: int) -> None:
+    """Leave the cores to the model, and Ctrl-C and SIGTERM, which reach a whole group, to the training process."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})
+    threadpool_limits(1)
+
+
+def _loop(
+    job: Job, engine: Engine, data: Iterable[Step], held_out: list[Step], reporter: _Reporter | None, stop: Stop
+) -> None:
     train = job.config.train
     clock = _Clock(job.start)
-    with _stop_on_signal() as received:
-        for number, step in enumerate(loader, start=job.start):
-            clock.data_ready()
-            values = train_step(engine, step, number, job.config, job.structure)
-            clock.step_done()
-            done = number + 1
-            last = done == train.steps
-            if reporter and (done % train.log_every == 0 or done == 1 or last):
-                reporter.training(done, values, clock.report(done, train.windows))
-            scores = None
-            if done % train.validate_every == 0 or last:
-                scores = validate(engine, held_out, number, job.structure)
-                if isinstance(
-                    engine, TorchEngine
-                ):  # where weights are spread over processes, none has a whole gradient
-                    scores |= gradient_shares(engine, held_out[:SHARE_STEPS], job.structure)
-                if reporter:
-                    reporter.validation(done, scores)
-            if done % train.checkpoint_every == 0 or last or (received and engine.world == 1):
-                _save(job, engine, done, scores["loss"] if scores else None)
-            if received and not last:
-                raise RunError(f"Stopped after step {done}; continue with 'watercli pretrain --run {job.run} --resume'")
-            clock.restart()
+    for number, step in enumerate(data, start=job.start):
+        clock.data_ready()
+        values = train_step(engine, step, number, job.config, job.structure)
+        clock.step_done()
+        done = number + 1
+        last = done == train.steps
+        if reporter and (done % train.log_every == 0 or done == 1 or last):
+            reporter.training(done, values, clock.report(done, train.windows))
+        scores = None
+        if done % train.validate_every == 0 or last:
+            scores = validate(engine, held_out, number, job.structure)
+            if isinstance(engine, TorchEngine):  # where weights are spread over processes, none has a whole gradient
+                scores |= gradient_shares(engine, held_out[:SHARE_STEPS], job.structure)
+            if reporter:
+                reporter.validation(done, scores)
+        # What one process is asked, all must know: they save together.
+        stopped = bool(engine.sum(torch.tensor(float(stop.asked))) > 0) and not last
+        if done % train.checkpoint_every == 0 or last or stopped:
+            _save(job, engine, done, scores["loss"] if scores else None)
+        if stopped:
+            raise RunError(f"Stopped after step {done}; continue with 'watercli pretrain --run {job.run} --resume'")
+        clock.restart()
 
 
 def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) -> None:
-    place = checkpoints.staging(job.run, done)
-    weights = engine.save(place / ENGINE)
-    if engine.rank == 0 and weights is not None:
-        meta = Checkpoint(done, job.config, job.scaling, job.structure.grid, job.store.fingerprint, validation_loss)
-        checkpoints.save(job.run, meta, weights)
+    if engine.rank == 0:
+        _check_store(job)
+    state = engine.state()
+    if state is not None:
+        hidden = hidden_catchments(job.store, job.config)
+        meta = Checkpoint(
+            done,
+            job.config,
+            job.scaling,
+            job.structure.grid,
+            job.store.fingerprint,
+            validation_loss,
+            gauges=tuple(job.store.gauge_ids),
+            hidden_gauges=tuple(gauge for gauge, away in zip(job.store.gauge_ids, hidden, strict=True) if away),
+            splits=json.loads(job.store.dataset.attrs["splits"]),
+        )
+        checkpoints.save(job.run, meta, state.weights, state.optimiser)
         checkpoints.prune(job.run, job.config.train.keep_checkpoints)
-    # No process may go on to write into a checkpoint's place before the others are done with it.
-    engine.sum(torch.zeros(1))
+    engine.sum(torch.zeros(1))  # a process that ends before rank 0 has written would have the launcher end that one
+
+
+def _check_store(job: Job) -> None:
+    """Refuse to save what was learnt from a store that has become another one while it was read."""
+    path = job.store.path
+    try:
+        found = zarr.open_group(path, mode="r").attrs["fingerprint"]
+    except Exception:
+        found = None
+    if found != job.store.fingerprint:
+        what = "is gone" if found is None else "holds other data"
+        raise RunError(
+            f"{path} {what} since training began, so the steps since the last checkpoint are not kept; put it back and "
+            f"continue with 'watercli pretrain --run {job.run} --resume', or train anew"
+        )
 
 
 class _Clock:
@@ -254,27 +286,26 @@ class _Clock:
 
 
 class _Reporter:
-    """Writes metrics and shows progress, on rank 0."""
+    """Writes metrics and shows where the run stands, on rank 0."""
 
-    def __init__(self, metrics: MetricsLog, display: object, job: Job) -> None:
-        from rich.progress import Progress
-
-        assert isinstance(display, Progress)
-        self._metrics, self._display, self._steps = metrics, display, job.config.train.steps
-        self._task = display.add_task("pretrain", total=self._steps, completed=job.start, loss="")
-        self._spoke = 0.0
+    def __init__(self, metrics: MetricsLog, display: Display, job: Job, device: torch.device) -> None:
+        self._metrics, self._display, self._job, self._device = metrics, display, job, device
+        self._began = time.monotonic()
+        self._validation: dict[str, float] = {}
 
     def training(self, done: int, values: dict[str, float], timing: dict[str, float]) -> None:
-        self._metrics.write(done, "train", values | timing)
-        losses = " ".join(
-            f"{name.removeprefix('loss/')} {value:.3f}" for name, value in values.items() if name.startswith("loss")
-        )
-        self._display.update(self._task, completed=done, loss=losses)
-        if self._display.disable and (time.monotonic() - self._spoke > LINE_EVERY or done == self._steps):
-            self._spoke = time.monotonic()
-            rate = timing["windows_per_second"]
-            log.info("step %d/%d  %s  (%.1f windows/s)", done, self._steps, losses, rate)
+        memory = peak_memory(self._device)
+        steps, start = self._job.config.train.steps, self._job.start
+        left = (time.monotonic() - self._began) / (done - start) * (steps - done)
+        self._metrics.write(done, "train", values | timing | {"memory_gib": memory / 2**30})
+        self._display.show(Report(done, steps, _losses(values), self._validation, **timing, memory=memory,
+                                  seconds_left=left))  # fmt: skip
 
     def validation(self, done: int, values: dict[str, float]) -> None:
         self._metrics.write(done, "validation", values)
-        log.info("step %d/%d  validation loss %.4f", done, self._steps, values["loss"])
+        self._validation = _losses(values)
+        log.info("step %d/%d  validation loss %.4f", done, self._job.config.train.steps, values["loss"])
+
+
+def _losses(values: dict[str, float]) -> dict[str, float]:
+    return {name.removeprefix("loss/"): value for name, value in values.items() if name.startswith("loss")}

@@ -12,7 +12,7 @@ import torch
 
 from model.mae import MultiModalMAE
 from watercli import checkpoint as checkpoints
-from watercli.checkpoint import ENGINE, Checkpoint
+from watercli.checkpoint import OPTIMISER, Checkpoint
 from watercli.config import Config, difference, parse
 from watercli.data.dataset import share_of_step, store_model_config
 from watercli.data.scaling import Scaling
@@ -20,20 +20,31 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store
-from watercli.training.engine import Engine, TorchEngine
+from watercli.training.display import Display, display
+from watercli.training.engine import Engine, TorchEngine, deepspeed_config
+from watercli.training.failures import in_a_sentence
+from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
+from watercli.training.metrics_log import check_loggers
+from watercli.training.stop import Stop
 
 CONFIG = "config.yaml"
 RUN = "run.json"
+ONE = Processes()
+"""This process alone."""
 FREE_ON_RESUME = (
     "description",
     "train.steps",
     "train.accumulate",
+    "train.activation_checkpointing",
+    "train.deepspeed",
     "train.validate_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.log_every",
+    "train.loggers",
     "train.workers",
+    "train.prefetch",
     "train.memory_gib",
     "embed.",
     "evaluate.",
@@ -91,8 +102,7 @@ def _check_resumable(config: Config, store: Store, run: Path) -> None:
 
 def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint | None]:
     """Return what there is to do, and the newest checkpoint to go on from."""
-    found = checkpoints.all_checkpoints(run)
-    newest = found[-1] if found else None
+    newest = checkpoints.newest(run)
     if newest and newest.step >= config.train.steps:
         raise ConfigError(f"{run} already has {newest.step} steps; raise train.steps to go on")
     scaling = newest.scaling if newest else Scaling.of(store, config)
@@ -100,28 +110,46 @@ def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint |
     return Job(config, structure, store, scaling, run, newest.step if newest else 0), newest
 
 
-def work(config: Config, store: Store, run: Path, make_engine: Callable[[MultiModalMAE], Engine]) -> None:
+def work(
+    config: Config,
+    store: Store,
+    run: Path,
+    make_engine: Callable[[MultiModalMAE], Engine],
+    *,
+    display: Display,
+    stop: Stop,
+) -> None:
     """Train in this process, from the newest checkpoint if the run has one."""
     job, newest = make_job(config, store, run)
     torch.manual_seed(derived_seed(config.seed, 6))
-    engine = make_engine(MultiModalMAE(job.structure))
+    model = MultiModalMAE(job.structure)
+    number = sum(parameter.numel() for parameter in model.parameters())
     if newest:
-        engine.load(newest.path / ENGINE)
+        newest.load_weights(model)
+    engine = make_engine(model)
+    if newest:
+        engine.load(newest.path / OPTIMISER)
     if engine.rank == 0:
-        number = sum(parameter.numel() for parameter in engine.model.parameters())
         log.info("%s parameters, %d modalities, step %d of %d", f"{number:,}", len(config.modalities), job.start,
                  config.train.steps)  # fmt: skip
-    train(job, engine)
+    with in_a_sentence(run):
+        train(job, engine, display, stop)
 
 
-def _check(config: Config, store: Store, *, world: int, deepspeed: bool) -> None:
-    """Raise for what is wrong with configuration and store, before the run directory is touched."""
+def check(config: Config, store: Store, processes: Processes) -> None:
+    """Raise for what is wrong with configuration, store and machine, before the run directory is touched."""
+    gpus = torch.cuda.device_count()
+    if processes.gpus > gpus and not processes.hostfile:
+        raise ConfigError(f"--gpus {processes.gpus} asked for, but this machine has {gpus}; give no more")
     store_model_config(config, store)
     Scaling.of(store, config)
     for split in ("train", "validation"):
         Windows.within(store.period(split), config.window, split)
-    share_of_step(config, world)
-    if config.train.precision == "fp16" and not deepspeed:
+    share_of_step(config, processes.world)
+    check_loggers(config)
+    if processes.several:
+        deepspeed_config(config.train, processes.world)
+    if config.train.precision == "fp16" and not processes.several:
         raise ConfigError("Setting 'train.precision' is fp16, which needs --gpus; use fp32 or bf16 here")
 
 
@@ -132,8 +160,7 @@ def pretrain(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    gpus: int = 0,
-    processes: int = 0,
+    processes: Processes = ONE,
 ) -> Checkpoint:
     """Pretrain and return the best checkpoint.
 
@@ -143,8 +170,8 @@ def pretrain(
         What to train, and on what.
     run
         The run directory: made new, or continued with ``resume``, or replaced with ``overwrite``.
-    gpus, processes
-        How many GPUs, or processes on CPU, DeepSpeed's launcher starts; 0 trains in this process.
+    processes
+        What DeepSpeed's launcher starts; by default nothing, and this process trains.
 
     Raises
     ------
@@ -153,18 +180,15 @@ def pretrain(
     RunError
         If training fails or is interrupted.
     """
-    if gpus and processes:
-        raise ConfigError("--gpus and --processes exclude each other; --processes is for CPU")
-    if gpus > torch.cuda.device_count():
-        raise ConfigError(f"--gpus {gpus} asked for, but this machine has {torch.cuda.device_count()}; give no more")
-    _check(config, store, world=gpus or processes or 1, deepspeed=bool(gpus or processes))
+    check(config, store, processes)
     set_up(config, store, run, resume=resume, overwrite=overwrite)
-    if gpus or processes:
-        from watercli.training.launch import launch
-
-        launch(run, gpus=gpus, processes=processes)
+    if processes.several:
+        launch(run, processes, display())
+        newest = checkpoints.all_checkpoints(run)[-1:]
+        if not newest or newest[0].step < config.train.steps:
+            raise RunError(f"{run} ended before its last step; continue with 'watercli pretrain --run {run} --resume'")
     else:
-        work(config, store, run, lambda model: TorchEngine(model, config.train))
+        work(config, store, run, lambda model: TorchEngine(model, config.train), display=display(), stop=Stop())
     best = checkpoints.open_run(run)
     if best.validation_loss is None:
         raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")

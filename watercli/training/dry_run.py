@@ -1,0 +1,154 @@
+"""``watercli pretrain --dry-run``: what a training will take, from a few steps that are done and forgotten."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from model.mae import MultiModalMAE
+from watercli.config import Config, Train
+from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
+from watercli.data.scaling import Scaling
+from watercli.data.windows import Windows
+from watercli.sizes import in_bytes
+from watercli.store import Store
+from watercli.training.display import in_words, peak_memory
+from watercli.training.engine import TorchEngine
+from watercli.training.failures import in_a_sentence
+from watercli.training.launch import Processes
+from watercli.training.loop import train_step, validate
+
+MEASURED = 4
+"""Steps that are done; the first, which also sets things up, is not timed."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of a modality in a step, over all processes: the mean of the measured steps."""
+
+    encoded: float
+    """Visible, so seen by the encoder."""
+    decoded: float
+    """Masked and asked for, so queries of the decoder."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training takes: sizes in bytes, times in seconds."""
+
+    parameters: int
+    tokens: dict[str, Tokens]
+    state: dict[str, float]
+    """Weights, gradients and optimiser, of one process."""
+    data: int
+    """Grids that each process holds in memory."""
+    peak: int
+    """Most memory that this process held while it did the steps, data and libraries included."""
+    step_seconds: float
+    read_seconds: float
+    """To read a process's share of a step: hidden behind the steps as long as it is shorter."""
+    validation_seconds: float
+    epoch_steps: float
+    """Steps in which each training window comes once."""
+    checkpoint: int
+
+
+def state_bytes(parameters: int, train: Train, world: int) -> dict[str, float]:
+    """Return the bytes of fp32 weights, gradients and AdamW's two moments that a process holds, by the ZeRO stage."""
+    stage = train.deepspeed.zero_stage if world > 1 else 0
+    size = 4.0 * parameters
+    return {
+        "weights": size / (world if stage >= 3 else 1),
+        "gradients": size / (world if stage >= 2 else 1),
+        "optimiser": 2 * size / (world if stage >= 1 else 1),
+    }
+
+
+def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
+    """Do a few steps of one process's share, write nothing, and say what the whole takes.
+
+    Raises
+    ------
+    RunError
+        If memory runs out.
+    """
+    structure = store_model_config(config, store)
+    reader = WindowReader(store, config, Scaling.of(store, config))
+    training = Windows.within(store.period("train"), config.window, "train")
+    validation = Windows.within(store.period("validation"), config.window, "validation")
+    world = processes.world
+    steps = Steps(reader, training, config, structure, 0, world)
+    with in_a_sentence(None):
+        engine = TorchEngine(MultiModalMAE(structure), config.train, "cuda" if processes.gpus else "cpu")
+        reads, times, encoded, decoded = [], [], [], []
+        for number in range(min(MEASURED, config.train.steps)):
+            begun = time.perf_counter()
+            step = steps[number]
+            read = time.perf_counter()
+            train_step(engine, step, number, config, structure)
+            times.append(time.perf_counter() - read)
+            reads.append(read - begun)
+            encoded.append([int(step.masks[name].visible.sum()) * world for name in structure.modalities])
+            decoded.append([int(step.masks[name].target.sum()) * world for name in structure.modalities])
+        starts = validation.spread(config.train.validation_windows)
+        held_out = fixed_steps(reader, starts, config, structure, catchments=config.train.catchments,
+                               size=config.train.windows)[:1]  # fmt: skip
+        begun = time.perf_counter()
+        validate(engine, held_out, 0, structure)
+        once = time.perf_counter() - begun
+    parameters = sum(one.numel() for one in engine.model.parameters())
+    means = zip(*(torch.tensor(one, dtype=torch.float64).mean(0).tolist() for one in (encoded, decoded)), strict=True)
+    return Estimate(
+        parameters=parameters,
+        tokens={name: Tokens(*both) for name, both in zip(structure.modalities, means, strict=True)},
+        state=state_bytes(parameters, config.train, world),
+        data=reader.held_bytes,
+        peak=peak_memory(engine.device),
+        step_seconds=statistics.median(times[1:] or times),
+        read_seconds=statistics.median(reads[1:] or reads),
+        validation_seconds=once * len(starts) / min(len(starts), config.train.windows),
+        epoch_steps=len(training) / config.train.windows,
+        checkpoint=12 * parameters,
+    )
+
+
+def show(found: Estimate, config: Config, processes: Processes) -> None:
+    """Print an estimate on standard output."""
+    train, console = config.train, Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    table = Table("tokens in a step", *found.tokens, "all")
+    for title, kind in (("encoded", "encoded"), ("decoded", "decoded")):
+        numbers = [getattr(one, kind) for one in found.tokens.values()]
+        table.add_row(title, *(f"{number:,.0f}" for number in (*numbers, sum(numbers))))
+    console.print(table)
+    step = max(found.step_seconds, found.read_seconds)
+    validations = -(-train.steps // train.validate_every)
+    whole = step * train.steps + found.validation_seconds * validations
+    parts = ", ".join(f"{name} {in_bytes(size)}" for name, size in found.state.items())
+    rows = {
+        "parameters": f"{found.parameters:,}",
+        "memory of a process": f"{in_bytes(sum(found.state.values()))} ({parts}), "
+        f"grids {in_bytes(found.data)}, and activations",
+        "memory measured": f"{in_bytes(found.peak)} at most, with all libraries and what ZeRO would spread",
+        "step": f"{found.step_seconds:.3g} s of computing; reading takes {found.read_seconds:.2g} s, "
+        + ("at the same time" if train.prefetch or train.workers else "before it"),
+        "epoch": f"{found.epoch_steps:,.1f} steps, {in_words(found.epoch_steps * step)}",
+        "training": f"{train.steps:,} steps, {train.steps / found.epoch_steps:,.2f} epochs, {in_words(whole)} "
+        f"with {validations} validations",
+        "checkpoint": f"{in_bytes(found.checkpoint)}; {train.keep_checkpoints + 1} are kept at most",
+    }
+    plain = Table.grid(padding=(0, 2))
+    for name, text in rows.items():
+        plain.add_row(name, text)
+    console.print(plain)
+    if processes.world > 1:
+        console.print(
+            f"Measured is the share of one of {processes.world} processes, alone on this machine: what they exchange, "
+            "and that they share cores or the disk, comes on top."
+        )
