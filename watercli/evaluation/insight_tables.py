@@ -67,6 +67,7 @@ def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
         },
         "intervals": _intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
         "donors": _donors_dict(insight.donors) if insight.donors is not None else None,
+        "embedded_dates": insight.donors.attrs["embedded_dates"] if insight.donors is not None else None,
         "skill_against": {
             str(name): {"rank_correlation": float(insight.factors["correlation"].sel(factor=name))}
             for name in insight.factors["factor"].values
