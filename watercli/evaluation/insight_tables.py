@@ -172,9 +172,9 @@ def _report_intervals(found: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any
     own, others = int((scored & ~pooled).sum()), int((scored & pooled).sum())
     parts = []
     if own:
-        parts.append(f"{own} catchments are calibrated by their own flow alone")
+        parts.append(f"catchments calibrated by their own flow alone: {own}")
     if others:
-        parts.append(f"{others} are calibrated by the flow of other gauges, as their own is hidden or short")
+        parts.append(f"by the flow of other gauges, as their own is hidden or short: {others}")
     return {
         "interval_rows": rows,
         "interval_sentence": interval_sentence(found, flow),
