@@ -16,6 +16,7 @@ from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Evaluate
 from watercli.data.windows import Indices
 from watercli.embed import Embedder
+from watercli.embed.provenance import trained_gauges
 from watercli.evaluation.cache import Cache
 from watercli.evaluation.network import Regional
 from watercli.evaluation.simulation import simulate
@@ -79,7 +80,7 @@ class Scene:
     def unseen(self) -> Flags:
         """Catchments that gave no flow to training, ``[C]``: hidden there, or not in its store at all."""
         gauges, hidden = self.store.gauge_ids, self.checkpoint.config.train.hidden_gauges
-        new = ~np.isin(gauges, self.checkpoint.gauges)
+        new = ~np.isin(gauges, trained_gauges(self.checkpoint, self.store))
         if hidden is None or hidden.of != self.target:
             return new
         return new | np.isin(gauges, self.checkpoint.hidden_gauges)
