@@ -1,7 +1,8 @@
 """``python -m tests.scaling``: what training at sizes that nobody here has takes, from a cost model and stated inputs.
 
-The cost of a window is counted on the model itself, at sizes that a laptop can run, and is a polynomial of second degree
-in the number of land patches: every token costs the same, every pair of tokens that attend to each other the same.
+The cost of a window is counted on the model itself, at sizes that a laptop can run. It is a polynomial of second degree
+in the number of land patches: tokens cost the same each, and so do pairs of tokens that attend to each other. Days have
+unlike numbers of visible patches, and are padded to the longest; the more patches, the less: too few of them mislead.
 ``--measure`` counts anew and prints the coefficients that stand in `COUNTED`.
 """
 
@@ -22,13 +23,13 @@ from model.mae import MultiModalMAE, total_loss
 from model.masking import draw_noise, mask_batch
 from watercli.config import Config, load
 from watercli.data.dataset import model_config
+from watercli.sizes import in_bytes
+from watercli.training.display import in_words
 
 CATCHMENTS, DRAINED, ATTRIBUTES = 8, 2, 25
 """Catchments in a window, patches that each drains, attributes of each: about what gb has."""
-SIZES = (8, 16, 24)
+SIZES = (32, 96, 192)
 """Land patches at which costs are counted."""
-WIDTH = 128
-"""Of the lines that are printed."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +50,46 @@ class Cost:
         return flops, kept, self.parameters[0] + self.parameters[1] * patches
 
 
-COUNTED = Cost((0, 0, 0), (0, 0, 0), (0, 0))
-"""Of a window of the configuration gb: see `measure`."""
+COUNTED = Cost(
+    flops=(23_159_108_454, 643_068_102, 4_680_879),
+    kept=(106_335_663, 3_503_680, 12_430.8),
+    parameters=(28_808_764, 768),
+)
+"""Of a window of the configuration gb: what `measure` returned."""
 
 
 @dataclass(frozen=True)
 class Gpus:
-    """What is assumed of the machines; none of it was measured here."""
+    """The machines. Only the two rates of reading were measured, on two cores that are not theirs."""
 
     number: int
     in_machine: int
     peak: float = 989e12
     """FLOP/s of dense bf16 matrix products: an H100 SXM, by its data sheet."""
     share: float = 0.2
-    """Part of the peak that a model of so small a width reaches. The greatest unknown: time is inversely proportional."""
+    """Part of the peak that is reached while the GPU computes; so small a width reaches no more."""
+    least_step: float = 0.1
+    """Seconds of a step in which Python and the launching of kernels keep the GPU waiting, however little it does."""
     memory: float = 80e9
     within: float = 300e9
-    """Bytes/s between GPUs of a machine, each way, as all-reduce sees it (NVLink 4)."""
+    """Bytes/s between GPUs of a machine, each way, as an all-reduce sees it (NVLink 4)."""
     between: float = 25e9
-    """Bytes/s between machines (one port of 200 Gbit/s for each machine)."""
+    """Bytes/s between machines: one port of 200 Gbit/s for each."""
+    copies: float = 2.3e9
+    """Bytes/s of windows that a process copies out of a grid in its memory (measured)."""
+    decodes: float = 0.38e9
+    """Bytes/s of windows that a core decodes out of a store (measured)."""
+    workers: int = 8
+    """``train.workers``: cores that decode for each GPU, where the grids are not in memory."""
 
     def exchange(self, size: float) -> float:
         """Return the seconds in which a ring all-reduce sums ``size`` bytes over all GPUs."""
         slowest = self.within if self.number <= self.in_machine else self.between
-        return 2 * (self.number - 1) / self.number * size / slowest
+        return self.sent(size) / slowest
+
+    def sent(self, size: float) -> float:
+        """Return the bytes that each process sends in a ring all-reduce of ``size`` bytes."""
+        return 2 * (self.number - 1) / self.number * size
 
 
 @dataclass(frozen=True)
@@ -84,13 +101,15 @@ class Domain:
     """Land patches in a window."""
     cells: int
     """Cells of a grid, sea included, as the store holds them."""
-    grids: int
     days: int
     windows_each: int
     """Windows of a step on each GPU."""
+    in_memory: bool
+    """Whether each process holds the grids decoded in main memory."""
+    grids: int = 2
     tiles: int = 1
     """Windows that it takes to cover the domain once."""
-    epochs: int = 20
+    epochs: int = 100
 
 
 @dataclass(frozen=True)
@@ -98,46 +117,64 @@ class Forecast:
     """What a domain takes on some GPUs: seconds, bytes."""
 
     compute: float
+    read: float
+    """To read the windows of a step, at the same time as the step before is computed."""
     exchange: float
+    least: float
     steps: float
     """In an epoch."""
     state: float
+    """Weights, gradients and moments of a GPU, without ZeRO."""
     kept: float
-    read: float
-    """Bytes that all processes read in a second."""
+    """Activations of a GPU, without checkpointing."""
+    host: float
+    """Grids in the main memory of a machine."""
     store: float
+    drawn: float
+    """Decoded bytes that all processes together read from the store in a second; once it is in memory, none."""
     checkpoint: float
 
     @property
     def step(self) -> float:
-        """Seconds of a step, the exchange not hidden behind the backward pass."""
-        return self.compute + self.exchange
+        """Seconds of a step; the exchange is taken not to hide behind the backward pass."""
+        return max(self.compute, self.read, self.least) + self.exchange
+
+    @property
+    def bound(self) -> str:
+        """What a step waits for."""
+        times = {"computing": self.compute, "reading": self.read, "launching": self.least}
+        return max(times, key=lambda name: times[name])
 
 
 def forecast(domain: Domain, gpus: Gpus, cost: Cost, window: int) -> Forecast:
     """Return what training takes: the arithmetic, all of it."""
     flops, kept, parameters = cost.at(domain.patches)
+    read = domain.windows_each * domain.cells / domain.tiles * window * domain.grids * 4
+    store = 4.0 * domain.cells * domain.grids * domain.days
     compute = domain.windows_each * flops / (gpus.peak * gpus.share)
+    reading = read / (gpus.copies if domain.in_memory else gpus.decodes * gpus.workers)
     exchange = gpus.exchange(4 * parameters)
-    steps = domain.days * domain.tiles / (domain.windows_each * gpus.number)
-    of_window = domain.cells / domain.tiles * window * domain.grids * 4
     return Forecast(
         compute=compute,
+        read=reading,
         exchange=exchange,
-        steps=steps,
+        least=gpus.least_step,
+        drawn=0 if domain.in_memory else gpus.number * read / (max(compute, reading, gpus.least_step) + exchange),
+        steps=domain.days * domain.tiles / (domain.windows_each * gpus.number),
         state=16 * parameters,
         kept=domain.windows_each * kept,
-        read=gpus.number * domain.windows_each * of_window / (compute + exchange),
-        store=4.0 * domain.cells * domain.grids * domain.days,
+        host=store * min(gpus.number, gpus.in_machine) if domain.in_memory else 0,
+        store=store,
         checkpoint=12 * parameters,
     )
 
 
-GB = Domain("GB, 5 km", patches=94, cells=290 * 180, grids=2, days=14_610, windows_each=8)
-GLOBE = Domain("globe, 0.1 degree, whole", patches=19_000, cells=1800 * 3600, grids=2, days=14_610, windows_each=1)
-TILED = Domain("globe, tiles of 20 degrees", patches=400, cells=1800 * 3600, grids=2, days=14_610, windows_each=2,
+GB = Domain("GB, 5 km", patches=94, cells=290 * 180, days=14_610, windows_each=16, in_memory=True)
+GLOBE = Domain("globe, whole", patches=19_000, cells=1800 * 3600, days=14_610, windows_each=1, in_memory=False,
+               epochs=2)  # fmt: skip
+TILES = Domain("globe, 48 tiles", patches=400, cells=1800 * 3600, days=14_610, windows_each=16, in_memory=False,
                tiles=48, epochs=2)  # fmt: skip
-CASES = [(GB, Gpus(4, 4)), (GB, Gpus(64, 8)), (GLOBE, Gpus(64, 8)), (TILED, Gpus(4, 4)), (TILED, Gpus(64, 8))]
+CASES = [(GB, Gpus(4, 4)), (GB, Gpus(64, 8)), (TILES, Gpus(4, 4)), (TILES, Gpus(64, 8)), (GLOBE, Gpus(64, 8))]
 
 
 def batch_of(config: MAEConfig, days: int) -> Batch:
@@ -197,20 +234,29 @@ def measure(config: Config) -> Cost:
 
 
 def rows() -> Iterator[str]:
-    """Yield the lines of the table in ``docs/scaling.md``."""
+    """Yield the lines of the tables in ``docs/scaling.md``."""
     window = load("gb").window
-    yield "| domain | GPUs | FLOP a window | step: computing + exchange | an epoch | epochs, in all | weights and optimiser, activations of a GPU | read | store, uncompressed | checkpoint |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for domain, gpus in CASES:
-        found = forecast(domain, gpus, COUNTED, window)
-        flops, *_ = COUNTED.at(domain.patches)
-        epoch = found.steps * found.step / 3600
-        fits = "" if found.state + found.kept < gpus.memory else ": does not fit"
+    found = [(domain, gpus, forecast(domain, gpus, COUNTED, window)) for domain, gpus in CASES]
+    yield "| domain | GPUs | FLOP of a window | computing | reading | exchange | a step waits for | an epoch | in all |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for domain, gpus, one in found:
+        flops = COUNTED.at(domain.patches)[0]
+        epoch = one.steps * one.step
         yield (
-            f"| {domain.name} | {gpus.number} | {flops:.2g} | {found.compute:.2g} + {found.exchange:.1g} s | "
-            f"{epoch:.2g} h | {domain.epochs}: {epoch * domain.epochs / 24:.2g} days | "
-            f"{found.state / 1e9:.2g}, {found.kept / 1e9:.3g} GB{fits} | {found.read / 1e9:.2g} GB/s | "
-            f"{found.store / 1e9:,.0f} GB | {found.checkpoint / 1e9:.2g} GB |"
+            f"| {domain.name} | {gpus.number} | {flops:.2g} | {one.compute:.2g} s | {one.read:.2g} s | "
+            f"{one.exchange:.1g} s | {one.bound} | {in_words(epoch)} | {domain.epochs} epochs: "
+            f"{in_words(epoch * domain.epochs)} |"
+        )
+    yield ""
+    heads = ("domain", "GPUs", "weights and optimiser", "activations", "fits 80 GB", "grids in main memory", "store",
+             "read from it", "checkpoint")  # fmt: skip
+    yield "| " + " | ".join(heads) + " |"
+    yield "|---" * len(heads) + "|"
+    for domain, gpus, one in found:
+        fits = "yes" if one.state + one.kept < gpus.memory else "**no**"
+        yield (
+            f"| {domain.name} | {gpus.number} | {in_bytes(one.state)} | {in_bytes(one.kept)} | {fits} | "
+            f"{in_bytes(one.host)} | {in_bytes(one.store)} | {in_bytes(one.drawn)}/s | {in_bytes(one.checkpoint)} |"
         )
 
 

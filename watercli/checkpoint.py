@@ -301,9 +301,13 @@ def open_run(run: Path, which: Callable[[list[Checkpoint]], Checkpoint] = best_o
     """
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run} is no run directory; make one with 'watercli pretrain --run {run}'")
-    found = all_checkpoints(run, lambda sentence: log.warning("%s; passing over this checkpoint", sentence))
+    wrong: list[str] = []
+    found = all_checkpoints(run, wrong.append)
     if not found:
-        raise RunError(f"{run} has no whole checkpoint; continue it with 'watercli pretrain --run {run} --resume'")
+        why = f" ({wrong[-1]})" if wrong else ""
+        raise RunError(f"{run} has no whole checkpoint{why}; continue it with 'watercli pretrain --run {run} --resume'")
+    for sentence in wrong:
+        log.warning("%s; passing over this checkpoint", sentence)
     return which(found)
 
 

@@ -233,3 +233,5 @@ def test_weights_of_another_structure_are_refused(checkpoint: Checkpoint, tmp_pa
     (moved / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(RunError, match="does not hold what was written"):
         replace(checkpoint, path=moved).model()
+    with pytest.raises(RunError, match="cannot be read"):
+        replace(checkpoint, path=moved, files={}).model()

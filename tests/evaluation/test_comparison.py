@@ -16,7 +16,7 @@ from watercli.errors import ConfigError
 from watercli.evaluation.comparison import compare_runs
 from watercli.evaluation.comparison_report import target_of, write
 from watercli.evaluation.protocol import evaluate
-from watercli.evaluation.self_check import case, deviations, stored_numbers
+from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
 from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
@@ -136,6 +136,11 @@ def test_deviations_are_told() -> None:
     found["losses"].pop("first loss")
     assert [one.name for one in deviations(found, stored)] == [name, "first loss"]
     assert case().name == load("demo").name
+
+
+@pytest.mark.slow
+def test_this_machine_reproduces_the_stored_numbers(tmp_path: Path) -> None:
+    assert not deviations(compute(tmp_path), stored_numbers())
 
 
 def test_a_quick_evaluation_has_only_what_was_asked_for(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_tables_hold_what_the_store_and_the_series_say(out: Path, tiny_store: St
     assert set(frame.index.get_level_values("signature")) <= set(SIGNATURES)
     insight = json.loads((out / "results.json").read_text())["insight"]
     assert set(insight["intervals"]["levels"][0]) == {"level", "coverage", "width"}
-    assert data.attrs["embedded_dates"] == len(range(9, int(tiny_store.period("train").stop), 8))
+    assert insight["embedded_dates"] == len(range(9, int(tiny_store.period("train").stop), 8))
     assert set(insight["donors"]) == {"embedding", "attributes", "geography"}
 
 

@@ -16,11 +16,14 @@ from watercli.config import with_overrides
 from watercli.data.dataset import WindowReader, spread
 from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.errors import ConfigError
+from watercli.evaluation.cache import Cache
+from watercli.evaluation.heads import Inputs
 from watercli.evaluation.lstm import lstm
 from watercli.evaluation.moving_average import features, moving_average
 from watercli.evaluation.neighbours import corrected, distances, from_neighbours
 from watercli.evaluation.network import Regional
 from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.riverflow import judge_flow, set_scene
 from watercli.evaluation.simulation import simulate, window_starts
 from watercli.store import Store
 
@@ -79,15 +82,14 @@ def test_hidden_gauges_give_nothing_to_training(fused_run: Path, tiny_store: Sto
 
 def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     checkpoint = checkpoints.open_run(fused_run)
-    settings = ["evaluate.min_training_rows=20", "evaluate.moving_average_steps=5"]
+    methods = ["simulation", "corrected", "probe", "gr4j", "nearest", "inverse_distance", "climatology", "persistence"]
+    settings = [f"evaluate.methods={methods}", "evaluate.protocols=[ungauged]"]
     config = with_overrides(checkpoint.config, settings)
     out = evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=fused_run)
     found = json.loads((out / "results.json").read_text())["riverflow"]
     assert found["ungauged"]
     assert found["main_method"] == "simulation"
-    assert set(found["methods"]) == {
-        *("simulation", "corrected", "moving_average", "lstm", "gr4j", "nearest", "inverse_distance", "climatology")
-    }
+    assert set(found["methods"]) == {*("simulation", "corrected", "gr4j", "nearest", "inverse_distance", "climatology")}
     rows = (out / "riverflow.csv").read_text().splitlines()[1:]
     gauges = [tiny_store.gauge_ids[1], tiny_store.gauge_ids[4]]
     assert {row.split(",")[0] for row in rows} <= set(gauges)
@@ -167,3 +169,18 @@ def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store
     kept = corrected(distances(tiny_store), alone, truth, usable, slice(0, 100))
     before, after = (np.square(one - truth)[:, 100:].mean() for one in (alone, kept))
     assert after < 1.1 * before
+
+
+def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    """A run is judged at gauges of another store; there, nothing may be learnt from flow that training did not see."""
+    checkpoint = checkpoints.open_run(tiny_run)
+    assert checkpoint.gauges == tuple(tiny_store.gauge_ids)
+    stranger = replace(checkpoint, gauges=("elsewhere",))
+    scene = set_scene(stranger, tiny_store, checkpoint.config, Cache(tmp_path))
+    assert scene.ungauged
+    assert scene.unseen.all()
+    found = judge_flow(scene, Inputs(scene))
+    assert found.methods == ["simulation", "climatology"]
+    some = replace(checkpoint, gauges=checkpoint.gauges[:4])
+    scene = set_scene(some, tiny_store, checkpoint.config, Cache(tmp_path))
+    np.testing.assert_array_equal(scene.unseen, [False] * 4 + [True] * 2)

@@ -7,13 +7,19 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import threadpoolctl
+import torch
+import zarr
+from torch.utils.data import DataLoader, Dataset
 
 from tests.training.conftest import longer, rows
 from watercli import checkpoint as checkpoints
@@ -140,6 +146,44 @@ def test_a_killed_reader_ends_in_one_sentence(
     monkeypatch.setattr(loop, "train_step", kills)
     with pytest.raises(RunError, match=r"reads windows ahead was killed.*train.workers.*--resume"):
         pretrain(config, tiny_store, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_readers_too_and_saves(tiny_store: Store, tmp_path: Path) -> None:
+    """A terminal sends it to the whole group of processes."""
+    settings = ("train.workers=1", "train.steps=3000", "train.checkpoint_every=20", "train.validate_every=1000")
+    process = subprocess.Popen(
+        [*(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
+         *("--run", str(tmp_path / "run")), *(word for one in settings for word in ("--set", one))],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None and not checkpoints.all_checkpoints(tmp_path / "run"):
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    step = checkpoints.all_checkpoints(tmp_path / "run")[-1].step
+    assert said.splitlines()[-1].startswith(f"Error: Stopped after step {step}; continue with ")
+    assert "Traceback" not in said
+
+
+class Threads(Dataset[tuple[int, int, list[int]]]):
+    """Says what a process that reads ahead may use."""
+
+    def __getitem__(self, number: int) -> tuple[int, int, list[int]]:
+        pools = [int(pool["num_threads"]) for pool in threadpoolctl.threadpool_info()]
+        return torch.get_num_threads(), zarr.config.get("threading.max_workers"), pools
+
+
+@pytest.mark.slow
+def test_readers_leave_the_cores_to_the_model() -> None:
+    loader = DataLoader(Threads(), batch_size=None, sampler=range(1), num_workers=1,
+                        multiprocessing_context="spawn", worker_init_fn=loop._set_up_worker)  # fmt: skip
+    ((torch_threads, zarr_threads, pools),) = list(loader)
+    assert (torch_threads, zarr_threads) == (1, 1)
+    assert set(pools) == {1}
 
 
 @pytest.mark.parametrize(

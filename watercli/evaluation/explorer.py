@@ -21,9 +21,10 @@ from watercli.evaluation.riverflow import Flow
 
 Floats = NDArray[np.floating[Any]]
 
-MOST_BYTES = 6_000_000
+MOST_BYTES = 8_000_000
 """Of all series, before they become text; beyond it methods are left out, and then catchments."""
 MISSING = 2**16 - 1
+LOWER, UPPER = "lower", "upper"
 SCORED = "scored"
 """Key of the observed flow of the scored days alone."""
 FIRST = ("moving_average", "lstm", "gr4j", "climatology", "inverse_distance", "persistence", "corrected")
@@ -60,6 +61,8 @@ def payload(flow: Flow, insight: Insight | None) -> dict[str, Any]:
     days = flow.data.sizes["time"]
     methods, catchments = series, ranked
     while len(methods) > 3 and 2 * len(methods) * days * len(ranked) > MOST_BYTES:
+        methods = methods[:-1]
+    if methods[-1].band is not None and methods[-1].key.startswith(LOWER):  # half an interval is none
         methods = methods[:-1]
     room = max(MOST_BYTES // (2 * len(methods) * days), 3)
     if len(ranked) > room:
@@ -100,7 +103,7 @@ def _all_series(flow: Flow, insight: Insight | None) -> list[_Series]:
     bands = []
     if insight is not None and insight.intervals is not None:
         for level in sorted((float(one) for one in insight.intervals["shown"].values), reverse=True):
-            for end in ("lower", "upper"):
+            for end in (LOWER, UPPER):
                 values = insight.intervals[end].sel(shown=level).values
                 bands.append(
                     _Series(f"{end}{level:g}", f"{level:.0%} interval", values, colour_of(flow.main), "", level)

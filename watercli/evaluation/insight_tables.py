@@ -66,7 +66,8 @@ def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
             for name, by_method in signature_summaries(insight).items()
         },
         "intervals": _intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
-        "donors": _donors_dict(insight.donors) if insight.donors is not None else None,
+        "donors": donors_dict(insight.donors) if insight.donors is not None else None,
+        "embedded_dates": insight.donors.attrs["embedded_dates"] if insight.donors is not None else None,
         "skill_against": {
             str(name): {"rank_correlation": float(insight.factors["correlation"].sel(factor=name))}
             for name in insight.factors["factor"].values
@@ -119,7 +120,8 @@ def _intervals_dict(found: xr.Dataset, seed: int) -> dict[str, Any]:
     }
 
 
-def _donors_dict(found: xr.Dataset) -> dict[str, Any]:
+def donors_dict(found: xr.Dataset) -> dict[str, Any]:
+    """Return the summary of each space, see `watercli.evaluation.donors.search`."""
     return {
         str(space): {
             "rank_correlation": float(one["correlation"]),
@@ -170,9 +172,9 @@ def _report_intervals(found: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any
     own, others = int((scored & ~pooled).sum()), int((scored & pooled).sum())
     parts = []
     if own:
-        parts.append(f"{own} catchments are calibrated by their own flow alone")
+        parts.append(f"catchments calibrated by their own flow alone: {own}")
     if others:
-        parts.append(f"{others} are calibrated by the flow of other gauges, as their own is hidden or short")
+        parts.append(f"by the flow of other gauges, as their own is hidden or short: {others}")
     return {
         "interval_rows": rows,
         "interval_sentence": interval_sentence(found, flow),
@@ -194,7 +196,7 @@ def interval_sentence(found: xr.Dataset, flow: Flow) -> str:
 
 
 def _report_donors(found: xr.Dataset) -> dict[str, Any]:
-    rows, by_space = [], _donors_dict(found)
+    rows, by_space = [], donors_dict(found)
     for space, one in by_space.items():
         interval = f"{number(one['low'])} to {number(one['high'])}"
         cells = [

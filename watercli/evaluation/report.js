@@ -368,7 +368,7 @@
     line.append(sample);
     if (band) element("rect", { width: 26, height: 10, fill: colour, "fill-opacity": 0.3 }, sample);
     else element("path", { d: "M0 5H26", stroke: colour, "stroke-width": 2.4, "stroke-dasharray": dash }, sample);
-    line.append(label);
+    element("span", { class: "name" }, line, label);
     box.addEventListener("change", () => {
       if (box.checked) shown.add(key);
       else shown.delete(key);

@@ -49,7 +49,11 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "headline": verdict.headline(outcome),
         "sentences": [
             re.sub(r"-(?=\d)", MINUS, one)
-            for one in (*verdict.flow_sentences(outcome), verdict.reconstruction_sentence(outcome))
+            for one in (
+                *verdict.flow_sentences(outcome),
+                *verdict.insight_sentences(outcome),
+                verdict.reconstruction_sentence(outcome),
+            )
         ],
         "notes": outcome.notes,
         "flow": flow,

@@ -50,7 +50,9 @@ def _corrected(scene: Scene) -> Floats | None:
     )[:, scene.of_simulated(scene.test)]
 
 
-def _moving_average(scene: Scene) -> Floats:
+def _moving_average(scene: Scene) -> Floats | None:
+    if not _teachable(scene):
+        return None
     steps = scene.settings.moving_average_steps
 
     def fill(array: Floats) -> None:
@@ -60,7 +62,9 @@ def _moving_average(scene: Scene) -> Floats:
     return scene.cache.filled("moving_average", about, _shape(scene), fill)
 
 
-def _lstm(scene: Scene) -> Floats:
+def _lstm(scene: Scene) -> Floats | None:
+    if not _teachable(scene):
+        return None
     steps = scene.settings.lstm_steps
 
     def fill(array: Floats) -> None:
@@ -112,6 +116,11 @@ def _climatology(scene: Scene) -> Floats:
 def _persistence(scene: Scene) -> Floats:
     earlier = pd.DataFrame(scene.flow.T).ffill().shift(1)
     return earlier.to_numpy()[scene.test].T
+
+
+def _teachable(scene: Scene) -> bool:
+    """Return whether the store has flow of a gauge that may be seen, for regional methods to learn from."""
+    return bool(np.isfinite(scene.seen_flow[:, scene.store.period("train")]).any())
 
 
 def _placed(scene: Scene) -> bool:

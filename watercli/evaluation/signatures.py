@@ -93,6 +93,8 @@ def _slope(known: Floats) -> float:
     """Return the slope of the log flow duration curve: Sawicz et al. (2011), doi:10.5194/hess-15-2895-2011."""
     curve = np.sort(known)[::-1]
     high, low = (min(round(share * len(curve)), len(curve) - 1) for share in (0.33, 0.66))
+    if curve[low] < 0:  # no flow, whatever it is
+        return float("nan")
     return float((np.log(curve[high] + TINY) - np.log(curve[low] + TINY)) / 0.33)
 
 

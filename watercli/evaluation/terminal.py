@@ -9,7 +9,7 @@ from watercli.evaluation.forecast import FORECASTS
 from watercli.evaluation.methods import METHODS
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.verdict import flow_sentences
+from watercli.evaluation.verdict import flow_sentences, insight_sentences
 from watercli.log import console, log
 
 
@@ -22,7 +22,7 @@ def show(outcome: Outcome) -> None:
             console.print(table)
         else:
             _log(table)
-    for sentence in flow_sentences(outcome):
+    for sentence in (*flow_sentences(outcome), *insight_sentences(outcome)):
         log.info(sentence)
 
 

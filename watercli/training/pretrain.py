@@ -126,13 +126,13 @@ def work(
     number = sum(parameter.numel() for parameter in model.parameters())
     if newest:
         newest.load_weights(model)
-    engine = make_engine(model)
-    if newest:
-        engine.load(newest.path / OPTIMISER)
-    if engine.rank == 0:
-        log.info("%s parameters, %d modalities, step %d of %d", f"{number:,}", len(config.modalities), job.start,
-                 config.train.steps)  # fmt: skip
     with in_a_sentence(run):
+        engine = make_engine(model)
+        if newest:
+            engine.load(newest.path / OPTIMISER)
+        if engine.rank == 0:
+            log.info("%s parameters, %d modalities, step %d of %d", f"{number:,}", len(config.modalities), job.start,
+                     config.train.steps)  # fmt: skip
         train(job, engine, display, stop)
 
 
