@@ -1,5 +1,7 @@
-"""``watercli embed``: blocks of dates are embedded and written, by one process or several, into a folder beside the
-output, which takes its place when it is whole; what an interruption leaves there, the same command goes on with.
+"""``watercli embed``: blocks of dates are embedded and written, by one process or several.
+
+They are written into a folder beside the output, which takes its place when it is whole; what an interruption leaves
+there, the same command goes on with.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ They end when the process that started them does, however it ends; a task that w
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.synchronize import Event
 from typing import Any, Protocol
@@ -20,6 +22,8 @@ from watercli.errors import RunError
 
 POLL = 0.5
 """Seconds between two looks whether the starting process still lives."""
+INTERRUPT = signal.SIGUSR1
+"""Ends a task within a process; SIGTERM still ends the process."""
 
 
 class Worker(Protocol):
@@ -30,8 +34,17 @@ class Worker(Protocol):
         ...
 
 
-_make: Callable[[], Worker] | None = None
-_worker: Worker | None = None
+@dataclass
+class _Process:
+    """One of the processes, as it knows itself."""
+
+    make: Callable[[], Worker]
+    stop: Event
+    worker: Worker | None = None
+    busy: bool = False
+
+
+_own: _Process | None = None
 
 
 def in_processes(number: int, make: Callable[[str], Worker], tasks: Sequence[int], *, gpus: bool) -> Iterator[int]:
@@ -69,24 +82,34 @@ def _begin(make: Callable[[str], Worker], counter: Any, stop: Event, parent: int
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the starting process, which says what happens
-    threading.Thread(target=_watch, args=(parent, stop), daemon=True).start()
     torch.set_num_threads(threads)
     with counter.get_lock():
         own = counter.value
         counter.value += 1
-    global _make
-    _make = partial(make, f"cuda:{own}" if gpus else "cpu")
+    global _own
+    _own = _Process(partial(make, f"cuda:{own}" if gpus else "cpu"), stop)
+    signal.signal(INTERRUPT, signal.default_int_handler)
+    threading.Thread(target=_watch, args=(_own, parent), daemon=True).start()
 
 
-def _watch(parent: int, stop: Event) -> None:
-    while os.getppid() == parent and not stop.wait(POLL):
-        pass
+def _watch(own: _Process, parent: int) -> None:
+    """End the task when the starting process says so, and this process when that one is no more."""
+    while os.getppid() == parent:
+        if own.stop.wait(POLL):
+            if own.busy:
+                _thread.interrupt_main(INTERRUPT)
+            return
     os._exit(1)
 
 
 def _do(task: int) -> int:
-    global _worker
-    if _worker is None:  # made here, and not at the beginning, so that its errors reach the starting process
-        assert _make is not None
-        _worker = _make()
-    return _worker(task)
+    assert _own is not None
+    if _own.stop.is_set():
+        raise KeyboardInterrupt
+    _own.busy = True
+    try:
+        if _own.worker is None:  # made here, and not at the beginning, so that its errors reach the starting process
+            _own.worker = _own.make()
+        return _own.worker(task)
+    finally:
+        _own.busy = False
