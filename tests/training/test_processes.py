@@ -113,7 +113,7 @@ def test_two_go_on_as_four_with_another_stage(tiny_store: Store, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage: int) -> None:
-    """Weights stay in fp32: with weights rounded to bf16 the loss of these 20 steps was 5 % higher."""
+    """Weights stay in fp32. DeepSpeed's own bf16 was 2.5 % off fp32 in the validation loss of step 10; this is 0.1 %."""
     settings = ["model.dropout=0", "train.steps=20", "train.log_every=1", "train.learning_rate=0.003"]
     for name, precision in (("fp32", "fp32"), ("bf16", "bf16")):
         config = with_overrides(tiny_store.config, [*settings, f"train.precision={precision}"])
@@ -122,8 +122,8 @@ def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage:
                for word in ("--set", one)]  # fmt: skip
     done = command(tiny_store, tmp_path / "two", "--processes", "2", "--set", "train.checkpoint_every=3", *options)
     assert done.returncode == 0, done.stderr
-    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.01)
-    same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.02)
+    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.005)
+    same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.005)
 
 
 @pytest.mark.slow
@@ -311,6 +311,7 @@ def test_machines_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert line[line.index("--accelerator") + 1] == "cuda"
     assert line[line.index("--launcher") + 1] == f"{socket.gethostname()}:{os.getpid()}"
     assert Path(line[line.index("--run") + 1]).is_absolute()
+    assert "" in launch.command(tmp_path / "run", Processes(processes=2), 1234), "no hostfile, /job/hostfile neither"
     assert Processes(processes=2).world == 2
     assert Processes().world == 1
 
