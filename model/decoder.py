@@ -61,7 +61,19 @@ class Decoder(ABC, nn.Module):
         days: int,
         known: Remembered | None = None,
     ) -> Tensor:
-        """Predict ``[R, Q, V]`` at the queries.
+        """Predict ``[R, Q, V]`` at the queries; the arguments are those of `states`."""
+        out: Tensor = self.head(self.states(maps, features, queries, days, known))
+        return softplus(out) if self.positive else out
+
+    def states(
+        self,
+        maps: Sequence[Tensor],
+        features: Features,
+        queries: Selection,
+        days: int,
+        known: Remembered | None = None,
+    ) -> Tensor:
+        """Return what the head reads at the queries, ``[R, Q, E]``; zero in rows without a query.
 
         ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``known`` is
         what is remembered at each token.
@@ -76,14 +88,12 @@ class Decoder(ABC, nn.Module):
             features = Features((), features.index[busy], features.valid[busy], features.day[busy])
             queries = Selection(queries.index[busy], queries.valid[busy])
             known = None if known is None else known.rows(busy)
-        x = self.decode(self.queries(queries, days, known), maps, features, queries, days)
-        out: Tensor = self.head(self.norm(x))
-        out = softplus(out) if self.positive else out
+        x: Tensor = self.norm(self.decode(self.queries(queries, days, known), maps, features, queries, days))
         if whole:
-            return out
-        predicted: Tensor = out.new_zeros(len(busy), *out.shape[1:])
-        predicted[busy] = out
-        return predicted
+            return x
+        everywhere = x.new_zeros(len(busy), *x.shape[1:])
+        everywhere[busy] = x
+        return everywhere
 
     @abstractmethod
     def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:

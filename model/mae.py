@@ -149,18 +149,41 @@ class MultiModalMAE(nn.Module):
         known: Remembered | None,
     ) -> Prediction:
         queries = select(mask.target)
-        decoder = self.decoders[name]
-        assert isinstance(decoder, Decoder)
-        keys, read = maps[name], features[name]
-        if self.fusion is not None:
-            keys, read = self.fusion(name, maps, features, batch)
-        predicted: Tensor = decoder(keys, read, queries, batch.days, known)
+        keys, read = self._read(name, maps, features, batch)
+        predicted: Tensor = self.decoders[name](keys, read, queries, batch.days, known)
         wanted = gather(self.wanted(batch, name), queries.index)
         scored = torch.isfinite(wanted) & queries.valid[..., None]
         error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0).float()
         if name in batch.spread:
             error = error / batch.spread[name].flatten()[:, None, None]
         return Prediction(predicted, queries, error.square().sum(), scored.sum())
+
+    def _read(
+        self, name: str, maps: Mapping[str, Sequence[Tensor]], features: Mapping[str, Features], batch: Batch
+    ) -> tuple[Sequence[Tensor], Features]:
+        """Return what the decoder of a modality reads: its own tokens, with fusion those of others too."""
+        if self.fusion is None:
+            return maps[name], features[name]
+        fused: tuple[list[Tensor], Features] = self.fusion(name, maps, features, batch)
+        return fused
+
+    def states(
+        self,
+        name: str,
+        batch: Batch,
+        masks: Mapping[str, TokenMask],
+        features: Mapping[str, Features],
+        memory: Mapping[str, Remembered],
+    ) -> Tensor:
+        """Return what the head of a modality's decoder reads at its target tokens, ``[R, Q, E]``.
+
+        ``features`` are those of all modalities that the decoder reads, ``memory`` is what `remember` returned.
+        """
+        decoder = self.decoders[name]
+        assert isinstance(decoder, Decoder)
+        maps = {other: self.maps(other, one) for other, one in features.items()}
+        keys, read = self._read(name, maps, features, batch)
+        return decoder.states(keys, read, select(masks[name].target), batch.days, memory.get(name))
 
     def wanted(self, batch: Batch, name: str) -> Tensor:
         """Return what predictions of a modality are compared with, ``[R, N, V]``."""

@@ -1,6 +1,6 @@
 """``make bench``: speed as ratios, measured interleaved in one run; a foreign load on the machine is called out.
 
-``python -m tests.bench --days 30`` takes longer windows (minutes instead of seconds a round).
+``python -m tests.bench --days 5`` takes the shortest windows alone; all three take minutes.
 ``python -m tests.bench --store`` leaves the model out.
 ``python -m tests.bench --years 40`` prepares a store of so many years instead, and says what memory that takes.
 """
@@ -14,7 +14,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,65 +27,14 @@ from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
 
-from model.batch import Batch
-from model.config import GridConfig, MAEConfig
-from model.mae import MultiModalMAE, total_loss
-from model.masking import TokenMask, draw_noise, mask_batch
 from tests import factory
-from watercli.config import load, parse
-from watercli.data.dataset import model_config
+from tests.bench_model import show_growth, show_variants
+from watercli.config import parse
 from watercli.prepare import align, prepare, readers
 from watercli.prepare.reader import Request
 from watercli.prepare.write import CHUNK_DAYS, COMPRESSORS, SHARD_DAYS
 
 console = Console(width=110)
-
-
-def report_structure() -> MAEConfig:
-    """Return CrossMAE at the report's size, without dropout."""
-    config = load("report-crossmae", ["model.dropout=0"])
-    assert config.shape is not None
-    land = tuple(range(200, 200 + config.shape.land_patches))
-    return model_config(config, GridConfig(config.shape.grid, config.shape.patch_size, land), config.shape.attributes)
-
-
-def variants(base: MAEConfig) -> dict[str, MAEConfig]:
-    return {
-        "standard MAE": replace(base, use_cross_attn=False),
-        "CrossMAE": base,
-        "CrossMAE + WFM": replace(base, use_weighted_fm=True),
-        "CrossMAE + WFM, layers 0 2 4 5": replace(base, use_weighted_fm=True, fm_layers={"grid": (0, 2, 4, 5)}),
-        "CrossMAE + WFM, kept_mask_ratio 0.25": replace(base, use_weighted_fm=True, kept_mask_ratio=0.25),
-    }
-
-
-def batch_of(config: MAEConfig, days: int) -> Batch:
-    assert config.grid is not None
-    grids = {name: torch.randn(2, days, *config.grid.shape) for name in config.of_kind("grid")}
-    return Batch(
-        grids=grids,
-        cells={name: torch.ones(config.grid.shape, dtype=torch.bool) for name in grids},
-        series={name: torch.randn(2, 1, days) for name in config.of_kind("series")},
-        static=torch.randn(2, 1, config.attributes),
-    )
-
-
-def masks_of(batch: Batch, config: MAEConfig) -> dict[str, TokenMask]:
-    generator = torch.Generator().manual_seed(0)
-    noise = draw_noise(config, windows=2, catchments=1, days=batch.days, generator=generator)
-    return mask_batch(batch, config, noise)
-
-
-def stepper(config: MAEConfig, days: int) -> Callable[[], None]:
-    torch.manual_seed(0)
-    model, batch = MultiModalMAE(config), batch_of(config, days)
-    masks = masks_of(batch, config)
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        total_loss(model(batch, masks), config).backward()
-
-    return step
 
 
 def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -106,12 +54,6 @@ def show(title: str, unit: str, found: dict[str, float], reference: str) -> None
     for name, value in found.items():
         table.add_row(name, f"{value:.4g}", f"{value / found[reference]:.2f}")
     console.print(table)
-
-
-def bench_model(days: int, rounds: int) -> None:
-    steps = {name: stepper(config, days) for name, config in variants(report_structure()).items()}
-    found = interleaved(steps, rounds)
-    show(f"Model step, report's shapes, T = {days}, B = 2, forward + backward", "seconds", found, "CrossMAE")
 
 
 def rain(days: int) -> np.ndarray:
@@ -252,7 +194,7 @@ def matmul_peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=5)
+    parser.add_argument("--days", type=int, nargs="+", default=[5, 30, 90])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--store", action="store_true")
     parser.add_argument("--years", type=int)
@@ -266,9 +208,12 @@ def main() -> None:
         console.print(
             f"[bold]The load average is {load_before:.1f}: something else runs here; ratios may be off.[/bold]"
         )
-    console.print(f"Matrix product, fp32: {matmul_peak():.0f} GFLOP/s")
+    peak = matmul_peak()
+    console.print(f"Matrix product, fp32: {peak:.0f} GFLOP/s")
     if not arguments.store:
-        bench_model(arguments.days, arguments.rounds)
+        for days in arguments.days:
+            show_variants(console, days, arguments.rounds if days < 10 else 2, peak)
+        show_growth(console, min(arguments.rounds, 3))
     bench_read(arguments.rounds)
     bench_prepare_files(min(arguments.rounds, 3))
     console.print(f"Peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from tests.conftest import TINY
 from watercli import config
 from watercli.cli.main import _run, app
+from watercli.evaluation.study import Study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -28,6 +29,14 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 IN_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 FILES = {"model.safetensors", "embed.py"}
 """Names of files that look like settings."""
+TINY_DEMO = (
+    *TINY,
+    "model.fusion=keys",
+    "model.memory={width: 16}",
+    "model.causal=true",
+    "model.grid_attention=day",
+)
+"""The demo, cut down, and its model still fused, causal and with a memory, as the pages say that it is."""
 TINY_GB12 = (
     "recipe.period={start: 2009-07-01, end: 2013-03-31}",
     "recipe.splits.train={start: 2009-07-01, end: 2011-12-31}",
@@ -110,7 +119,7 @@ def shrink(command: str) -> list[str]:
     rest = [re.sub(r"^train\.steps=(\d+)$", lambda m: f"train.steps={int(m[1]) // 200}", word) for word in rest]
     tiny: tuple[str, ...] = ()
     if name == "prepare":
-        tiny = TINY_GB12 if "gb12" in rest else TINY
+        tiny = TINY_GB12 if "gb12" in rest else TINY_DEMO
     return [name, *(word for setting in tiny for word in ("--set", setting)), *rest]
 
 
@@ -182,6 +191,26 @@ def run_page(page: Path, leave_out: set[str]) -> None:
 
 
 @pytest.mark.slow
+def test_downstream_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page on downstream use prints on the demo domain, in its full size, what it says that it prints."""
+    page = ROOT / "docs" / "downstream.md"
+    monkeypatch.chdir(tmp_path)
+    for command in ("watercli prepare", *commands(page)):
+        assert _run(shlex.split(command)[1:], debug=True) == 0
+    capsys.readouterr()
+    run_page(page, leave_out=set(commands(page)))
+    rows = re.compile(r"^( *[a-z][a-z ]*[a-z]) +(\d\.\d\d)\b", re.MULTILINE)
+    (said,) = (block.text for block in blocks(page, "text"))
+    wanted, found = (rows.findall(text) for text in (said, capsys.readouterr().out))
+    assert len(wanted) == 11
+    for (name, value), (own, other) in zip(wanted, found, strict=True):
+        assert name == own
+        assert abs(float(value) - float(other)) < 0.05, (name, value, other)
+
+
+@pytest.mark.slow
 def test_observed_data_as_the_docs_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Path(os.environ.get("WATERCLI_DATA", ROOT.parent / "shared" / "data"))
     if not (data / "camels_gb").is_dir():
@@ -196,9 +225,12 @@ def test_observed_data_as_the_docs_say(tmp_path: Path, monkeypatch: pytest.Monke
 
 @IN_PAGE
 def test_yaml_is_configuration(page: Path) -> None:
-    """A whole configuration is parsed; a part is parsed within the demo's."""
+    """A whole configuration is parsed; a part is parsed within the demo's; so are the variants of a study."""
     for block in blocks(page, "yaml"):
         raw = yaml.safe_load(block.text)
+        if "variants" in raw:
+            Study.model_validate(raw).configs()
+            continue
         whole = raw if "modalities" in raw and "name" in raw else merged(demo(), raw)
         config.parse(yaml.safe_dump(whole), origin=str(block))
 

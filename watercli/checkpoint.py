@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ class Checkpoint:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``bytes`` and ``sha256`` of each file beside ``checkpoint.json``."""
     path: Path = Path()
+    gauges: tuple[str, ...] = ()
+    """Of the store that the model was trained on, those hidden from training too; empty if not recorded."""
+    hidden_gauges: tuple[str, ...] = ()
+    """Those of them whose series ``train.hidden_gauges`` hid from training."""
+    splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """First and last day of training, validation and test, as that store had them; empty if not recorded."""
 
     @property
     def structure(self) -> MAEConfig:
@@ -82,6 +88,9 @@ class Checkpoint:
             "config": self.config.to_yaml(),
             "scaling": self.scaling.to_dict(),
             "grid": asdict(self.grid) if self.grid else None,
+            "gauges": list(self.gauges),
+            "hidden_gauges": list(self.hidden_gauges),
+            "splits": dict(self.splits),
         }
 
     @classmethod
@@ -115,6 +124,9 @@ class Checkpoint:
             versions=raw["versions"],
             files=raw.get("files", {}),
             path=path,
+            gauges=tuple(raw.get("gauges", ())),
+            hidden_gauges=tuple(raw.get("hidden_gauges", ())),
+            splits=raw.get("splits", {}),
         )
 
     def verify(self, *names: str) -> None:
@@ -289,22 +301,34 @@ def open_run(run: Path, which: Callable[[list[Checkpoint]], Checkpoint] = best_o
     """
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"{run} is no run directory; make one with 'watercli pretrain --run {run}'")
-    found = all_checkpoints(run, lambda sentence: log.warning("%s; passing over this checkpoint", sentence))
+    wrong: list[str] = []
+    found = all_checkpoints(run, wrong.append)
     if not found:
-        raise RunError(f"{run} has no whole checkpoint; continue it with 'watercli pretrain --run {run} --resume'")
+        why = f" ({wrong[-1]})" if wrong else ""
+        raise RunError(f"{run} has no whole checkpoint{why}; continue it with 'watercli pretrain --run {run} --resume'")
+    for sentence in wrong:
+        log.warning("%s; passing over this checkpoint", sentence)
     return which(found)
 
 
-def check_fits(checkpoint: Checkpoint, store: Store) -> None:
+FAR = 3.0
+"""Standard deviations between two training means, beyond which the values are of another kind."""
+
+
+def check_fits(checkpoint: Checkpoint, store: Store, hidden: Sequence[str] = ()) -> None:
     """Refuse a store that the run was not made for.
+
+    A series in ``hidden`` may be absent: the encoder would not see it anyway.
 
     Raises
     ------
     ConfigError
-        If modalities, attributes or grid differ; the message names what.
+        If modalities, attributes, grid or the scale of the values differ; the message names what.
     """
     for name, modality in checkpoint.config.modalities.items():
         held = store.config.modalities.get(name)
+        if held is None and modality.kind == "series" and name in hidden:
+            continue
         if held is None or held.kind != modality.kind or held.units != modality.units:
             state = "absent" if held is None else f"a {held.kind} in {held.units}"
             raise ConfigError(
@@ -319,3 +343,17 @@ def check_fits(checkpoint: Checkpoint, store: Store) -> None:
                 f"{store.path}, {store.grid_shape} in patches of {store.patch_size}, or its land differs"
             )
     checkpoint.scaling.static(store)
+    _check_statistics(checkpoint, store)
+
+
+def _check_statistics(checkpoint: Checkpoint, store: Store) -> None:
+    for name, scale in checkpoint.scaling.modalities.items():
+        if name not in store.config.modalities:
+            continue
+        mean, std = store.statistics(name, scale.transform)
+        if abs(mean - scale.mean) > FAR * scale.std or not 0.1 < std / scale.std < 10:
+            after = "" if scale.transform == "identity" else f" after {scale.transform}"
+            raise ConfigError(
+                f"'{name}' in {store.path} has mean {mean:.3g} and standard deviation {std:.3g}{after} over its "
+                f"training period, against {scale.mean:.3g} and {scale.std:.3g} of the run; check its units and source"
+            )

@@ -46,6 +46,25 @@ Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(one) 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 CheckName = Literal["range", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
+MethodName = Literal[
+    "simulation",
+    "fine_tuned",
+    "from_scratch",
+    "corrected",
+    "probe",
+    "probe_untrained",
+    "probe_shared",
+    "probe_network",
+    "weather_ridge",
+    "moving_average",
+    "lstm",
+    "gr4j",
+    "nearest",
+    "inverse_distance",
+    "climatology",
+    "persistence",
+]
+ProtocolName = Literal["reconstruction", "simulation", "ungauged", "forecast", "few_labels"]
 LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 QuantityName = Literal["precipitation", "evaporation", "river_flow", "air_temperature", "soil_moisture"]
 
@@ -444,7 +463,10 @@ class HiddenGauges(Section):
     of: str = "riverflow"
     """The series that is hidden there."""
     folds: Annotated[int, Field(gt=1)] = 4
-    """Number of folds; a gauge's fold is its rank, by number, modulo the folds."""
+    """Number of folds."""
+    by: Literal["rank", "region"] = "rank"
+    """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: gauges of a fold lie together, so
+    that a hidden one has none of the others beside it."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """The fold that is hidden."""
     gauges: Strings = ()
@@ -520,33 +542,106 @@ class Train(Section):
 class Embed(Section):
     """Export of embeddings."""
 
+    since: dt.date | None = None
+    """First date; null for the first that the store allows."""
+    until: dt.date | None = None
+    """Last date; null for the last that the store allows."""
     stride: Positive = 1
     """Days between two embeddings of a catchment."""
+    catchments: Strings = ()
+    """Gauge ids; empty for every catchment of the store."""
+    modalities: Strings = ()
+    """Modalities whose embeddings are written; empty for all that are not hidden."""
     hide: Strings = ("riverflow",)
     """Modalities that the encoder never sees; the default keeps river flow out of what will predict it."""
-    pools: Annotated[tuple[Literal["last", "mean"], ...], Field(min_length=1)] = ("last", "mean")
-    """How the days of a window become one embedding: the last day with a value, the mean over all such days."""
+    causal: bool = True
+    """True: nothing after a date is seen. False, for a run without ``model.causal``: the window lies around the date,
+    and its later days are seen too."""
+    pools: Annotated[tuple[Literal["last", "mean", "days"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
+        "last",
+        "mean",
+    )
+    """How the days of a window become one embedding: the last day with a value; the mean over all such days; or each
+    day by itself, ``lag_0`` being the date and ``lag_1`` the day before."""
+    layers: bool = False
+    """Also write what each encoder layer makes of a date, before the layers are weighted."""
+    fused: bool = False
+    """Also write, for each hidden series, the vector from which the model itself would predict it; needs
+    ``model.fusion``."""
+    patches: bool = False
+    """Also write embeddings of the grids' land patches."""
     dtype: Literal["float16", "float32"] = "float32"
     """Of the numbers written."""
+    format: Literal["zarr", "parquet"] = "zarr"
+    """A Zarr store with all labels, or Parquet tables with a row for each catchment and date."""
     batch: Positive = 8
-    """Windows encoded at once."""
+    """Windows encoded at once; fewer where there are very many catchments."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.since and self.until and self.until < self.since:
+            raise ValueError(f"until {self.until} lies before since {self.since}")
+        if self.format == "parquet" and self.dtype == "float16":
+            raise ValueError("parquet takes float32 only, as most of its readers know no float16; set dtype to float32")
+        return self
 
 
 class Evaluate(Section):
     """What ``evaluate`` does."""
 
+    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(_listed)] = (
+        "reconstruction",
+        "simulation",
+        "ungauged",
+        "forecast",
+        "few_labels",
+    )
+    """What is asked, as far as the run can answer. ``reconstruction``: masked values of all modalities;
+    ``simulation``: flow, hidden, at gauges that training saw; ``ungauged``: at gauges that it did not see, if the run
+    hides any; ``forecast``: flow of the coming days from the flow of the past; ``few_labels``: probes fitted to short
+    records."""
     target: str = "riverflow"
-    """The series that the probe predicts."""
+    """The series that is judged: river flow."""
+    methods: Annotated[tuple[MethodName, ...], BeforeValidator(_listed)] = (
+        "simulation",
+        "corrected",
+        "probe",
+        "probe_untrained",
+        "probe_shared",
+        "probe_network",
+        "weather_ridge",
+        "moving_average",
+        "lstm",
+        "gr4j",
+        "nearest",
+        "inverse_distance",
+        "climatology",
+        "persistence",
+    )
+    """Methods of simulation, as ``docs/evaluation.md`` lists them; ``fine_tuned`` and ``from_scratch`` train the whole
+    model once more and are left out unless named."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""
     probe_stride: Positive = 5
     """Days between two training (and validation) samples of the probe; every test day is scored."""
     alphas: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
     """Ridge penalties, chosen on the validation dates."""
-    moving_average_steps: Annotated[int, Field(ge=0)] = 3000
-    """Steps of the moving-average network, a regional baseline; 0 leaves it out."""
+    moving_average_steps: Positive = 3000
+    """Steps of the moving-average network, and of the network on the embeddings."""
+    lstm_steps: Positive = 500
+    """Steps of the LSTM, of 32 years each."""
+    fine_tune_steps: Positive = 500
+    """Steps of the methods ``fine_tuned`` and ``from_scratch``."""
+    label_years: tuple[Positive, ...] = (1, 2, 5)
+    """Lengths of the records, in years up to the end of the training period, that ``few_labels`` tries, beside all."""
+    longest_lead: Positive = 7
+    """Days that a forecast looks ahead, at most the window less one day."""
+    forecast_stride: Positive = 3
+    """Days between two forecasts."""
     min_training_rows: Annotated[int, Field(gt=1)] = 60
     """A catchment with fewer training samples of the probe than this is not scored."""
+    cache: bool = True
+    """Keep embeddings and what the slow methods found in ``RUN/cache``, for the next evaluation."""
 
 
 class Config(Section):
@@ -601,9 +696,8 @@ def config_folder() -> Path:
 
 
 def shipped() -> dict[str, Path]:
-    """Return the shipped configurations by name (``ablation/...`` for those in a subfolder)."""
-    root = config_folder()
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    """Return the shipped configurations by name."""
+    return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
 def find(name: str) -> Path:

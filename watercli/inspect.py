@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -32,9 +33,7 @@ def show(what: str, overrides: Sequence[str] = (), *, as_json: bool = False) -> 
     if as_json:
         _json(path, unfinished)
     elif unfinished is not None:
-        from watercli.inspect_store import show_half_made
-
-        show_half_made(unfinished, wide_console())
+        _of_half_made(unfinished).show_half_made(unfinished, wide_console())
     elif (path / "config.yaml").is_file():
         _run(path)
     elif path.is_dir():
@@ -57,12 +56,19 @@ def _half_made(path: Path) -> Work | None:
     return half_made(path)
 
 
+def _of_half_made(work: Work) -> ModuleType:
+    """Return the module that knows what is half-made: a store or embeddings."""
+    from watercli import inspect_embeddings, inspect_store
+
+    return inspect_embeddings if work.state.get("what") == "embeddings" else inspect_store
+
+
 def _json(path: Path, unfinished: Work | None) -> None:
-    from watercli.inspect_store import describe, describe_half_made
+    from watercli.inspect_store import describe
 
     if unfinished is None and not (path / "zarr.json").is_file():
         raise ConfigError(f"--json describes a store, and {path} is none; leave it out, or give a store")
-    found = describe(path) if unfinished is None else describe_half_made(unfinished)
+    found = describe(path) if unfinished is None else _of_half_made(unfinished).describe_half_made(unfinished)
     wide_console().print_json(data=found, default=str)
 
 
@@ -119,6 +125,11 @@ def _run(path: Path) -> None:
 
 
 def _zarr(path: Path) -> None:
+    from watercli import inspect_embeddings
+
+    if inspect_embeddings.is_tables(path):
+        inspect_embeddings.show_tables(path, wide_console())
+        return
     try:
         dataset = xr.open_zarr(path)
     except Exception as error:
@@ -129,23 +140,7 @@ def _zarr(path: Path) -> None:
 
         show_store(path, console)
     elif "embeddings_schema_version" in dataset.attrs:
-        _embeddings(path, dataset, console)
+        inspect_embeddings.show(path, dataset, console)
     else:
         console.print(f"Zarr store {path}, not written by watercli")
         console.print(str(dataset))
-
-
-def _embeddings(path: Path, dataset: xr.Dataset, console: Console) -> None:
-    times, attributes = dataset["time"].values, dataset.attrs
-    hidden = ", ".join(attributes["hidden_modalities"]) or "none"
-    console.print(
-        f"Embeddings {path}: {dataset.sizes['catchment']} catchments, {len(times)} dates from "
-        f"{str(times[0])[:10]} to {str(times[-1])[:10]}, windows of {attributes['window_days']} days"
-    )
-    console.print(f"Modalities hidden from the encoder: {hidden}; weights {attributes['run_fingerprint'][:12]}")
-    if "layer_weight" in dataset:
-        table = Table("modality", "map", *(f"layer {layer}" for layer in range(dataset.sizes["layer"])))
-        for name in dataset["modality"].values:
-            for number, weights in enumerate(dataset["layer_weight"].sel(modality=name).values):
-                table.add_row(str(name), str(number), *("" if w != w else f"{w:+.2f}" for w in weights))
-        console.print(table)

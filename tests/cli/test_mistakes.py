@@ -254,7 +254,7 @@ class TestRun:
         shutil.rmtree(run / "checkpoints")
         check(use(run), 1, "--resume")
 
-    def test_weights_of_another_structure(self, use: Command, run: Path) -> None:
+    def test_weights_that_are_not_those_written(self, use: Command, run: Path) -> None:
         from safetensors.torch import load_file, save_file
 
         for file in run.glob("checkpoints/*/model.safetensors"):
@@ -262,7 +262,7 @@ class TestRun:
             save_file(
                 {name: weight.repeat(2) if weight.ndim == 1 else weight for name, weight in weights.items()}, file
             )
-        check(use(run), 1, "model.safetensors", "another configuration")
+        check(use(run), 1, "model.safetensors")
 
     def test_torn_weights(self, use: Command, run: Path) -> None:
         for file in run.glob("checkpoints/*/model.safetensors"):

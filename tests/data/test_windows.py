@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from watercli.checkpoint import open_run
 from watercli.config import with_overrides
 from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
-from watercli.data.scaling import Scaling
+from watercli.data.scaling import Scaling, regions
 from watercli.data.windows import Windows, draw
 from watercli.errors import ConfigError
 from watercli.store import Store
@@ -130,3 +130,16 @@ def test_validation_masks_are_fixed(reader: WindowReader, tiny_store: Store) -> 
 
 def test_a_run_keeps_its_scaling(tiny_run: Path, tiny_store: Store) -> None:
     assert open_run(tiny_run).scaling == Scaling.of(tiny_store, tiny_store.config)
+
+
+def test_regions_are_compact_and_of_equal_size() -> None:
+    rng = np.random.default_rng(0)
+    latitude, longitude = rng.uniform(50, 58, 66), rng.uniform(-5, 1, 66)
+    for number in (2, 3, 4, 5):
+        found = regions(latitude, longitude, number)
+        sizes = np.bincount(found, minlength=number)
+        assert len(sizes) == number
+        assert sizes.max() - sizes.min() <= 2
+    # Cut once across the longer side, the north to the south, which no gauge then crosses.
+    halves = regions(latitude, longitude, 2)
+    assert latitude[halves == 0].max() <= latitude[halves == 1].min()

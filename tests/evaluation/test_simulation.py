@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,14 @@ from watercli.config import with_overrides
 from watercli.data.dataset import WindowReader, spread
 from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.errors import ConfigError
-from watercli.evaluation.moving_average import features, fit_and_simulate
-from watercli.evaluation.neighbours import distances, from_neighbours
+from watercli.evaluation.cache import Cache
+from watercli.evaluation.heads import Inputs
+from watercli.evaluation.lstm import lstm
+from watercli.evaluation.moving_average import features, moving_average
+from watercli.evaluation.neighbours import corrected, distances, from_neighbours
+from watercli.evaluation.network import Regional
 from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.riverflow import judge_flow, set_scene
 from watercli.evaluation.simulation import simulate, window_starts
 from watercli.store import Store
 
@@ -76,13 +82,14 @@ def test_hidden_gauges_give_nothing_to_training(fused_run: Path, tiny_store: Sto
 
 def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     checkpoint = checkpoints.open_run(fused_run)
-    settings = ["evaluate.min_training_rows=20", "evaluate.moving_average_steps=5"]
+    methods = ["simulation", "corrected", "probe", "gr4j", "nearest", "inverse_distance", "climatology", "persistence"]
+    settings = [f"evaluate.methods={methods}", "evaluate.protocols=[ungauged]"]
     config = with_overrides(checkpoint.config, settings)
     out = evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=fused_run)
     found = json.loads((out / "results.json").read_text())["riverflow"]
     assert found["ungauged"]
     assert found["main_method"] == "simulation"
-    assert set(found["methods"]) == {"simulation", "moving_average", "nearest", "inverse_distance", "climatology"}
+    assert set(found["methods"]) == {*("simulation", "corrected", "gr4j", "nearest", "inverse_distance", "climatology")}
     rows = (out / "riverflow.csv").read_text().splitlines()[1:]
     gauges = [tiny_store.gauge_ids[1], tiny_store.gauge_ids[4]]
     assert {row.split(",")[0] for row in rows} <= set(gauges)
@@ -114,7 +121,8 @@ def test_moving_averages_of_blocks_are_those_of_the_whole() -> None:
     torch.testing.assert_close(x[:, -1, :5], altogether[:, -1, :5], rtol=1e-4, atol=1e-4)
 
 
-def test_the_moving_average_network_learns_a_river_from_its_rain() -> None:
+@pytest.mark.parametrize(("method", "steps"), [(moving_average, 300), pytest.param(lstm, 150, marks=pytest.mark.slow)])
+def test_regional_networks_learn_a_river_from_its_rain(method: Callable[..., np.ndarray], steps: int) -> None:
     rng = np.random.default_rng(1)
     rain = rng.gamma(0.5, 4.0, size=(6, 900))
     flow = np.zeros_like(rain)
@@ -122,10 +130,8 @@ def test_the_moving_average_network_learns_a_river_from_its_rain() -> None:
         flow[:, day] = 0.9 * flow[:, day - 1] + 0.1 * rain[:, day]
     static = rng.normal(size=(6, 2))
     hidden = np.where(np.arange(6)[:, None] == 5, np.nan, flow)
-    found = fit_and_simulate(
-        ((rain - rain.mean()) / rain.std())[None], static, hidden,
-        train=slice(0, 600), days=slice(600, 900), steps=300, noise=0.5, seed=0,
-    )  # fmt: skip
+    regional = Regional(static, hidden, slice(0, 600), noise=0.5, seed=0)
+    found = method(((rain - rain.mean()) / rain.std())[None], regional, slice(600, 900), steps)
     wanted = flow[:, 600:]
     skill = 1 - np.square(found - wanted).sum(1) / np.square(wanted - wanted.mean(1, keepdims=True)).sum(1)
     assert skill.min() > 0.8
@@ -145,3 +151,36 @@ def test_neighbours_are_the_nearest_usable_gauges(tiny_store: Store) -> None:
         weight = 1 / np.maximum(away[c, chosen], 1.0)
         np.testing.assert_allclose(found["inverse_distance"][c, :3], weight @ flow[chosen, :3] / weight.sum())
     assert np.isnan(found["inverse_distance"][:, 3]).all()
+
+
+def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store) -> None:
+    """Where all simulations are wrong by one factor on a day, the others tell which; a hidden gauge tells nothing."""
+    rng = np.random.default_rng(3)
+    truth = rng.gamma(2.0, 1.0, size=(6, 200))
+    factor = np.exp(rng.normal(0, 0.5, size=200))
+    usable = np.array([True, True, False, True, True, True])
+    found = corrected(distances(tiny_store), truth * factor, truth, usable, slice(0, 100))
+    error = np.abs(np.log(found / truth))[:, 100:]
+    assert error.mean() < 0.1 * np.abs(np.log(factor[100:])).mean()
+    lied = np.where(usable[:, None], truth, 50.0)
+    np.testing.assert_array_equal(corrected(distances(tiny_store), truth * factor, lied, usable, slice(0, 100)), found)
+    # Errors that say nothing of each other do little harm.
+    alone = truth * np.exp(rng.normal(0, 0.5, size=truth.shape))
+    kept = corrected(distances(tiny_store), alone, truth, usable, slice(0, 100))
+    before, after = (np.square(one - truth)[:, 100:].mean() for one in (alone, kept))
+    assert after < 1.1 * before
+
+
+def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    """A run is judged at gauges of another store; there, nothing may be learnt from flow that training did not see."""
+    checkpoint = checkpoints.open_run(tiny_run)
+    assert checkpoint.gauges == tuple(tiny_store.gauge_ids)
+    stranger = replace(checkpoint, gauges=("elsewhere",))
+    scene = set_scene(stranger, tiny_store, checkpoint.config, Cache(tmp_path))
+    assert scene.ungauged
+    assert scene.unseen.all()
+    found = judge_flow(scene, Inputs(scene))
+    assert found.methods == ["simulation", "climatology"]
+    some = replace(checkpoint, gauges=checkpoint.gauges[:4])
+    scene = set_scene(some, tiny_store, checkpoint.config, Cache(tmp_path))
+    np.testing.assert_array_equal(scene.unseen, [False] * 4 + [True] * 2)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from watercli.cli.options import (
+    RUNS,
     DebugOption,
     OverwriteOption,
     RunOption,
@@ -19,14 +20,46 @@ from watercli.cli.options import (
 
 
 def evaluate(
+    compared: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="With --compare: run directories, or a study (report, rivers, or a YAML file).",
+            metavar="[RUN...|STUDY]",
+            show_default=False,
+        ),
+    ] = None,
     run: RunOption = None,
     store: StoreOption = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write the report; by default RUN/evaluation.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; by default RUN/evaluation, or comparison/ with --compare.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Put several runs into one report; folds of one experiment make one row.")
+    ] = False,
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="Reproduce the stored numbers of a tiny case on this machine.")
+    ] = False,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Say how good a run is: reconstruction and river flow on the test period, beside baselines."""
+    from watercli.errors import ConfigError
+
+    if self_check:
+        from watercli.evaluation.self_check import self_check as check
+
+        check()
+        return
+    if compare:
+        _compare(compared or [], store, out, settings or [], overwrite=overwrite)
+        return
+    if compared:
+        raise ConfigError(f"'{compared[0]}' is one too many; give --run {compared[0]}, or --compare several runs")
+    _evaluate(run, store, out, settings or [], overwrite=overwrite)
+
+
+def _evaluate(run: Path | None, store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool) -> None:
     from watercli.checkpoint import open_run
     from watercli.config import with_overrides
     from watercli.evaluation import evaluate as judge
@@ -35,7 +68,36 @@ def evaluate(
 
     place = find_run(run)
     checkpoint = open_run(place)
-    config = with_overrides(checkpoint.config, settings or [])
+    config = with_overrides(checkpoint.config, settings)
     opened = Store.open(find_store(store, place))
     folder = judge(checkpoint, opened, out or place / "evaluation", config, run=place, overwrite=overwrite)
     log.info("Done: open %s", folder / "report.html")
+
+
+def _compare(names: list[str], store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool) -> None:
+    from watercli.errors import ConfigError
+    from watercli.evaluation.comparison import compare_runs
+    from watercli.evaluation.comparison_report import PAGE, target_of, write
+    from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
+    from watercli.log import log
+    from watercli.store import Store
+
+    if not names:
+        raise ConfigError(f"--compare needs runs, or a study ({', '.join(shipped_studies())})")
+    file = find_study(names[0]) if len(names) == 1 else None
+    description = ""
+    if file is not None:
+        study = load_study(file, settings)
+        place = RUNS / file.stem
+        target = target_of(out or place / "comparison", overwrite=overwrite)
+        target.check()
+        runs = run_study(study, Store.open(find_store(store)), place)
+        description = study.description
+    else:
+        runs = [Path(name) for name in names]
+        target = target_of(out or Path("comparison"), overwrite=overwrite)
+        target.check()
+        for one in runs:
+            ensure_evaluated(one, Store.open(find_store(store, one)), settings)
+    write(compare_runs(runs), target, description)
+    log.info("Done: open %s", target.path / PAGE)

@@ -56,3 +56,19 @@ def find_store(store: Path | None, run: Path | None = None) -> Path:
         if recorded.exists():
             return recorded
     return STORE
+
+
+def as_settings(section: str, **given: object) -> list[str]:
+    """Return options as overrides of a section's settings; those not given are left out.
+
+    Of several names, each may hold several with commas; ``none`` alone means no name.
+    """
+    import json
+
+    def plain(value: object) -> object:
+        if not isinstance(value, list):
+            return value
+        names = [name.strip() for one in value for name in one.split(",")]
+        return [] if names == ["none"] else names
+
+    return [f"{section}.{key}={json.dumps(plain(value))}" for key, value in given.items() if value is not None]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import zarr
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from model.batch import Batch
@@ -107,22 +108,27 @@ class WindowReader:
         return sum(grid.held_bytes for grid in self._grids.values())
 
     def read(self, starts: Indices, catchments: Indices) -> Batch:
-        """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store)."""
+        """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store).
+
+        What lies beyond the store's last day is missing.
+        """
         days = torch.from_numpy(starts)[:, None] + torch.arange(self.days)
         which = torch.from_numpy(catchments)
-        rows = which[..., None], days[:, None]
+        last = len(self.store.times) - 1
+        rows = which[..., None], days.clamp_max(last)[:, None]
+        beyond = (days > last)[:, None]
         return Batch(
             grids={
                 name: torch.stack([grid.window(int(start), self.days) for start in starts])
                 for name, grid in self._grids.items()
             },
             cells=self._cells,
-            series={name: one[rows] for name, one in self._series.items()},
+            series={name: one[rows].masked_fill(beyond, torch.nan) for name, one in self._series.items()},
             static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
             drains=self._drains[which] if self._drains is not None else None,
             shares=self._shares[which] if self._shares is not None else None,
             past=self._past(torch.from_numpy(starts), which) if self._past_days else {},
-            wanted={name: one[rows] for name, one in self._wanted.items()},
+            wanted={name: one[rows].masked_fill(beyond, torch.nan) for name, one in self._wanted.items()},
             spread={name: one[which] for name, one in self._spread.items()},
         )
 
@@ -198,10 +204,13 @@ class _Grid:
         return torch.cat(blocks)
 
     def window(self, start: int, days: int) -> torch.Tensor:
-        """Return ``[T, Y, X]``."""
+        """Return ``[T, Y, X]``; NaN beyond the last day."""
         if self._memory is not None:
-            return torch.from_numpy(self._memory[start : start + days])
-        return torch.from_numpy(self._scale.forward(np.asarray(self._array[start : start + days])))
+            found = torch.from_numpy(self._memory[start : start + days])
+        else:
+            found = torch.from_numpy(self._scale.forward(np.asarray(self._array[start : start + days])))
+        beyond = days - len(found)
+        return found if not beyond else pad(found, (0, 0, 0, 0, 0, beyond), value=torch.nan)
 
 
 @dataclass(frozen=True)

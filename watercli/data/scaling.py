@@ -23,6 +23,9 @@ class Scale:
     transform: TransformName
     mean: float
     std: float
+    least: float | None = None
+    """Least and most of what the run was trained on, in physical units; of attributes only."""
+    most: float | None = None
 
     def forward(self, x: NDArray[Any]) -> Array:
         """Physical units to standardised values; NaN stays NaN."""
@@ -122,16 +125,48 @@ def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
         If it names a gauge that the store lacks.
     """
     gauges, hidden = store.gauge_ids, config.train.hidden_gauges
+    for gauge in hidden.gauges if hidden else ():
+        if gauge not in gauges:
+            raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
     if hidden is None:
         return np.zeros(len(gauges), dtype=bool)
+    if hidden.fold is not None and hidden.by == "region":
+        for name in ("latitude", "longitude"):
+            if name not in store.dataset:
+                raise ConfigError(
+                    f"Setting 'train.hidden_gauges.by' is region, but {store.path} has no {name} of gauges"
+                )
+        latitude, longitude = (store.dataset[name].values for name in ("latitude", "longitude"))
+        region: NDArray[np.bool_] = regions(latitude, longitude, hidden.folds) == hidden.fold
+        return region
     if hidden.fold is not None:
         # Gauges stand in a store in the order of their numbers.
         fold: NDArray[np.bool_] = np.arange(len(gauges)) % hidden.folds == hidden.fold
         return fold
-    for gauge in hidden.gauges:
-        if gauge not in gauges:
-            raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
     return np.isin(gauges, hidden.gauges)
+
+
+def regions(latitude: Array, longitude: Array, number: int) -> NDArray[np.int64]:
+    """Return each gauge's region, ``[C]``: as many regions as asked for, as equal in size as can be.
+
+    The gauges are cut in two across the direction in which they spread further, and so on.
+    """
+    east = np.asarray(longitude, dtype=np.float64) * np.cos(np.deg2rad(np.mean(latitude)))
+    places = np.stack([np.asarray(latitude, dtype=np.float64), east], axis=1)
+    found = np.zeros(len(places), dtype=np.int64)
+
+    def cut(members: NDArray[np.int64], first: int, parts: int) -> None:
+        if parts == 1:
+            found[members] = first
+            return
+        axis = int(np.argmax(np.ptp(places[members], axis=0))) if len(members) else 0
+        order = members[np.argsort(places[members, axis], kind="stable")]
+        middle = round(len(order) * (parts // 2) / parts)
+        cut(order[:middle], first, parts // 2)
+        cut(order[middle:], first + parts // 2, parts - parts // 2)
+
+    cut(np.arange(len(places)), 0, number)
+    return found
 
 
 def _seen_statistics(store: Store, config: Config, name: str, transform: TransformName) -> tuple[float, float]:
@@ -150,7 +185,14 @@ def _attribute_scales(store: Store) -> dict[str, Scale]:
     means = statistics.sel(statistic="mean").values
     deviations = statistics.sel(statistic="std").values
     transforms = store.dataset["attribute_transform"].values
+    values = store.dataset["static"].values
     return {
-        name: Scale(str(transforms[i]), float(means[i]), float(deviations[i]))  # type: ignore[arg-type]
+        name: Scale(
+            str(transforms[i]),  # type: ignore[arg-type]
+            float(means[i]),
+            float(deviations[i]),
+            float(values[:, i].min()),
+            float(values[:, i].max()),
+        )
         for i, name in enumerate(store.attribute_names)
     }

@@ -6,13 +6,17 @@ Shapes: M methods, C catchments, T days.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.stats import wilcoxon
 from scores import continuous
+
+from watercli.evaluation import hydrograph
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -25,10 +29,26 @@ METRICS = {
     "bias_ratio": "beta of the KGE: simulated over observed mean",
     "rmse": "root mean squared error",
     "bias": "mean of simulated minus observed",
+    "kge_2012": "modified Kling-Gupta efficiency (Kling et al. 2012)",
+    "variation_ratio": "gamma of the modified KGE: simulated over observed coefficient of variation",
+    "log_nse": "NSE of log(flow + a hundredth of its mean) (Pushpalatha et al. 2012)",
+    "fhv": "bias of the highest 2 % of flows (Yilmaz et al. 2008)",
+    "fms": "bias of the slope of the middle of the flow duration curve (Yilmaz et al. 2008)",
+    "flv": "bias of the volume of the lowest 30 % of flows, logarithmic (Yilmaz et al. 2008)",
+    "peak_timing": "mean distance in time between observed and simulated peaks (Kratzert et al. 2021)",
+    "missed_peaks": "share of observed peaks without a simulated one within a day",
 }
-"""Scores per catchment; ``rmse`` and ``bias`` are in the target's units, the others without units."""
+"""Scores per catchment."""
+METRIC_UNITS = {"rmse": "flow", "bias": "flow", "fhv": "%", "fms": "%", "flv": "%", "peak_timing": "day"}
+"""Units; ``flow`` stands for those of the target, what is not named has none."""
 RESAMPLES = 2000
 """Bootstrap samples behind an interval."""
+
+
+def metric_units(name: str, units: str) -> str:
+    """Return the units of a score of a target in ``units``."""
+    found = METRIC_UNITS.get(name, "1")
+    return units if found == "flow" else found
 
 
 @dataclass(frozen=True)
@@ -101,25 +121,38 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
     -------
     xr.DataArray
         ``(metric, predictor, catchment)``, see `METRICS`. KGE and its components: Gupta et al. (2009),
-        doi:10.1016/j.jhydrol.2009.08.003.
+        doi:10.1016/j.jhydrol.2009.08.003; Kling et al. (2012), doi:10.1016/j.jhydrol.2012.01.011.
     """
     scored = observed.notnull()
     whole = (simulated.notnull() | ~scored).all("time")
     nothing = (simulated.isnull() | ~scored).all("time")
     assert bool((whole | nothing).all()), "methods would be scored on different days"
     gupta = continuous.kge(simulated, observed, reduce_dims="time", include_components=True)
+    kling = continuous.kge(simulated, observed, reduce_dims="time", include_components=True, method="2012")
     error = (simulated - observed).astype(np.float64)
     parts = [
         nse(simulated, observed),
         *(gupta[name] for name in ("kge", "rho", "alpha", "beta")),
         np.sqrt((error**2).mean("time")),
         error.mean("time"),
+        *(kling[name] for name in ("kge", "gamma")),
+        *(_of_hydrographs(score, simulated, observed) for score in hydrograph.SCORES.values()),
     ]
     metric = xr.DataArray(np.array(list(METRICS), dtype=object), dims="metric", name="metric")
     # An efficiency of something that does not vary, on either side, is no number.
     joined = xr.concat([part.where(np.isfinite(part)) for part in parts], metric, coords="minimal", compat="override")
     scores: xr.DataArray = joined.transpose("metric", "predictor", "catchment")
     return scores
+
+
+def _of_hydrographs(
+    score: Callable[[Floats, Floats], float], simulated: xr.DataArray, observed: xr.DataArray
+) -> xr.DataArray:
+    """Return a score of one pair of series for every method and catchment."""
+    found: xr.DataArray = xr.apply_ufunc(
+        score, simulated, observed, input_core_dims=[["time"], ["time"]], vectorize=True, output_dtypes=[np.float64]
+    )
+    return found
 
 
 @dataclass(frozen=True)
@@ -163,6 +196,9 @@ class Comparison:
     count: int
     """Catchments in which both have one."""
     difference: Summary
+    p_value: float
+    """Of Wilcoxon's signed-rank test (1945, doi:10.2307/3001968), two-sided: how often methods of equal skill would
+    differ as much, were the catchments independent, which neighbours are not. NaN of nothing."""
 
     @property
     def verdict(self) -> str:
@@ -175,4 +211,6 @@ class Comparison:
 def compare(one: Floats, other: Floats, seed: int) -> Comparison:
     """Compare the scores ``[C]`` of two methods over the catchments in which both have one."""
     difference = np.asarray(one, dtype=np.float64) - other
-    return Comparison(int((difference > 0).sum()), int(np.isfinite(difference).sum()), summarise(difference, seed))
+    there = difference[np.isfinite(difference)]
+    p_value = float(wilcoxon(there).pvalue) if there.any() else (1.0 if there.size else float("nan"))
+    return Comparison(int((there > 0).sum()), there.size, summarise(there, seed), p_value)

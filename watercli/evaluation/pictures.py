@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 PNG_DPI = 150
 LARGE = 100_000
 """Characters of an SVG beyond which a PNG is tried."""
+TO_GAUGE = "#gauge="
+"""What the links of a picture to a catchment begin with; the page's script follows them."""
 STYLE: dict[Any, Any] = {
     "font.size": 11,
     "axes.titlesize": 11,
@@ -42,10 +44,13 @@ class Picture:
     """Scrolls sideways on a narrow screen instead of becoming too small to read."""
 
 
-def picture(figure: Figure, *, alt: str, caption: str, name: str, wide: bool = False) -> Picture:
-    """Return the picture of a figure; ``name`` keeps the identifiers of several SVGs on a page apart."""
+def picture(figure: Figure, *, alt: str, caption: str, name: str, wide: bool = False, linked: bool = False) -> Picture:
+    """Return the picture of a figure.
+
+    ``name`` keeps the identifiers of several SVGs on a page apart; one with links (``linked``) is never made a PNG.
+    """
     drawn = _svg(figure, alt, name)
-    if len(drawn) > LARGE:
+    if len(drawn) > LARGE and not linked:
         drawn = min(drawn, _png(figure, alt), key=len)
     return Picture(drawn, caption, wide)
 
@@ -59,7 +64,9 @@ def _svg(figure: Figure, alt: str, name: str) -> str:
     drawn = drawn[drawn.index("<svg") :]
     # Coordinates finer than a hundredth of a point are invisible, and most of the page.
     drawn = re.sub(r"(\d+\.\d\d)\d+", r"\1", drawn)
-    drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
+    drawn = re.sub(rf'(\bid="|url\(#|href="#(?!{TO_GAUGE[1:]}))', rf"\g<1>{name}-", drawn)
+    # Mouse and finger alone: by keyboard, the list of catchments is the shorter way.
+    drawn = re.sub(rf'<a xlink:href="({TO_GAUGE}[^"]*)"[^>]*>', r'<a xlink:href="\1" tabindex="-1">', drawn)
     width, height = (72 * inches for inches in figure.get_size_inches())
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '

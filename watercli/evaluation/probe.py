@@ -57,9 +57,12 @@ class Fitted:
 
     simulated: Floats
     """``[C, N of test]`` in physical units, NaN where the row is not complete or the catchment was not fitted."""
-    alpha: float
-    validation_nse: float
+    alpha: float | None = None
+    """None: it has no penalty."""
+    validation_nse: float | None = None
     """Median over catchments."""
+    validated: tuple[Floats, Floats] | None = None
+    """Simulated and observed target of the validation dates, ``[C, N of validation]`` in physical units."""
 
 
 def gauged(features: Floats, task: Task) -> Fitted:
@@ -127,7 +130,8 @@ def _choose(found: Floats, task: Task) -> Fitted:
     else:
         best = len(task.alphas) // 2
         log.warning("No validation day can be scored; the ridge penalty is %g, chosen by nothing", task.alphas[best])
-    return Fitted(physical[best, :, held_out:], task.alphas[best], float(scores[best]))
+    validated = physical[best, :, :held_out], task.physical[:, task.validation]
+    return Fitted(physical[best, :, held_out:], task.alphas[best], float(scores[best]), validated)
 
 
 def validation_scores(simulated: Floats, observed: Floats) -> Floats:

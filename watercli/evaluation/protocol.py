@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from watercli.checkpoint import Checkpoint, check_fits
-from watercli.config import Config
+from watercli.config import Config, Splits
 from watercli.evaluation import report, results, terminal
+from watercli.evaluation.cache import Cache
+from watercli.evaluation.few_labels import FewLabels, judge_few_labels
+from watercli.evaluation.forecast import Forecast, judge_forecasts
+from watercli.evaluation.heads import Inputs
+from watercli.evaluation.insight import Insight, look_into
 from watercli.evaluation.leakage import check_splits, check_training
-from watercli.evaluation.reconstruction import reconstruct
+from watercli.evaluation.reconstruction import Reconstruction, reconstruct
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.riverflow import judge_flow, reason_to_skip
+from watercli.evaluation.riverflow import Flow, judge_flow, make_task, reason_to_skip, set_scene
 from watercli.files import Target
 from watercli.log import log
 from watercli.store import Store
@@ -29,7 +38,8 @@ def evaluate(
         The data that it is judged on.
     out
         The folder; it appears when all that it holds is written: ``report.html``, ``results.json``,
-        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv`` and ``results.zarr``.
+        ``reconstruction.csv`` and, where there is a river-flow part, ``riverflow.csv``, ``comparisons.csv``,
+        ``catchments.csv``, ``signatures.csv`` and ``results.zarr``.
     config
         The checkpoint's configuration; ``evaluate``, ``embed`` and ``seed`` may differ.
     run
@@ -49,22 +59,57 @@ def evaluate(
     check_training(checkpoint, store, splits)
     skipped = reason_to_skip(checkpoint, store, config.evaluate)
     notes = _notes(checkpoint, store, skipped)
+    with _cache(run, config) as cache:
+        outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped)
     for note in notes:
         log.warning(note)
-    outcome = Outcome(
-        checkpoint,
-        store,
-        config,
-        splits,
-        reconstruct(checkpoint, store, config.evaluate),
-        judge_flow(checkpoint, store, config) if skipped is None else None,
-        notes,
-    )
     with target.writing() as partial:
         results.write(outcome, partial)
         report.write(outcome, run, partial / "report.html")
     terminal.show(outcome)
     return out
+
+
+def _judge(
+    checkpoint: Checkpoint,
+    store: Store,
+    config: Config,
+    splits: Splits,
+    notes: list[str],
+    cache: Cache,
+    skipped: str | None,
+) -> Outcome:
+    """Run the protocols that are asked for and that the run can answer."""
+    protocols = config.evaluate.protocols
+    reconstruction = Reconstruction(windows=0)
+    if "reconstruction" in protocols:
+        reconstruction = reconstruct(checkpoint, store, config.evaluate)
+    flow: Flow | None = None
+    forecast: Forecast | None = None
+    few_labels: FewLabels | None = None
+    insight: Insight | None = None
+    if skipped is None and set(protocols) - {"reconstruction"}:
+        scene = set_scene(checkpoint, store, config, cache)
+        inputs = Inputs(scene)
+        wanted = "ungauged" if scene.ungauged else "simulation"
+        if wanted in protocols:
+            flow = judge_flow(scene, inputs)
+            insight = look_into(scene, inputs, flow)
+        if "forecast" in protocols:
+            forecast = judge_forecasts(scene, notes)
+        if "few_labels" in protocols:
+            few_labels = judge_few_labels(inputs, make_task(scene, inputs, {}, heads=True), notes)
+    return Outcome(checkpoint, store, config, splits, reconstruction, flow, forecast, few_labels, notes, insight)
+
+
+@contextmanager
+def _cache(run: Path, config: Config) -> Iterator[Cache]:
+    """Yield the run's cache; with ``evaluate.cache: false``, or where it cannot be written, one for the time being."""
+    if config.evaluate.cache and os.access(run, os.W_OK):
+        yield Cache(run / "cache")
+        return
+    with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
+        yield Cache(Path(folder))
 
 
 def _notes(checkpoint: Checkpoint, store: Store, skipped: str | None) -> list[str]:

@@ -47,6 +47,8 @@ class Example:
     name: str
     units: str
     date: pd.Timestamp
+    why: str
+    """Why this day, in words."""
     truth: Floats
     seen: Flags
     """Cells that the encoder saw on that day."""
@@ -61,7 +63,8 @@ class Reconstruction:
     windows: int
     sums: dict[str, dict[str, Sums]] = field(default_factory=dict)
     """By modality, then by method, the keys of `BASELINES`."""
-    example: Example | None = None
+    examples: list[Example] = field(default_factory=list)
+    """Of the first grid: the day with the largest mean, and one that a tenth of the days exceed."""
 
 
 @dataclass(frozen=True)
@@ -186,15 +189,13 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> Rec
                     result.sums[name][method] += sums
     grids = list(config.of_kind("grid"))
     if grids:
-        result.example = _example(scorer, grids[0], period)
+        days = _telling_days(scorer.store, grids[0], scorer.cells[grids[0]], period)
+        result.examples = [_example(scorer, grids[0], period, day, why) for why, day in days.items()]
     return result
 
 
-def _example(scorer: _Scorer, name: str, period: slice) -> Example | None:
-    """Reconstruct the test day on which the field's mean is largest, from the middle of a window."""
-    day = _largest_day(scorer.store, name, scorer.cells[name], period)
-    if day is None:
-        return None
+def _example(scorer: _Scorer, name: str, period: slice, day: int, why: str) -> Example:
+    """Reconstruct a field of one test day, from the middle of a window."""
     days = scorer.reader.days
     start = int(np.clip(day - days // 2, period.start, period.stop - days))
     number = _usual_mask(scorer, name, start, day)
@@ -212,6 +213,7 @@ def _example(scorer: _Scorer, name: str, period: slice) -> Example | None:
         name=name,
         units=scorer.config.modalities[name].units,
         date=scorer.store.times[day],
+        why=why,
         truth=np.where(on_land, field_of(tokens.observed), np.nan),
         seen=field_of(seen) & on_land,
         predicted=np.where(on_land, field_of(tokens.predicted), np.nan),
@@ -229,8 +231,8 @@ def _usual_mask(scorer: _Scorer, name: str, start: int, day: int) -> int:
     return min(range(EXAMPLE, EXAMPLE + EXAMPLE_MASKS), key=distance)
 
 
-def _largest_day(store: Store, name: str, cells: Flags, period: slice) -> int | None:
-    """Return the day of the largest mean over the cells, among those on which nearly all are observed."""
+def _telling_days(store: Store, name: str, cells: Flags, period: slice) -> dict[str, int]:
+    """Return days by why they are shown, among those on which nearly all cells are observed; none if there is none."""
     means = []
     for _, values in grid_blocks(store, name, period):
         here = values[:, cells]
@@ -238,4 +240,10 @@ def _largest_day(store: Store, name: str, cells: Flags, period: slice) -> int | 
         usable = there.mean(1) > 0.95
         means.append(np.where(usable, np.where(there, here, 0).sum(1) / np.maximum(there.sum(1), 1), -np.inf))
     joined = np.concatenate(means)
-    return period.start + int(joined.argmax()) if np.isfinite(joined).any() else None
+    order = np.argsort(joined)[::-1][: int(np.isfinite(joined).sum())]
+    if not len(order):
+        return {}
+    found = {"It is the test day with the largest mean": period.start + int(order[0])}
+    if len(order) >= 10:
+        found["A tenth of the test days have a larger mean"] = period.start + int(order[len(order) // 10])
+    return found

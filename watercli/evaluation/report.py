@@ -7,21 +7,25 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import jinja2
+from urllib.parse import quote
 
 from watercli.checkpoint import Checkpoint
 from watercli.embed import layer_weights
-from watercli.evaluation import figures, verdict
-from watercli.evaluation.metrics import Summary
-from watercli.evaluation.pictures import Picture
+from watercli.evaluation import explorer, figures, insight_tables, verdict
+from watercli.evaluation.few_labels import HEADS as FEW_LABEL_HEADS
+from watercli.evaluation.few_labels import FewLabels
+from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
+from watercli.evaluation.insight import FACTORS
+from watercli.evaluation.methods import METHODS
+from watercli.evaluation.metrics import METRICS, Summary, metric_units
+from watercli.evaluation.numbers import DASH, MINUS, number, significant
+from watercli.evaluation.page import render
+from watercli.evaluation.pictures import TO_GAUGE, Picture
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
-from watercli.evaluation.riverflow import METHODS, Flow
+from watercli.evaluation.riverflow import Flow
 from watercli.training.metrics_log import read_metrics
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
-DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 IN_WORDS = {
     "identity": "standardised {}",
     "log": "the standardised logarithm of {}",
@@ -32,9 +36,7 @@ IN_WORDS = {
 
 def write(outcome: Outcome, run: Path, file: Path) -> None:
     """Draw the figures and fill the page."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    file.write_text(template.render(_values(outcome, run)), encoding="utf-8")
+    file.write_text(render("report.html.j2", _values(outcome, run)), encoding="utf-8")
 
 
 def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
@@ -47,35 +49,98 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "headline": verdict.headline(outcome),
         "sentences": [
             re.sub(r"-(?=\d)", MINUS, one)
-            for one in (*verdict.flow_sentences(outcome), verdict.reconstruction_sentence(outcome))
+            for one in (
+                *verdict.flow_sentences(outcome),
+                *verdict.insight_sentences(outcome),
+                verdict.reconstruction_sentence(outcome),
+            )
         ],
         "notes": outcome.notes,
         "flow": flow,
-        "stride": outcome.config.evaluate.probe_stride,
-        "method_rows": _method_rows(outcome, flow) if flow is not None else [],
-        "catchment_rows": _catchment_rows(flow) if flow is not None else [],
-        "methods": [method.replace("_", " ") for method in flow.methods] if flow is not None else [],
-        "main": METHODS[flow.main] if flow is not None else "",
-        "transform": IN_WORDS[config.modalities[flow.target].transform].format(flow.target) if flow else "",
+        **(_flow_values(outcome, flow) if flow is not None else {"series": None, "insight": None}),
+        "forecast": _forecast_values(outcome.forecast) if outcome.forecast is not None else None,
+        "few_labels": _few_labels_values(outcome.few_labels) if outcome.few_labels is not None else None,
         "windows": outcome.reconstruction.windows,
         "reconstruction_rows": _reconstruction_rows(outcome),
         "reconstruction_sentence": verdict.reconstruction_sentence(outcome),
         "baselines": BASELINES,
         "transforms": ", ".join(f"{name}: {one.transform}" for name, one in config.modalities.items()),
         "figures": _figures(outcome, run),
+        "fields": [figures.masked_field(one, outcome.store) for one in outcome.reconstruction.examples],
         "origin": _origin(outcome),
     }
 
 
+def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
+    transform = outcome.checkpoint.config.modalities[flow.target].transform
+    held = explorer.payload(flow, outcome.insight) if flow.counts["catchments"] else None
+    return {
+        "stride": outcome.config.evaluate.probe_stride,
+        "method_heads": ["method", "NSE", "95\u00a0% interval", "25th\u00a0pct.", "KGE", "log-NSE",
+                         "RMSE", "bias"],
+        "method_rows": _method_rows(outcome, flow),
+        "score_heads": ["method", *(_with_units(one, flow.units) for one in METRICS)],
+        "score_rows": _score_rows(outcome, flow),
+        "metrics": METRICS,
+        "against_rows": _against_rows(outcome),
+        "catchment_heads": _catchment_heads(flow),
+        "catchment_rows": _catchment_rows(flow),
+        "main": METHODS[flow.main],
+        "transform": IN_WORDS[transform].format(flow.target),
+        "series": explorer.as_script(held) if held is not None else None,
+        "left_out": held["left_out"] if held is not None else "",
+        "insight": insight_tables.values(outcome.insight, flow, outcome.config.seed) if outcome.insight else None,
+    }  # fmt: skip
+
+
+def _forecast_values(forecast: Forecast) -> dict[str, Any]:
+    leads = [int(lead) for lead in forecast.data["lead"].values]
+    return {
+        "issues": forecast.data.sizes["issued"],
+        "catchments": forecast.catchments,
+        "heads": ["method", *(f"{lead} day" + "s" * (lead > 1) for lead in leads)],
+        "rows": [
+            {"label": FORECASTS[method], "saw": SAW[method], "cells": [FORECASTS[method], *map(number, medians)]}
+            for method, medians in forecast.medians().items()
+        ],
+    }
+
+
+def _few_labels_values(found: FewLabels) -> dict[str, Any]:
+    lengths = ["all years" if one is None else f"{one} year" + "s" * (one > 1) for one in found.years]
+    note = (
+        "The gauges were hidden in pretraining: the encoder has seen nothing of their flow."
+        if found.hidden
+        else "The encoder was pretrained with all years of the flow of these gauges among its targets: only the record "
+        "of the probe is short. Evaluate a run with hidden gauges for short records in earnest."
+    )
+    return {
+        "gauges": "hidden in training" if found.hidden else "seen in training",
+        "catchments": max(one.count for scores in found.scores.values() for one in scores),
+        "heads": ["probe", *(f"{length} ({rows} rows)" for length, rows in zip(lengths, found.rows, strict=True))],
+        "rows": [
+            {"cells": [FEW_LABEL_HEADS[head], *(f"{number(one.median)} ({_interval(one)})" for one in scores)]}
+            for head, scores in found.scores.items()
+        ],
+        "note": f"Rows: dates with flow and all inputs, the median gauge. {note}",
+    }
+
+
 def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
-    flow, example = outcome.flow, outcome.reconstruction.example
+    flow = outcome.flow
     scored = flow if flow is not None and flow.counts["catchments"] else None
     weights = layer_weights(outcome.checkpoint)
+    more = outcome.insight
     return {
         "map": figures.nse_map(scored, outcome.store) if scored else None,
         "cdf": figures.nse_distribution(scored) if scored else None,
         "flow": figures.hydrographs(scored) if scored else None,
-        "field": figures.masked_field(example, outcome.store) if example else None,
+        "scatter": figures.scatter(scored) if scored else None,
+        "reliability": figures.reliability(more.intervals, scored.main)
+        if scored and more and more.intervals is not None
+        else None,
+        "forecast": figures.forecast_skill(outcome.forecast) if outcome.forecast is not None else None,
+        "factors": figures.factors(more.factors, scored, FACTORS) if scored and more else None,
         "loss": figures.training_curves(read_metrics(run), list(outcome.checkpoint.config.modalities)),
         "layers": figures.layer_weight_maps(weights, {name: _layers(outcome.checkpoint, name) for name in weights}),
     }
@@ -89,19 +154,58 @@ def _layers(checkpoint: Checkpoint, name: str) -> list[str]:
 
 
 def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
+    """Return the few columns that a reader compares methods by."""
     rows = []
     for method, scores in outcome.summaries().items():
         nse = scores["nse"]
-        others = [scores[name] for name in ("kge", "correlation", "variability", "bias_ratio", "rmse", "bias")]
-        cells = [number(nse.median), _interval(nse), number(nse.p25), *(number(one.median) for one in others)]
-        alpha = f"{flow.fits[method].alpha:g}" if method in flow.fits else DASH
-        row = {"label": METHODS[method], "main": method == flow.main, "saw": flow.saw[method]}
-        rows.append(row | {"cells": cells, "alpha": alpha})
+        others = [number(scores[name].median) for name in ("kge", "log_nse", "rmse", "bias")]
+        cells = [METHODS[method], number(nse.median), _interval(nse), number(nse.p25), *others]
+        fit = flow.fits.get(method)
+        rows.append(
+            {
+                "label": METHODS[method],
+                "cells": cells,
+                "main": method == flow.main,
+                "saw": flow.saw[method],
+                "alpha": DASH if fit is None or fit.alpha is None else f"{fit.alpha:g}",
+            }
+        )
     return rows
+
+
+def _against_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return how the main method compares with every other one."""
+    rows = []
+    for method, one in outcome.comparisons().items():
+        difference = one.difference
+        cells = [number(difference.median), _interval(difference), one.verdict, significant(one.p_value)]
+        rows.append({"cells": [METHODS[method], f"{one.better} of {one.count}", *cells]})
+    return rows
+
+
+def _score_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
+    return [
+        {
+            "cells": [METHODS[method], *(number(scores[name].median) for name in METRICS)],
+            "main": method == flow.main,
+        }
+        for method, scores in outcome.summaries().items()
+    ]
+
+
+def _with_units(metric: str, units: str) -> str:
+    found = metric_units(metric, units)
+    name = metric.replace("_", " ")
+    return name if found == "1" else f"{name} ({found})"
 
 
 def _interval(one: Summary) -> str:
     return f"{number(one.low)} to {number(one.high)}"
+
+
+def _catchment_heads(flow: Flow) -> list[str]:
+    area = ["area (km²)"] if "area" in flow.data.coords else []
+    return ["gauge", "name", *area, "days", *(one.replace("_", " ") for one in flow.methods), "KGE"]
 
 
 def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
@@ -114,13 +218,13 @@ def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
     rows = []
     for c in order:
         here = flow.data.isel(catchment=c)
-        area = f"{float(here['area']):,.0f}" if "area" in here.coords else ""
+        gauge = str(here["catchment"].item())
+        name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
+        area = [f"{float(here['area']):,.0f}"] if "area" in here.coords else []
         scores = [number(float(here["score"].sel(metric="nse", predictor=method))) for method in flow.methods]
         kge = number(float(here["score"].sel(metric="kge", predictor=flow.main)))
-        name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
-        rows.append(
-            {"gauge": str(here["catchment"].item()), "name": name, "cells": [area, int(here["days"]), *scores, kge]}
-        )
+        cells = [gauge, name, *area, int(here["days"]), *scores, kge]
+        rows.append({"cells": cells, "link": f"{TO_GAUGE}{quote(gauge)}", "main": False})
     return rows
 
 
@@ -131,8 +235,9 @@ def _or_lowest(value: float) -> float:
 def _reconstruction_rows(outcome: Outcome) -> list[dict[str, Any]]:
     rows = []
     for row in reconstruction_rows(outcome):
-        scores = {name: significant(row[name]) for name in ("rmse", "mae", "bias")}
-        rows.append(row | scores | {"values": f"{row['values']:,}", "skill": number(row["skill"])})
+        scores = [significant(row[name]) for name in ("rmse", "mae", "bias")]
+        cells = [row["modality"], row["method"], row["units"], *scores, number(row["skill"]), f"{row['values']:,}"]
+        rows.append({"cells": cells, "main": row["method"] == "model"})
     return rows
 
 
@@ -146,16 +251,3 @@ def _origin(outcome: Outcome) -> Mapping[str, str]:
         "made": found["created"],
         "versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
     }
-
-
-def number(value: float) -> str:
-    """Return two decimals with a true minus sign; a dash for what is not a number."""
-    if not math.isfinite(value):
-        return DASH
-    text = f"{value:.2f}"
-    return ("0.00" if text == "-0.00" else text).replace("-", MINUS)
-
-
-def significant(value: float) -> str:
-    """Return three significant digits; a dash for what is not a number."""
-    return f"{value:.3g}".replace("-", MINUS) if math.isfinite(value) else DASH

@@ -10,17 +10,25 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from watercli.checkpoint import Checkpoint, versions
 from watercli.config import Config, Splits
+from watercli.evaluation import insight_tables
+from watercli.evaluation.few_labels import FewLabels
+from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
+from watercli.evaluation.insight import Insight
+from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
 from watercli.evaluation.reconstruction import Reconstruction
-from watercli.evaluation.riverflow import METHODS, Flow
+from watercli.evaluation.riverflow import Flow
 from watercli.store import Store
 
 SCHEMA = "evaluation_schema_version"
@@ -37,12 +45,21 @@ class Outcome:
     config: Config
     splits: Splits
     reconstruction: Reconstruction
+    """Of no windows, if it was left out."""
     flow: Flow | None
+    forecast: Forecast | None
+    few_labels: FewLabels | None
     notes: list[str]
     """What a reader must know: parts that were left out, a store other than the run's."""
+    insight: Insight | None = None
+    """What lies beyond the scores of river flow; None where nothing was scored."""
 
     def summaries(self) -> dict[str, dict[str, Summary]]:
         """Return the summary over catchments of every score, by method and metric."""
+        return self._summaries
+
+    @cached_property
+    def _summaries(self) -> dict[str, dict[str, Summary]]:
         if self.flow is None:
             return {}
         scores = self.flow.data["score"]
@@ -63,6 +80,15 @@ class Outcome:
         others = [method for method in self.flow.methods if method != self.flow.main]
         return {method: compare(main, nse.sel(predictor=method).values, self.config.seed) for method in others}
 
+    def pairs(self) -> dict[tuple[str, str], Comparison]:
+        """Return how the efficiencies of every two methods compare."""
+        if self.flow is None:
+            return {}
+        nse = {
+            method: self.flow.data["score"].sel(metric="nse", predictor=method).values for method in self.flow.methods
+        }
+        return {(a, b): compare(nse[a], nse[b], self.config.seed) for a, b in combinations(nse, 2)}
+
 
 def is_evaluation(path: Path) -> bool:
     """Return whether a folder is one that ``evaluate`` wrote."""
@@ -75,11 +101,20 @@ def is_evaluation(path: Path) -> bool:
 def write(outcome: Outcome, folder: Path) -> None:
     """Write ``results.json``, the CSV files and ``results.zarr``."""
     folder.mkdir(parents=True)
-    text = json.dumps(_finite(to_dict(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(to_dict(outcome)), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
-    _write_csv(folder / "reconstruction.csv", reconstruction_rows(outcome))
+    if outcome.reconstruction.windows:
+        _write_csv(folder / "reconstruction.csv", reconstruction_rows(outcome))
+    if outcome.forecast is not None:
+        _write_csv(folder / "forecast.csv", forecast_rows(outcome.forecast))
+    if outcome.few_labels is not None:
+        _write_csv(folder / "few_labels.csv", few_labels_rows(outcome.few_labels))
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
+        _write_csv(folder / "comparisons.csv", comparison_rows(outcome))
+        if outcome.insight is not None:
+            _write_csv(folder / "catchments.csv", insight_tables.catchment_rows(outcome.insight, outcome.flow))
+            _write_csv(folder / "signatures.csv", insight_tables.signature_rows(outcome.insight))
         _write_zarr(outcome, outcome.flow, folder / "results.zarr")
 
 
@@ -105,6 +140,30 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "notes": outcome.notes,
         "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
+        "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
+        "few_labels": _few_labels_dict(outcome.few_labels) if outcome.few_labels is not None else None,
+        "insight": insight_tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
+    }
+
+
+def _forecast_dict(forecast: Forecast) -> dict[str, Any]:
+    return {
+        "leads": [int(lead) for lead in forecast.data["lead"].values],
+        "issues": forecast.data.sizes["issued"],
+        "catchments": forecast.catchments,
+        "methods": {
+            method: {"label": FORECASTS[method], "saw": SAW[method], "median_nse": medians}
+            for method, medians in forecast.medians().items()
+        },
+    }
+
+
+def _few_labels_dict(found: FewLabels) -> dict[str, Any]:
+    return {
+        "years": [one or "all" for one in found.years],
+        "training_rows": found.rows,
+        "hidden_in_training": found.hidden,
+        "nse": {head: [asdict(one) for one in by_length] for head, by_length in found.scores.items()},
     }
 
 
@@ -129,7 +188,7 @@ def _flow_dict(outcome: Outcome, flow: Flow) -> dict[str, Any]:
         "ungauged": flow.ungauged,
         "main_against": {
             method: {"verdict": one.verdict, "better_in": one.better, "of": one.count,
-                     "nse_difference": asdict(one.difference)}
+                     "nse_difference": asdict(one.difference), "p_value": one.p_value}
             for method, one in outcome.comparisons().items()
         },
     }  # fmt: skip
@@ -164,9 +223,44 @@ def flow_rows(flow: Flow) -> list[dict[str, Any]]:
     return rows
 
 
+def comparison_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return one row for every two methods: by how much the first has the higher NSE, catchment by catchment."""
+    return [
+        {
+            "method": one,
+            "other": other,
+            "better_in": found.better,
+            "catchments": found.count,
+            "median_difference": found.difference.median,
+            "low": found.difference.low,
+            "high": found.difference.high,
+            "p_value": found.p_value,
+        }
+        for (one, other), found in outcome.pairs().items()
+    ]
+
+
+def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
+    """Return one row for each catchment, method and lead."""
+    frame = forecast.data["nse"].to_dataframe().reset_index().dropna(subset="nse")
+    columns = {"catchment": "gauge_id", "predictor": "method", "lead": "lead_days", "nse": "nse"}
+    return _records(frame, columns)
+
+
+def few_labels_rows(found: FewLabels) -> list[dict[str, Any]]:
+    """Return one row for each catchment, head and length of record; 0 years are all."""
+    frame = found.nse.rename("nse").to_dataframe().reset_index().dropna(subset="nse")
+    return _records(frame, {"catchment": "gauge_id", "head": "head", "years": "years", "nse": "nse"})
+
+
+def _records(frame: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    renamed = frame[list(columns)].rename(columns=dict(columns))
+    return [{str(key): value for key, value in row.items()} for row in renamed.to_dict("records")]
+
+
 def _write_csv(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows; a missing number is an empty field."""
-    listed = [_finite(dict(row)) for row in rows]
+    listed = [finite(dict(row)) for row in rows]
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(listed[0]) if listed else [])
         writer.writeheader()
@@ -180,6 +274,8 @@ def _short(value: Any) -> Any:
 def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
     labels = [METHODS[str(method)] for method in flow.data["predictor"].values]
     data = flow.data.assign_coords(label=("predictor", np.array(labels, dtype=object)))
+    if outcome.insight is not None:
+        data = data.merge(outcome.insight.dataset())
     data.attrs = {
         "Conventions": "CF-1.11",
         "title": f"Observed and simulated {flow.target} of the test period",
@@ -200,12 +296,12 @@ def _encode(data: xr.Dataset) -> None:
         variable.encoding = {}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return JSON types with None for what is not a number."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

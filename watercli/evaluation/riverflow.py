@@ -1,58 +1,32 @@
-"""River flow from frozen embeddings: linear probes beside baselines, on the same test days of the same catchments.
+"""River flow without its own past: every method's simulation, scored on the same test days of the same catchments.
 
-Shapes: C catchments, N dates (training, validation, test), T test days, F features.
+Shapes: C catchments, N dates (training, validation, test), T test days.
 """
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Evaluate
-from watercli.data.scaling import hidden_catchments
 from watercli.data.windows import Indices
 from watercli.embed import Embedder
 from watercli.errors import ConfigError, nearest
-from watercli.evaluation.blocks import series_blocks
-from watercli.evaluation.climatology import Climatology
+from watercli.evaluation.cache import Cache
+from watercli.evaluation.heads import HEADS, Inputs
 from watercli.evaluation.leakage import check_probe
-from watercli.evaluation.metrics import catchment_scores
-from watercli.evaluation.moving_average import fit_and_simulate
-from watercli.evaluation.neighbours import NEAREST, from_neighbours
-from watercli.evaluation.probe import Fitted, Task, gauged, shared
-from watercli.evaluation.simulation import simulate
-from watercli.evaluation.weather import antecedent, catchment_weather
-from watercli.log import log, progress
+from watercli.evaluation.methods import METHODS, OWN_FLOW, PROBE, SIMULATION, saw
+from watercli.evaluation.metrics import catchment_scores, metric_units
+from watercli.evaluation.probe import Fitted, Task
+from watercli.evaluation.rivals import RIVALS
+from watercli.evaluation.scene import Dates, Flags, Floats, Scene
+from watercli.log import log
 from watercli.store import Store
-
-Floats = NDArray[np.floating[Any]]
-Flags = NDArray[np.bool_]
-SPANS = (1, 3, 7)
-"""Days over which raw weather is averaged, beside the whole window."""
-PROBE = "probe"
-SIMULATION = "simulation"
-METHODS = {
-    SIMULATION: "simulation by the model",
-    PROBE: "linear probe, one for each gauge",
-    "probe_shared": "linear probe, one for all gauges",
-    "weather_ridge": "ridge on raw weather",
-    "moving_average": "the moving-average network",
-    "nearest": "the nearest gauge",
-    "inverse_distance": "the nearest 5 gauges, by inverse distance",
-    "climatology": "day-of-year climatology",
-    "persistence": "persistence",
-}
-"""All methods, in the order of the tables; a run with hidden gauges has no probes."""
-UNGAUGED = (SIMULATION, "moving_average", "nearest", "inverse_distance", "climatology")
-"""Methods at gauges that were hidden in training; climatology is fitted to their own flow, for comparison."""
 
 
 @dataclass(frozen=True)
@@ -109,37 +83,8 @@ def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> 
     return None
 
 
-@dataclass(frozen=True)
-class _Dates:
-    """Day indices: every ``probe_stride`` days of training and validation, every test day."""
-
-    train: Indices
-    validation: Indices
-    test: Indices
-
-    @classmethod
-    def of(cls, embedder: Embedder, stride: int) -> _Dates:
-        periods = [embedder.store.period(name) for name in ("train", "validation", "test")]
-        strides = (stride, stride, 1)
-        ends = [embedder.ends(one.start, one.stop - 1, step) for one, step in zip(periods, strides, strict=True)]
-        return cls(*ends)
-
-    @property
-    def all(self) -> Indices:
-        return np.concatenate([self.train, self.validation, self.test])
-
-    @property
-    def parts(self) -> tuple[slice, slice, slice]:
-        """Positions of the three along `all`."""
-        first, second = len(self.train), len(self.train) + len(self.validation)
-        return slice(0, first), slice(first, second), slice(second, second + len(self.test))
-
-
-def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
-    """Let every method say what the river did in the test period, and score all on the same days.
-
-    At gauges that were hidden in training only, if there are any; else at all.
-    """
+def set_scene(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache) -> Scene:
+    """Return what all methods are given; the target is hidden from the encoder whatever ``embed.hide`` says."""
     settings, target = config.evaluate, config.evaluate.target
     hidden = tuple(dict.fromkeys((*config.embed.hide, target)))
     if target not in config.embed.hide:
@@ -147,144 +92,69 @@ def judge_flow(checkpoint: Checkpoint, store: Store, config: Config) -> Flow:
             "'%s' is hidden from the encoder, as it is what the probe predicts, though embed.hide lacks it", target
         )
     embedder = Embedder(checkpoint, store, hidden)
-    dates = _Dates.of(embedder, settings.probe_stride)
+    dates = Dates.of(embedder, settings.probe_stride)
     check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
-    gauges = checkpoint.config.train.hidden_gauges
-    nowhere = np.zeros(len(store.gauge_ids), dtype=bool)
-    unseen = hidden_catchments(store, checkpoint.config) if gauges and gauges.of == target else nowhere
-    ungauged = bool(unseen.any())
+    return Scene(checkpoint, store, config, cache, embedder, dates)
 
-    daily = catchment_weather(store, checkpoint.scaling, embedder.modalities, slice(0, store.period("test").stop))
-    # A mean over a span begins to count on the last day: where that is missing, so is the row.
-    today: Flags = np.logical_and.reduce(np.isfinite(daily))[:, dates.all]
-    spans = sorted({min(span, embedder.days) for span in (*SPANS, embedder.days)})
 
-    regional = _regional(embedder, store, config, daily, dates, unseen)
-    baselines = {**regional, **_baselines(store, target, dates.test)}
+def judge_flow(scene: Scene, inputs: Inputs) -> Flow:
+    """Let every method say what the river did in the test period, and score all on the same days.
+
+    At gauges that were hidden in training only, if there are any; else at all.
+    """
+    checkpoint, store, settings, target = scene.checkpoint, scene.store, scene.settings, scene.target
+    # Whatever is asked for, the model's own answer is there: the verdict is about it.
+    wanted = [name for name in METHODS if name in (SIMULATION, *settings.methods)]
+    wanted = [name for name in wanted if not (scene.ungauged and name in OWN_FLOW)]
+    found: dict[str, Floats] = {}
+    for name in wanted:
+        answer = RIVALS[name](scene) if name in RIVALS else None
+        if answer is not None and np.isfinite(answer).any():
+            found[name] = answer
+        elif name in RIVALS:
+            log.warning("Left out, as it has no answer for any catchment: %s", METHODS[name])
+    task = make_task(scene, inputs, found, heads=any(name in HEADS for name in wanted))
     fits: dict[str, Fitted] = {}
-    if ungauged:
-        task = _task(checkpoint, store, settings, dates, today, baselines, unseen)
-    else:
-        weather = np.where(today[..., None], antecedent(daily, dates.all, spans), np.nan)
-        with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
-            embedded = _embeddings(
-                embedder,
-                dates.all,
-                np.flatnonzero(today.any(0)),
-                config.embed.batch,
-                config.train.memory_gib,
-                Path(folder),
-            )
-            complete = today & np.isfinite(embedded).all(-1)
-            task = _task(checkpoint, store, settings, dates, complete, baselines, ~unseen)
-            log.info("Fitting ridge regressions for %d catchments", int(task.chosen.sum()))
-            fits = {
-                PROBE: gauged(embedded, task),
-                "probe_shared": shared(embedded, checkpoint.scaling.static(store), task),
-                "weather_ridge": gauged(weather, task),
-            }
-    simulated = {**{name: fit.simulated for name, fit in fits.items()}, **baselines}
-    simulated = {name: simulated[name] for name in METHODS if name in simulated and (name in UNGAUGED or not ungauged)}
-    scored = _scored(task, store.dataset[target].values[:, dates.test], simulated)
+    for name in wanted:
+        if name in HEADS and task.chosen.any():
+            log.info("Fitting: %s, %d catchments", METHODS[name], int(task.chosen.sum()))
+            fits[name] = HEADS[name](inputs, task)
+    found |= {name: fit.simulated for name, fit in fits.items()}
+    simulated = {name: found[name] for name in METHODS if name in found}
+    scored = _scored(task, store.dataset[target].values[:, scene.dates.test], simulated)
     fused = checkpoint.structure.fusion != "none"
+    left_out = _left_out(scene, task, scored)
     return Flow(
-        main=SIMULATION if ungauged or fused else PROBE,
-        data=_dataset(store, target, dates.test, simulated, scored, checkpoint.config.modalities[target].units),
+        main=SIMULATION if scene.ungauged or fused or PROBE not in simulated else PROBE,
+        data=_dataset(store, target, scene.dates.test, simulated, scored, checkpoint.config.modalities[target].units),
         target=target,
         units=checkpoint.config.modalities[target].units,
-        visible=embedder.modalities,
-        hidden=list(hidden),
-        saw=_saw(embedder, target, spans, ungauged),
+        visible=scene.embedder.modalities,
+        hidden=list(scene.embedder.hide),
+        saw=saw(scene, inputs.spans),
         fits=fits,
-        left_out=_left_out(store, task, scored, settings.min_training_rows),
-        counts=_counts(task, scored),
-        ungauged=ungauged,
+        left_out=left_out,
+        counts=_counts(task, scored) | {"catchments_left_out": len(left_out)},
+        ungauged=scene.ungauged,
     )
 
 
-def _read_by_model(embedder: Embedder, target: str) -> list[str]:
-    """Return the modalities that a simulation reads; without fusion there is none, and rivals see what probes see."""
-    structure = embedder.checkpoint.structure
-    read = structure.read_by(target) if structure.fusion != "none" else embedder.modalities
-    return [name for name in read if name in embedder.modalities]
+def make_task(scene: Scene, inputs: Inputs, rivals: dict[str, Floats], *, heads: bool) -> Task:
+    """Return what probes are to learn: the flow of the dates whose inputs are all there.
 
-
-def _regional(
-    embedder: Embedder, store: Store, config: Config, daily: Floats, dates: _Dates, unseen: Flags
-) -> dict[str, Floats]:
-    """Return ``[C, T]`` of the methods that need no flow of the gauge itself, in physical units."""
-    checkpoint = embedder.checkpoint
-    settings, target = config.evaluate, config.evaluate.target
-    # The network sees what the model sees of the catchment, no less and no more.
-    known = [number for number, name in enumerate(embedder.modalities) if name in _read_by_model(embedder, target)]
-    flow = store.dataset[target].values.astype(np.float64)
-    seen = np.where(unseen[:, None], np.nan, flow)
-    found = {SIMULATION: simulate(checkpoint, store, target, slice(dates.test[0], dates.test[-1] + 1))}
-    if settings.moving_average_steps:
-        found["moving_average"] = fit_and_simulate(
-            daily[known],
-            checkpoint.scaling.static(store),
-            seen,
-            train=store.period("train"),
-            days=slice(dates.test[0], dates.test[-1] + 1),
-            steps=settings.moving_average_steps,
-            noise=checkpoint.config.train.attribute_noise,
-            seed=config.seed,
-        )
-    if len(store.gauge_ids) > 1 and {"latitude", "longitude"} <= set(store.dataset.variables):
-        found |= from_neighbours(store, flow[:, dates.test], ~unseen)
-    return found
-
-
-def _embeddings(
-    embedder: Embedder, ends: Indices, worth: Indices, batch: int, memory_gib: float, folder: Path
-) -> NDArray[np.float32]:
-    """Return ``[C, N, M * K * D]``, NaN where a modality was absent; beyond ``memory_gib`` it lives in a file."""
-    shape = (len(embedder.store.gauge_ids), len(ends), int(np.prod(embedder.shape)))
-    found: NDArray[np.float32]
-    if np.prod(shape) * 4 > memory_gib * 2**30:
-        found = np.memmap(folder / "embeddings", dtype=np.float32, mode="w+", shape=shape)
-    else:
-        found = np.empty(shape, dtype=np.float32)
-    found[:] = np.nan
-    log.info("Embedding %d dates of %d catchments", len(worth), shape[0])
-    with progress() as display:
-        task = display.add_task("embed", total=len(worth))
-        done = 0
-        for some, values in embedder.windows(ends[worth], batch):
-            found[:, worth[done : done + len(some)]] = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
-            done += len(some)
-            display.update(task, completed=done)
-    return found
-
-
-def _baselines(store: Store, target: str, test: Indices) -> dict[str, Floats]:
-    """Return ``[C, T]`` of the methods that know nothing but the target, in physical units."""
-    own = Climatology.of(series_blocks(store, target, store.period("train")), len(store.gauge_ids))
-    earlier = pd.DataFrame(store.dataset[target].values.T).ffill().shift(1)
-    return {
-        "climatology": own.at(store.times[test]).T,
-        "persistence": earlier.to_numpy()[test].T,
-    }
-
-
-def _task(
-    checkpoint: Checkpoint,
-    store: Store,
-    settings: Evaluate,
-    dates: _Dates,
-    complete: Flags,
-    baselines: dict[str, Floats],
-    candidates: Flags,
-) -> Task:
-    scale = checkpoint.scaling.modalities[settings.target]
+    Where ``heads`` is false, no embedding is computed, and a date is complete if its weather is.
+    """
+    store, settings, dates = scene.store, scene.settings, scene.dates
+    complete = inputs.today & np.isfinite(inputs.embedded).all(-1) if heads else inputs.today
+    scale = scene.checkpoint.scaling.modalities[settings.target]
     physical: Floats = store.dataset[settings.target].values[:, dates.all]
     train, validation, test = dates.parts
     rows = (complete & np.isfinite(physical))[:, train].sum(1)
-    known = np.logical_and.reduce([np.isfinite(one) for one in baselines.values()])
+    known = np.logical_and.reduce([np.isfinite(one) for one in rivals.values()])
     days = (complete & np.isfinite(physical))[:, test] & known
     # What is never negative while training (flow, rain, evaporation) is not simulated as such.
     floor = 0.0 if np.nanmin(physical[:, train], initial=np.inf) >= 0 else -np.inf
+    candidates = scene.unseen if scene.ungauged else np.ones(len(rows), dtype=bool)
     return Task(
         target=scale.forward(physical),
         physical=physical,
@@ -292,7 +162,7 @@ def _task(
         train=train,
         validation=validation,
         test=test,
-        chosen=candidates & (rows >= settings.min_training_rows) & days.any(1),
+        chosen=candidates & (scene.ungauged | (rows >= settings.min_training_rows)) & days.any(1),
         inverse=lambda x: np.maximum(scale.inverse(x), floor),
         alphas=settings.alphas,
     )
@@ -305,12 +175,14 @@ def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags
     return scored
 
 
-def _left_out(store: Store, task: Task, scored: Flags, least: int) -> dict[str, str]:
+def _left_out(scene: Scene, task: Task, scored: Flags) -> dict[str, str]:
+    """Return why catchments are not scored that might have been: gauges that training saw are no part of ungauged."""
     observed = np.isfinite(task.physical[:, task.test])
     rows = (task.complete & np.isfinite(task.target))[:, task.train].sum(1)
+    least = 0 if scene.ungauged else scene.settings.min_training_rows
     reasons = {}
-    for c, gauge in enumerate(store.gauge_ids):
-        if scored[c].any():
+    for c, gauge in enumerate(scene.store.gauge_ids):
+        if scored[c].any() or (scene.ungauged and not scene.unseen[c]):
             continue
         if rows[c] < least:
             reasons[gauge] = f"{rows[c]} complete training rows, fewer than {least}"
@@ -328,7 +200,6 @@ def _counts(task: Task, scored: Flags) -> dict[str, int]:
     per_gauge = task.rows[task.chosen].sum(1)
     return {
         "catchments": int(scored.any(1).sum()),
-        "catchments_left_out": int((~scored.any(1)).sum()),
         "training_rows": int(per_gauge.sum()),
         "training_rows_fewest": int(per_gauge.min(initial=np.iinfo(np.int64).max)) if per_gauge.size else 0,
         "training_rows_most": int(per_gauge.max(initial=0)),
@@ -337,32 +208,6 @@ def _counts(task: Task, scored: Flags) -> dict[str, int]:
         "test_days": int(scored.sum()),
         "test_days_without_inputs": int(observed.sum() - scored.sum()),
         "test_days_not_observed": int((~observed).sum()),
-    }
-
-
-def _saw(embedder: Embedder, target: str, spans: list[int], ungauged: bool) -> dict[str, str]:
-    seen, days = ", ".join(embedder.modalities), embedder.days
-    read = ", ".join(_read_by_model(embedder, target))
-    means = ", ".join(str(span) for span in spans[1:])
-    own = f"fitted to the gauge's own {target} of the training dates"
-    structure = embedder.checkpoint.structure
-    gauges = f"trained on the {target} of other gauges only" if ungauged else f"trained on all gauges' {target}"
-    remembered = f" and a memory of {structure.memory.past_days} days before" if structure.memory else ""
-    looks = "" if structure.causal else "; up to half a window of later weather too"
-    return {
-        SIMULATION: f"{read} and static attributes of a window of {days} days{remembered}{looks}; {gauges}; the "
-        f"{target} of the days simulated and of all before is hidden",
-        PROBE: f"frozen embedding of the {days} days up to the day ({seen}); never {target}; {own}",
-        "probe_shared": f"the same embedding and the static attributes; fitted to all gauges' {target} at once",
-        "weather_ridge": f"catchment means of {seen} on the day and over the last {means} days, no model; {own}",
-        "moving_average": f"moving averages of {read} over 1 to 512 days, the last 7 days, static attributes; a small "
-        f"network {gauges}",
-        "nearest": f"the {target} of the nearest gauge on the day itself" + (", hidden ones left out" * ungauged),
-        "inverse_distance": f"the {target} of the nearest {NEAREST} gauges on the day itself"
-        + (", hidden ones left out" * ungauged),
-        "climatology": f"the gauge's own {target} of the training dates, 15-day circular mean",
-        "persistence": f"the latest observed {target} before the day, as a rule yesterday's: it sees flow that no "
-        "other method sees",
     }
 
 
@@ -398,7 +243,9 @@ def _dataset(
     )
     observed = data["observed"].where(data["scored"])
     data["score"] = catchment_scores(data["simulated"].astype(np.float64), observed.astype(np.float64))
-    data["score"].attrs = {"long_name": "score over the scored days", "units": f"{units} for rmse and bias, else 1"}
+    of_metrics = [metric_units(str(name), units) for name in data["metric"].values]
+    data = data.assign_coords(metric_units=("metric", np.array(of_metrics, dtype=object)))
+    data["score"].attrs = {"long_name": "score over the scored days"}
     data["days"] = data["scored"].sum("time").assign_attrs(long_name="scored days", units="day")
     return data
 

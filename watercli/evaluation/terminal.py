@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from watercli.evaluation.few_labels import HEADS
+from watercli.evaluation.forecast import FORECASTS
+from watercli.evaluation.methods import METHODS
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.riverflow import METHODS
-from watercli.evaluation.verdict import flow_sentences
+from watercli.evaluation.verdict import flow_sentences, insight_sentences
 from watercli.log import console, log
 
 
 def show(outcome: Outcome) -> None:
     """Print two small tables; plain log lines where standard error is no terminal."""
-    for table in (_reconstruction(outcome), _flow(outcome)):
+    for table in (_reconstruction(outcome), _flow(outcome), _forecast(outcome), _few_labels(outcome)):
         if table is None:
             continue
         if console.is_terminal:
             console.print(table)
         else:
             _log(table)
-    for sentence in flow_sentences(outcome):
+    for sentence in (*flow_sentences(outcome), *insight_sentences(outcome)):
         log.info(sentence)
 
 
-def _reconstruction(outcome: Outcome) -> Table:
+def _reconstruction(outcome: Outcome) -> Table | None:
+    if not outcome.reconstruction.windows:
+        return None
     table = Table(title="Masked reconstruction, test period: RMSE", title_justify="left")
     for name in ("modality", "units", *BASELINES):
         table.add_column(name, justify="left" if name in ("modality", "units") else "right")
@@ -51,6 +55,36 @@ def _flow(outcome: Outcome) -> Table | None:
             f"{scores['kge'].median:.2f}",
             f"{scores['rmse'].median:.2f}",
         )
+    return table
+
+
+def _forecast(outcome: Outcome) -> Table | None:
+    if outcome.forecast is None:
+        return None
+    leads = [int(lead) for lead in outcome.forecast.data["lead"].values]
+    table = Table(
+        title=f"Forecasts, test period: median NSE over {outcome.forecast.catchments} catchments, by lead in days",
+        title_justify="left",
+    )
+    table.add_column("method")
+    for lead in leads:
+        table.add_column(f"{lead}", justify="right")
+    for method, medians in outcome.forecast.medians().items():
+        table.add_row(FORECASTS[method], *(f"{one:.2f}" for one in medians))
+    return table
+
+
+def _few_labels(outcome: Outcome) -> Table | None:
+    found = outcome.few_labels
+    if found is None:
+        return None
+    gauges = "hidden in training" if found.hidden else "seen in training"
+    table = Table(title=f"Probes fitted to short records, gauges {gauges}: median NSE", title_justify="left")
+    table.add_column("head")
+    for one in found.years:
+        table.add_column("all years" if one is None else f"{one} year" + "s" * (one > 1), justify="right")
+    for head, scores in found.scores.items():
+        table.add_row(HEADS[head], *(f"{one.median:.2f}" for one in scores))
     return table
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from watercli.evaluation import insight_tables
+from watercli.evaluation.methods import METHODS, PROBE
 from watercli.evaluation.metrics import Comparison
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.riverflow import METHODS, PROBE
 
-RIVALS = ("moving_average", "inverse_distance", "climatology", "weather_ridge", "persistence")
+RIVALS = ("moving_average", "lstm", "gr4j", "inverse_distance", "climatology", "weather_ridge", "persistence")
 """Methods that the main one is compared with in words."""
 
 
@@ -36,6 +37,19 @@ def _against(method: str, one: Comparison, outcome: Outcome) -> str:
         f"It {one.verdict} {METHODS[method]} (median NSE {other:.2f}): better in {one.better} of {one.count} "
         f"catchments, median difference {difference.median:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
     )
+
+
+def insight_sentences(outcome: Outcome) -> list[str]:
+    """Say how certain the main method is, and whether like rivers lie together in the embedding."""
+    flow, found = outcome.flow, outcome.insight
+    if flow is None or found is None:
+        return []
+    sentences = []
+    if found.intervals is not None:
+        sentences.append(insight_tables.interval_sentence(found.intervals, flow))
+    if found.donors is not None:
+        sentences.append(insight_tables.donor_sentence(insight_tables.donors_dict(found.donors)))
+    return sentences
 
 
 def headline(outcome: Outcome) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from cf_xarray.units import units as registry
 from numpy.typing import NDArray
 
-from watercli.data.scaling import Scale, Scaling
+from watercli.data.scaling import Scaling
 from watercli.data.windows import Indices
 from watercli.evaluation.blocks import grid_blocks, to_patches
+from watercli.prepare.quantities import quantity_of
 from watercli.store import Store
 
 Array = NDArray[np.float32]
@@ -31,13 +33,32 @@ def catchment_weather(store: Store, scaling: Scaling, names: Sequence[str], days
             found[number] = scale.forward(store.dataset[name].values[:, days])
             continue
         for some, values in grid_blocks(store, name, days):
-            found[number, :, some.start - days.start : some.stop - days.start] = _drained(store, scale, values)
+            means = _drained(store, scale.forward(values))
+            found[number, :, some.start - days.start : some.stop - days.start] = means
     return found
 
 
-def _drained(store: Store, scale: Scale, values: Array) -> Array:
-    """Return catchment means ``[C, T]`` of a standardised field ``[T, Y, X]``."""
-    patches = to_patches(scale.forward(values), store.patch_size)[:, store.land_patches]
+def catchment_rain(store: Store, days: slice) -> Array | None:
+    """Return daily rain ``[C, T]`` in mm/day: a series of it, else a grid's mean over each catchment; None without."""
+    quantities = store.config.recipe.quality.quantities if store.config.recipe else {}
+    modalities = store.config.modalities
+    for kind in ("series", "grid"):
+        for name, modality in modalities.items():
+            quantity = quantity_of(name, modality, quantities.get(name))
+            if modality.kind != kind or quantity is None or quantity.name != "precipitation":
+                continue
+            factor = float(registry.Quantity(1.0, modality.units).to("mm/day").magnitude)
+            if kind == "series":
+                own: Array = store.dataset[name].values[:, days] * np.float32(factor)
+                return own
+            blocks = [_drained(store, values) for _, values in grid_blocks(store, name, days)]
+            return np.concatenate(blocks, axis=1) * np.float32(factor)
+    return None
+
+
+def _drained(store: Store, values: Array) -> Array:
+    """Return catchment means ``[C, T]`` of a field ``[T, Y, X]``."""
+    patches = to_patches(values, store.patch_size)[:, store.land_patches]
     there = np.isfinite(patches)
     number = there.sum(-1)
     means = np.where(there, patches, 0).sum(-1) / np.maximum(number, 1)

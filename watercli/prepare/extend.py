@@ -110,7 +110,7 @@ class Extension:
     def _share(self) -> None:
         for old in (self.work.store, self.work.folder / "blocks"):
             shutil.rmtree(old, ignore_errors=True)  # an extension is short: it is begun anew, not continued
-        shutil.copytree(self.store.path, self.work.store, copy_function=_link)
+        shutil.copytree(self.store.path, self.work.store, copy_function=link)
 
     def _new_days(self, name: str, data: xr.DataArray) -> tuple[xr.DataArray, bool]:
         """Return the new days, and whether any is in the files; said if none is."""
@@ -232,7 +232,7 @@ def _resized(path: Path, axis: int, more: int) -> Any:
     return array
 
 
-def _link(source: str, target: str) -> None:
+def link(source: str, target: str) -> None:
     """Share a file where the file system can; Zarr replaces files and never writes into one."""
     try:
         os.link(source, target)

@@ -100,8 +100,8 @@ class Work:
         found = self.state
         if found and found["key"] == state["key"] is not None:
             self._sweep()
-            done = len(list(self.folder.glob("blocks/*/*.npz")))
-            log.info("Continuing what was begun at %s: %d blocks of the grids are done", found["created"], done)
+            done = len(list(self.folder.glob("blocks/*/*")))
+            log.info("Continuing what was begun at %s: %d blocks are done", found["created"], done)
             return
         if self.folder.exists():
             log.info(

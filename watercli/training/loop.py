@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import signal
 import time
@@ -23,7 +24,7 @@ from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Train
 from watercli.data.ahead import read_ahead
 from watercli.data.dataset import Step, Steps, WindowReader, fixed_steps
-from watercli.data.scaling import Scaling
+from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
 from watercli.log import log
@@ -222,7 +223,18 @@ def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) ->
         _check_store(job)
     state = engine.state()
     if state is not None:
-        meta = Checkpoint(done, job.config, job.scaling, job.structure.grid, job.store.fingerprint, validation_loss)
+        hidden = hidden_catchments(job.store, job.config)
+        meta = Checkpoint(
+            done,
+            job.config,
+            job.scaling,
+            job.structure.grid,
+            job.store.fingerprint,
+            validation_loss,
+            gauges=tuple(job.store.gauge_ids),
+            hidden_gauges=tuple(gauge for gauge, away in zip(job.store.gauge_ids, hidden, strict=True) if away),
+            splits=json.loads(job.store.dataset.attrs["splits"]),
+        )
         checkpoints.save(job.run, meta, state.weights, state.optimiser)
         checkpoints.prune(job.run, job.config.train.keep_checkpoints)
     engine.sum(torch.zeros(1))  # a process that ends before rank 0 has written would have the launcher end that one

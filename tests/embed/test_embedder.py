@@ -13,7 +13,7 @@ import xarray as xr
 
 from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import with_overrides
-from watercli.embed import Embedder, embed, layer_weights
+from watercli.embed import Embedder, embed, layer_weights, layout
 from watercli.errors import ConfigError, RunError
 from watercli.store import Store
 
@@ -151,7 +151,7 @@ def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:
     embedder = Embedder(checkpoint, tiny_store, ("riverflow",))
     day, catchment = 480, 3
     found = one(embedder, day)[catchment]
-    model, reader = embedder._model, embedder._reader
+    model, reader = embedder.model, embedder._reader
     everyone = np.arange(len(tiny_store.gauge_ids))[None]
     batch = reader.read(np.array([day - 9]), everyone)
     with torch.no_grad():
@@ -182,23 +182,22 @@ def test_an_absent_modality_is_nan_not_zero(checkpoint: Checkpoint, tiny_store: 
     assert np.isfinite(found[2, :3]).all()
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 6 * 4 * 2 * 2 * 16 * 4 * 5])
-def test_chunks_change_nothing_but_the_layout(
+def test_blocks_change_nothing_but_the_layout(
     embeddings: xr.Dataset,
     checkpoint: Checkpoint,
     tiny_store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    chunk_bytes: int,
 ) -> None:
-    """Chunks of one date, and of five (the last one not full), hold what chunks of 64 do."""
-    from watercli import embed as module
-
-    monkeypatch.setattr(module, "CHUNK_BYTES", chunk_bytes)
+    """Blocks of five dates (the last one not full), in chunks of one catchment, hold what blocks of 64 do."""
+    monkeypatch.setattr(layout, "BLOCK_DATES", 5)
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 1)
     settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch=2"]).embed
     found = xr.open_zarr(embed(checkpoint, tiny_store, tmp_path / "emb.zarr", settings))["embedding"]
     assert found.chunks is not None
-    assert found.chunks[1][0] == (1 if chunk_bytes == 1 else 5)
+    assert found.chunks[0][0] == 1
+    assert found.chunks[1][0] == 5
+    assert found.encoding["shards"][:2] == (6, 5)
     np.testing.assert_allclose(found.values, embeddings["embedding"].values, atol=1e-5)
 
 
@@ -232,17 +231,7 @@ def test_weights_of_another_structure_are_refused(checkpoint: Checkpoint, tmp_pa
     with pytest.raises(RunError, match="belongs to another configuration"):
         replace(checkpoint, config=bigger, path=moved).model()
     (moved / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(RunError, match="cannot be read"):
+    with pytest.raises(RunError, match="does not hold what was written"):
         replace(checkpoint, path=moved).model()
-
-
-def test_interrupted_export_leaves_nothing(
-    checkpoint: Checkpoint, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def breaks(self: Embedder, *arguments: object) -> np.ndarray:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Embedder, "_encode", breaks)
-    with pytest.raises(KeyboardInterrupt):
-        embed(checkpoint, tiny_store, tmp_path / "emb.zarr", checkpoint.config.embed)
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RunError, match="cannot be read"):
+        replace(checkpoint, path=moved, files={}).model()

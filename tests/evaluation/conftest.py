@@ -1,0 +1,31 @@
+"""One evaluation of the tiny run, made once in a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from watercli.checkpoint import Checkpoint, open_run
+from watercli.config import Config, with_overrides
+from watercli.evaluation import evaluate
+from watercli.store import Store
+
+MORE = ("evaluate.probe_stride=8", "evaluate.min_training_rows=20")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny_run: Path) -> Checkpoint:
+    return open_run(tiny_run)
+
+
+@pytest.fixture(scope="session")
+def config(checkpoint: Checkpoint) -> Config:
+    return with_overrides(checkpoint.config, MORE)
+
+
+@pytest.fixture(scope="session")
+def out(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return evaluate(checkpoint, tiny_store, tmp_path_factory.mktemp("out") / "evaluation", config, run=tiny_run)

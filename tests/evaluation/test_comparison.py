@@ -1,0 +1,151 @@
+"""Several runs in one report, studies, and the self-check."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import FUSED
+from watercli.checkpoint import open_run
+from watercli.config import load, with_overrides
+from watercli.errors import ConfigError
+from watercli.evaluation.comparison import compare_runs
+from watercli.evaluation.comparison_report import target_of, write
+from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
+from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
+from watercli.store import Store
+from watercli.training.pretrain import pretrain
+
+QUICK = (
+    "evaluate.protocols=[simulation, ungauged]",
+    "evaluate.methods=[climatology, nearest]",
+    "evaluate.min_training_rows=20",
+)
+
+
+@pytest.fixture(scope="module")
+def judged(tiny_run: Path, tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny run with a quick evaluation."""
+    run = tmp_path_factory.mktemp("runs") / "one"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("cache"))
+    ensure_evaluated(run, tiny_store, QUICK)
+    return run
+
+
+def test_two_runs_stand_in_one_report(judged: Path, tiny_store: Store, tmp_path: Path) -> None:
+    other = tmp_path / "two"
+    shutil.copytree(judged, other)
+    found = compare_runs([judged, other])
+    assert [row.label for row in found.rows] == ["one", "two"]
+    stored = json.loads((judged / "evaluation" / "results.json").read_text())["riverflow"]
+    assert found.days == stored["counts"]["test_days"]
+    median = stored["methods"]["simulation"]["scores"]["nse"]["median"]
+    assert found.summaries["one"]["nse"].median == pytest.approx(median, rel=1e-5)
+    assert found.against_first["two"].difference.median == 0
+    assert "day-of-year climatology" in found.summaries
+    write(found, target_of(tmp_path / "comparison", overwrite=False), "Twins.")
+    page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
+    assert "Twins." in page
+    assert "nan" not in page[: page.index("<script>")].lower().split()
+    rows = (tmp_path / "comparison" / "comparison.csv").read_text().splitlines()
+    assert len(rows) == 1 + found.catchments * len(found.summaries)
+    with pytest.raises(ConfigError, match="exists"):
+        write(found, target_of(tmp_path / "comparison", overwrite=False))
+
+
+def test_what_cannot_be_compared_is_refused(judged: Path, tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no evaluation"):
+        compare_runs([judged, tiny_run])
+    other = tmp_path / "other"
+    shutil.copytree(judged, other)
+    file = other / "evaluation" / "results.json"
+    results = json.loads(file.read_text())
+    results["store"]["fingerprint"] = "another"
+    file.write_text(json.dumps(results))
+    with pytest.raises(ConfigError, match="evaluated on other data"):
+        compare_runs([judged, other])
+
+
+@pytest.mark.slow
+def test_folds_of_an_experiment_make_one_row(tiny_store: Store, tmp_path: Path) -> None:
+    config = with_overrides(tiny_store.config, FUSED)
+    runs = []
+    for fold in range(3):
+        run = tmp_path / f"fold{fold}"
+        pretrain(with_overrides(config, [f"train.hidden_gauges={{folds: 3, fold: {fold}}}"]), tiny_store, run)
+        ensure_evaluated(run, tiny_store, QUICK)
+        runs.append(run)
+    found = compare_runs(runs)
+    assert [row.label for row in found.rows] == [f"{config.name}, 3 folds"]
+    assert found.rows[0].ungauged
+    assert found.catchments == len(tiny_store.gauge_ids)
+    # Every gauge is judged by the run that never saw it.
+    for fold, run in enumerate(runs):
+        one = json.loads((run / "evaluation" / "results.json").read_text())["riverflow"]
+        assert one["counts"]["catchments"] == 2
+        nse = found.scores.sel(metric="nse", predictor=found.rows[0].label, catchment=tiny_store.gauge_ids[fold])
+        assert np.isfinite(float(nse))
+    with pytest.raises(ConfigError, match="judge the same gauges"):
+        compare_runs([*runs, runs[0]])
+
+
+@pytest.mark.slow
+def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    (tmp_path / "base.yaml").write_text(tiny_store.config.to_yaml())
+    file.write_text(
+        f"config: {tmp_path / 'base.yaml'}\ncommon: [train.steps=3, {', '.join(map(repr, QUICK))}]\n"
+        "variants: {standard: [model.use_cross_attn=false], cross: []}\n"
+    )
+    study = load_study(file)
+    runs = run_study(study, tiny_store, tmp_path / "runs")
+    assert [open_run(run).config.model.use_cross_attn for run in runs] == [False, True]
+    before = [open_run(run).path.stat().st_mtime_ns for run in runs]
+    assert run_study(study, tiny_store, tmp_path / "runs") == runs
+    assert [open_run(run).path.stat().st_mtime_ns for run in runs] == before
+    found = compare_runs(runs)
+    assert found.differences["cross"] == ["model.use_cross_attn: False -> True"]
+
+
+def test_shipped_studies_are_valid() -> None:
+    assert set(shipped_studies()) == {"report", "rivers"}
+    for file in shipped_studies().values():
+        configs = load_study(file).configs()
+        assert len({config.to_yaml() for config in configs.values()}) == len(configs)
+    assert find_study("nothing-of-the-kind") is None
+
+
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("config: demo\nvariants: {one: []}\n")
+    with pytest.raises(ConfigError, match="variants"):
+        load_study(file)
+
+
+def test_deviations_are_told() -> None:
+    stored = stored_numbers()
+    assert not deviations(stored, stored)
+    found = {group: dict(numbers) for group, numbers in stored.items()}
+    name = next(iter(found["data"]))
+    found["data"][name] *= 1 + 1e-4
+    found["losses"].pop("first loss")
+    assert [one.name for one in deviations(found, stored)] == [name, "first loss"]
+    assert case().name == load("demo").name
+
+
+@pytest.mark.slow
+def test_this_machine_reproduces_the_stored_numbers(tmp_path: Path) -> None:
+    assert not deviations(compute(tmp_path), stored_numbers())
+
+
+def test_a_quick_evaluation_has_only_what_was_asked_for(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    checkpoint = open_run(tiny_run)
+    config = with_overrides(checkpoint.config, ["evaluate.protocols=reconstruction"])
+    out = evaluate(checkpoint, tiny_store, tmp_path / "out", config, run=tiny_run)
+    assert {path.name for path in out.iterdir()} == {"report.html", "results.json", "reconstruction.csv"}
+    assert json.loads((out / "results.json").read_text())["riverflow"] is None

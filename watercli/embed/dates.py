@@ -1,0 +1,68 @@
+"""Which window a date is embedded in, and on which dates that can be done: pure functions of day indices.
+
+A window begins on the same day whichever dates are asked for and wherever the store ends, so that an export that is
+extended agrees with one that is made at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+
+from watercli.data.windows import Indices
+
+
+@dataclass(frozen=True)
+class Dates:
+    """Windows of ``days`` days for the dates of a record of ``record`` days."""
+
+    days: int
+    record: int
+    causal_model: bool
+    """The features of a day do not change with what comes after: one window serves many dates."""
+    around: bool = False
+    """The window lies around the date, and its later days are seen; else nothing after the date is."""
+
+    @property
+    def step(self) -> int:
+        """Days from one window to the next: half a window, or one day where each date has a window of its own."""
+        return self.days // 2 if self.causal_model or self.around else 1
+
+    @property
+    def _earliest(self) -> int:
+        """Least number of days of its window that lie before a date."""
+        return (self.days - self.step) // 2 if self.around else self.days - self.step
+
+    def starts(self, dates: Indices) -> Indices:
+        """Return the first day of the window of each date.
+
+        Where a window serves many dates, these are those of its second half, or of its middle if it lies around them.
+        """
+        found: Indices = (dates - self._earliest) // self.step * self.step
+        return found
+
+    def ends(self, dates: Indices) -> Indices:
+        """Return the last day that the encoder sees of each date."""
+        return self.starts(dates) + self.days - 1 if self.around else dates
+
+    @property
+    def first(self) -> int:
+        """First date that can be embedded."""
+        return self._earliest
+
+    @property
+    def last(self) -> int:
+        """Last date that can be embedded: a window around a date must lie wholly within the record."""
+        if not self.around:
+            return self.record - 1
+        return (self.record - self.days) // self.step * self.step + self._earliest + self.step - 1
+
+    def between(self, first: int, last: int, stride: int) -> Indices:
+        """Return every ``stride``-th date from ``first`` to ``last`` that can be embedded."""
+        return np.arange(max(first, self.first), min(last, self.last) + 1, stride, dtype=np.int64)
+
+    def repeats(self, stride: int) -> int:
+        """Return after how many dates windows and dates stand to each other as they did."""
+        return self.step // gcd(self.step, stride)

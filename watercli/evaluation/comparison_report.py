@@ -1,0 +1,113 @@
+"""Writes a comparison: ``comparison.html``, ``comparison.csv``, ``comparison.json``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from watercli.evaluation import figures
+from watercli.evaluation.comparison import SHOWN, Compared, Row, to_dict
+from watercli.evaluation.methods import METHODS
+from watercli.evaluation.numbers import DASH, MINUS, number
+from watercli.evaluation.page import render
+from watercli.evaluation.results import finite
+from watercli.files import Target
+from watercli.log import log
+
+PAGE = "comparison.html"
+JSON = "comparison.json"
+
+
+def is_comparison(path: Path) -> bool:
+    """Return whether a folder is one that a comparison was written to."""
+    return (path / JSON).is_file() and (path / PAGE).is_file()
+
+
+def target_of(out: Path, *, overwrite: bool) -> Target:
+    """Return the folder to be written."""
+    return Target(out, overwrite, "comparison", is_comparison)
+
+
+def write(found: Compared, target: Target, description: str = "") -> None:
+    """Write the page, the table and the numbers, and log the table."""
+    with target.writing() as partial:
+        partial.mkdir(parents=True)
+        text = json.dumps(finite(to_dict(found)), indent=1, ensure_ascii=False, allow_nan=False)
+        (partial / JSON).write_text(text + "\n", encoding="utf-8")
+        _write_csv(found, partial / "comparison.csv")
+        (partial / PAGE).write_text(render("comparison.html.j2", _values(found, description)), encoding="utf-8")
+    log.info("%s, %d catchments: median NSE, 25th percentile, median KGE", found.target, found.catchments)
+    for label, scores in found.summaries.items():
+        log.info("  %s: %.2f, %.2f, %.2f", label, scores["nse"].median, scores["nse"].p25, scores["kge"].median)
+
+
+def _values(found: Compared, description: str) -> dict[str, Any]:
+    first = found.rows[0].label
+    return {
+        "description": description,
+        "rows": [{"label": row.label, "about": _about(found, row)} for row in found.rows],
+        "target": found.target,
+        "units": found.units,
+        "catchments": found.catchments,
+        "days": f"{found.days:,}",
+        "first": first,
+        "sentences": _sentences(found),
+        "heads": [
+            *("experiment", "NSE", "95\u00a0% interval", "25th\u00a0pct.", "KGE"),
+            *(f"RMSE ({found.units})", f"bias ({found.units})", "better in", "median difference", "95\u00a0% interval"),
+        ],
+        "score_rows": [_score_row(found, label, number_ == 0) for number_, label in enumerate(found.summaries)],
+        "cdf": figures.experiments(found),
+    }
+
+
+def _score_row(found: Compared, label: str, main: bool) -> dict[str, Any]:
+    scores, pair = found.summaries[label], found.against_first.get(label)
+    nse = scores["nse"]
+    cells = [label, number(nse.median), f"{number(nse.low)} to {number(nse.high)}", number(nse.p25)]
+    cells += [number(scores[name].median) for name in SHOWN[1:]]
+    if pair is None:
+        cells += [DASH] * 3
+    else:
+        one = pair.difference
+        cells += [
+            f"{pair.better} of {pair.count}",
+            number(one.median),
+            f"{number(one.low)} to {number(one.high)}",
+        ]
+    return {"cells": cells, "main": main}
+
+
+def _sentences(found: Compared) -> list[str]:
+    first = found.rows[0].label
+    labels = [row.label for row in found.rows[1:]] or list(found.against_first)
+    sentences = []
+    for label in labels:
+        one = found.against_first[label]
+        text = (
+            f"{label} {one.verdict} {first}: better in {one.better} of {one.count} catchments, median difference in "
+            f"NSE {one.difference.median:+.3f} ({one.difference.low:+.3f} to {one.difference.high:+.3f})"
+        )
+        sentences.append(re.sub(r"-(?=\d)", MINUS, text))
+    return sentences
+
+
+def _about(found: Compared, row: Row) -> str:
+    runs = ", ".join(str(one.run) for one in row.runs)
+    how = METHODS[row.runs[0].main] + (", at gauges hidden in training" if row.ungauged else "")
+    changes = found.differences.get(row.label, [])
+    return f"{how}; {runs}" + (f"; {'; '.join(changes)}" if changes else "")
+
+
+def _write_csv(found: Compared, file: Path) -> None:
+    """Write one row for each experiment or method and catchment."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["gauge_id", "experiment", *SHOWN])
+        for gauge in found.scores["catchment"].values:
+            for label in found.summaries:
+                here = found.scores.sel(catchment=gauge, predictor=label)
+                writer.writerow([gauge, label, *(f"{float(here.sel(metric=name)):.6g}" for name in SHOWN)])

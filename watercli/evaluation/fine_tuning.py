@@ -1,0 +1,73 @@
+"""The whole model trained on for river flow alone, from its pretrained weights and, beside it, from random ones."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.mae import MultiModalMAE
+from watercli import checkpoint as checkpoints
+from watercli.checkpoint import Checkpoint
+from watercli.config import Config, Questions
+from watercli.data.windows import derived_seed
+from watercli.evaluation.simulation import simulate
+from watercli.log import log
+from watercli.store import Store
+from watercli.training.display import display
+from watercli.training.engine import TorchEngine
+from watercli.training.loop import Job, train
+from watercli.training.stop import Stop
+
+SLOWER = 0.3
+"""Peak learning rate of fine-tuning, as a share of pretraining's: what was learnt is to be kept."""
+VALIDATIONS = 4
+
+
+def simulate_tuned(
+    checkpoint: Checkpoint, store: Store, target: str, days: slice, steps: int, *, scratch: bool
+) -> NDArray[np.float32]:
+    """Train on simulations of ``target`` in the training period, and return the flow of ``days``, ``[C, days]``.
+
+    Gauges that were hidden in pretraining stay hidden. The best of a few checkpoints on the validation period is
+    used, as in pretraining.
+
+    Parameters
+    ----------
+    steps
+        Of the size of pretraining's.
+    scratch
+        Begin with random weights, at pretraining's own learning rate.
+    """
+    config = _config(checkpoint.config, target, steps, scratch)
+    log.info("%s for %d steps", "Training from scratch" if scratch else "Fine-tuning", steps)
+    if scratch:
+        with torch.random.fork_rng():
+            torch.manual_seed(derived_seed(config.seed, 6))
+            model = MultiModalMAE(checkpoint.structure)
+    else:
+        model = checkpoint.model()
+    with tempfile.TemporaryDirectory(prefix="watercli-") as folder, torch.random.fork_rng():
+        run = Path(folder)
+        job = Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0)
+        train(job, TorchEngine(model, config.train), display(), Stop())
+        best = checkpoints.best_of(checkpoints.all_checkpoints(run))
+        return simulate(best, store, target, days)
+
+
+def _config(config: Config, target: str, steps: int, scratch: bool) -> Config:
+    every = max(steps // VALIDATIONS, 1)
+    changes: dict[str, Any] = {
+        "steps": steps,
+        "questions": Questions(of=(target,), simulation=1.0),
+        "learning_rate": config.train.learning_rate * (1 if scratch else SLOWER),
+        "warmup_steps": min(config.train.warmup_steps, steps // 5),
+        "validate_every": every,
+        "checkpoint_every": every,
+        "keep_checkpoints": 1,
+    }
+    return config.model_copy(update={"train": config.train.model_copy(update=changes)})

@@ -1,0 +1,112 @@
+"""Methods that learn river flow from frozen embeddings, and the same regression on raw weather.
+
+Shapes: C catchments, N dates (training, validation, test), T test days, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watercli.embed import Embedder
+from watercli.evaluation.network import Regional, fit_network
+from watercli.evaluation.probe import Fitted, Task, gauged, shared
+from watercli.evaluation.scene import Flags, Floats, Scene
+from watercli.evaluation.untrained import Untrained
+from watercli.evaluation.weather import antecedent
+from watercli.log import log, progress
+
+SPANS = (1, 3, 7)
+"""Days over which raw weather is averaged, beside the whole window."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the methods learn from, computed when it is first asked for."""
+
+    scene: Scene
+
+    @cached_property
+    def today(self) -> Flags:
+        """Dates on which all weather is there, ``[C, N]``.
+
+        A mean over a span begins to count on the last day: where that is missing, so is the row.
+        """
+        there: Flags = np.logical_and.reduce(np.isfinite(self.scene.weather))[:, self.scene.dates.all]
+        return there
+
+    @property
+    def spans(self) -> list[int]:
+        """Days over which raw weather is averaged."""
+        days = self.scene.embedder.days
+        return sorted({min(span, days) for span in (*SPANS, days)})
+
+    @property
+    def weather(self) -> Floats:
+        """``[C, N, F]`` means of the weather; NaN in incomplete rows."""
+        means = antecedent(self.scene.weather, self.scene.dates.all, self.spans)
+        return np.where(self.today[..., None], means, np.nan)
+
+    @cached_property
+    def embedded(self) -> NDArray[np.float32]:
+        """Embeddings ``[C, N, F]`` of the run; NaN where a modality was absent."""
+        return self._embed(self.scene.embedder, "embeddings")
+
+    @cached_property
+    def untrained(self) -> NDArray[np.float32]:
+        """The same of the model before training."""
+        mine = self.scene.embedder
+        twin = replace(mine, checkpoint=Untrained.of(mine.checkpoint))
+        return self._embed(twin, "embeddings_untrained")
+
+    def _embed(self, embedder: Embedder, kind: str) -> NDArray[np.float32]:
+        scene, dates = self.scene, self.scene.dates.all
+        worth = np.flatnonzero(self.today.any(0))
+        shape = (len(scene.store.gauge_ids), len(dates), int(np.prod(embedder.shape)))
+
+        def fill(array: NDArray[np.float32]) -> None:
+            log.info("Embedding %d dates of %d catchments", len(worth), shape[0])
+            with progress() as display:
+                task = display.add_task(kind.replace("_", " "), total=len(worth))
+                done = 0
+                for some, values in embedder.windows(dates[worth], scene.config.embed.batch):
+                    flat = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
+                    array[:, worth[done : done + len(some)]] = flat
+                    done += len(some)
+                    display.update(task, completed=done)
+
+        about = {
+            "store": scene.store.fingerprint,
+            "weights": embedder.checkpoint.fingerprint_of_weights(),
+            "hide": embedder.hide,
+            "pools": embedder.pools,
+            "dates": dates.tolist(),
+        }
+        return scene.cache.filled(kind, about, shape, fill)
+
+
+def _network(inputs: Inputs, task: Task) -> Fitted:
+    """Fit the small network that all catchments share to the embeddings."""
+    scene = inputs.scene
+    flow = np.where(task.complete & task.chosen[:, None], task.physical, np.nan)
+    regional = Regional(scene.regional.static, flow, task.train, scene.regional.noise, scene.regional.seed)
+    log.info("Fitting a network on the embeddings to %s observed days", f"{regional.training_days:,}")
+    simulated = fit_network(inputs.embedded, regional, scene.settings.moving_average_steps, task.test, "network")
+    simulated = np.where(task.complete[:, task.test], simulated, np.nan)
+    return Fitted(simulated)
+
+
+HEADS: Mapping[str, Callable[[Inputs, Task], Fitted]] = {
+    "probe": lambda inputs, task: gauged(inputs.embedded, task),
+    "probe_untrained": lambda inputs, task: gauged(inputs.untrained, task),
+    "probe_shared": lambda inputs, task: shared(
+        inputs.embedded, inputs.scene.checkpoint.scaling.static(inputs.scene.store), task
+    ),
+    "probe_network": _network,
+    "weather_ridge": lambda inputs, task: gauged(inputs.weather, task),
+}
+"""Each returns its simulation of the test days, and the ridge penalty that the validation dates chose."""

@@ -1,0 +1,116 @@
+"""A small regional network: from features of a day and a catchment's attributes to its flow of that day.
+
+Errors are divided by the spread of the catchment, as with ``loss: nse``.
+Shapes: C catchments, T days, N dates, F features, A attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from watercli.data.dataset import spread
+from watercli.data.windows import derived_seed
+from watercli.log import progress
+
+Floats = NDArray[np.floating[Any]]
+WIDTH = 256
+SAMPLES = 512
+RATE = 1e-3
+WEIGHT_DECAY = 1e-4
+MOST_ROWS = 50_000
+"""Rows that the features are standardised over; more are thinned out evenly."""
+
+
+@dataclass(frozen=True)
+class Regional:
+    """What a regional method learns: the flow of all catchments at once, in physical units."""
+
+    static: Floats
+    """Standardised attributes ``[C, A]``."""
+    flow: Floats
+    """``[C, T]``, NaN where missing, and throughout at gauges that must not be seen."""
+    train: slice
+    """Days to learn from, along T."""
+    noise: float
+    """Standard deviation of the noise on the attributes while training."""
+    seed: int
+
+    @property
+    def scale(self) -> float:
+        """What flow is divided by, so that networks see numbers about 1."""
+        return float(np.nanstd(self.flow[:, self.train]))
+
+    @property
+    def training_days(self) -> int:
+        """Number of observed catchment days to learn from."""
+        return int(np.isfinite(self.flow[:, self.train]).sum())
+
+    def wanted(self) -> tuple[Tensor, Tensor]:
+        """Return the scaled flow ``[C, T]`` and what each catchment's errors are divided by, ``[C]``."""
+        scaled = (self.flow / self.scale).astype(np.float32)
+        return torch.from_numpy(scaled), torch.from_numpy(spread(scaled[:, self.train]))
+
+    def attributes(self) -> Tensor:
+        """Return the attributes, ``[C, A]``."""
+        return torch.from_numpy(self.static.astype(np.float32))
+
+
+def fit_network(features: Floats, regional: Regional, steps: int, predict: slice, what: str) -> Floats:
+    """Fit a network of three hidden layers to all catchments, and return its flow of ``predict``, ``[C, predicted]``.
+
+    Parameters
+    ----------
+    features
+        ``[C, T, F]``, of the same days as the flow; they may lie in a file. Finite wherever there is flow to learn
+        from; they are standardised over such days.
+    steps
+        Of 512 observed days each.
+    what
+        In words, for the progress bar.
+    """
+    attributes, (wanted, per) = regional.attributes(), regional.wanted()
+    catchment, day = np.nonzero(np.isfinite(regional.flow[:, regional.train]))
+    day = day + regional.train.start
+    thin = np.linspace(0, len(day) - 1, min(len(day), MOST_ROWS)).round().astype(np.int64)
+    sample = features[catchment[thin], day[thin]]
+    mean, deviation = torch.from_numpy(sample.mean(0)), torch.from_numpy(sample.std(0) + 1e-6)
+
+    def read(rows: Floats) -> Tensor:
+        return (torch.tensor(rows) - mean) / deviation
+
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(regional.seed, 9))
+        network = nn.Sequential(
+            nn.Linear(features.shape[-1] + attributes.shape[1], WIDTH), nn.ReLU(),
+            nn.Linear(WIDTH, WIDTH), nn.ReLU(),
+            nn.Linear(WIDTH, WIDTH), nn.ReLU(),
+            nn.Linear(WIDTH, 1), nn.Softplus(),
+        )  # fmt: skip
+        optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+        rng = np.random.default_rng([regional.seed, 9])
+        with progress() as display:
+            for _ in display.track(range(steps), description=what):
+                some = rng.integers(0, len(day), SAMPLES)
+                c, t = torch.from_numpy(catchment[some]), torch.from_numpy(day[some])
+                known = attributes[c]
+                noisy = known + regional.noise * torch.randn_like(known)
+                predicted = network(torch.cat((read(features[catchment[some], day[some]]), noisy), -1))[:, 0]
+                loss = ((predicted - wanted[c, t]) / per[c]).square().mean()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+    with torch.inference_mode():
+        rows = (
+            torch.cat((read(x), a.expand(len(x), -1)), -1)
+            for x, a in zip(features[:, predict], attributes, strict=True)
+        )
+        simulated: Floats = torch.stack([network(row)[:, 0] for row in rows]).numpy() * regional.scale
+    return simulated
