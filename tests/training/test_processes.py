@@ -25,7 +25,7 @@ from watercli.config import with_overrides
 from watercli.errors import ConfigError
 from watercli.store import Store
 from watercli.training import launch
-from watercli.training.engine import deepspeed_config
+from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.launch import Processes, slots
 from watercli.training.pretrain import pretrain
 

@@ -20,8 +20,9 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store
+from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
-from watercli.training.engine import Engine, TorchEngine, deepspeed_config
+from watercli.training.engine import Engine, TorchEngine
 from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train

@@ -70,8 +70,8 @@ def _leave(logs: Path, rank: int, code: int, sentence: str, kind: str = "error")
 def _train(run: Path, rank: int, launcher: str, heard: TextIO) -> None:
     from watercli.log import configure
     from watercli.store import Store
+    from watercli.training.deepspeed_engine import DeepSpeedEngine
     from watercli.training.display import Relay
-    from watercli.training.engine import DeepSpeedEngine
     from watercli.training.pretrain import RUN, run_config, work
     from watercli.training.stop import STOP_FILE, Stop
 
