@@ -184,7 +184,8 @@ def pretrain(
     check(config, store, processes)
     set_up(config, store, run, resume=resume, overwrite=overwrite)
     if processes.several:
-        launch(run, processes, display())
+        with in_a_sentence(run):
+            launch(run, processes, display())
         newest = checkpoints.all_checkpoints(run)[-1:]
         if not newest or newest[0].step < config.train.steps:
             raise RunError(f"{run} ended before its last step; continue with 'watercli pretrain --run {run} --resume'")
