@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -24,12 +25,13 @@ from torch.utils.data import DataLoader, Dataset
 from tests.training.conftest import longer, rows
 from watercli import checkpoint as checkpoints
 from watercli.config import with_overrides
-from watercli.errors import RunError
+from watercli.errors import ConfigError, RunError
 from watercli.store import Store
-from watercli.training import loop
+from watercli.training import launch, loop
 from watercli.training.failures import in_a_sentence, lost_another
 from watercli.training.pretrain import pretrain
 from watercli.training.stop import Stop
+from watercli.training.worker import _leave
 
 
 def cut(file: Path) -> None:
@@ -208,6 +210,28 @@ def test_a_bug_is_not_taken_for_one_of_these() -> None:
             raise bug
     assert not lost_another(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert lost_another(RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:19586"))
+
+
+def test_a_process_that_cannot_leave_its_sentence_says_it(tmp_path: Path) -> None:
+    heard = io.StringIO()
+    _leave(tmp_path, 1, heard, 2, "wrong setting")
+    assert heard.getvalue() == ""
+    assert (tmp_path / "rank-1.error").read_text() == "2\nwrong setting"
+    _leave(tmp_path / "full", 1, heard, 1, "The disk can take no more")
+    assert heard.getvalue().endswith("ERROR The disk can take no more\n")
+
+
+def test_the_first_cause_is_told(tmp_path: Path) -> None:
+    assert launch._failure(tmp_path) is None
+    heard = io.StringIO()
+    _leave(tmp_path, 0, heard, 1, "lost another", "lost")
+    lost = launch._failure(tmp_path)
+    assert isinstance(lost, RunError)
+    assert str(lost) == "lost another"
+    _leave(tmp_path, 3, heard, 2, "wrong setting")
+    cause = launch._failure(tmp_path)
+    assert isinstance(cause, ConfigError)
+    assert str(cause) == "wrong setting"
 
 
 def test_a_worker_stops_when_asked_or_alone(tmp_path: Path) -> None:

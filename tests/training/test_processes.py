@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from tests.training.conftest import longer, rows, same_losses
 from watercli import checkpoint as checkpoints
@@ -24,7 +25,7 @@ from watercli.config import with_overrides
 from watercli.errors import ConfigError
 from watercli.store import Store
 from watercli.training import launch
-from watercli.training.engine import deepspeed_config
+from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.launch import Processes, slots
 from watercli.training.pretrain import pretrain
 
@@ -113,7 +114,7 @@ def test_two_go_on_as_four_with_another_stage(tiny_store: Store, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage: int) -> None:
-    """Weights stay in fp32: with weights rounded to bf16 the loss of these 20 steps was 5 % higher."""
+    """Weights stay in fp32. DeepSpeed's own bf16 was 2.5 % off fp32 after 10 steps; this is 0.1 %."""
     settings = ["model.dropout=0", "train.steps=20", "train.log_every=1", "train.learning_rate=0.003"]
     for name, precision in (("fp32", "fp32"), ("bf16", "bf16")):
         config = with_overrides(tiny_store.config, [*settings, f"train.precision={precision}"])
@@ -122,8 +123,8 @@ def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage:
                for word in ("--set", one)]  # fmt: skip
     done = command(tiny_store, tmp_path / "two", "--processes", "2", "--set", "train.checkpoint_every=3", *options)
     assert done.returncode == 0, done.stderr
-    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.01)
-    same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.02)
+    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.005)
+    same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.005)
 
 
 @pytest.mark.slow
@@ -134,6 +135,21 @@ def test_fp16_goes_on_with_its_loss_scale(tiny_store: Store, tmp_path: Path) -> 
     done = command(tiny_store, run, "--resume", *options)
     assert done.returncode == 0, done.stderr
     assert rows(run) == rows(tmp_path / "whole")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_does_what_a_cpu_does(tiny_store: Store, whole: Path, tmp_path: Path, precision: str) -> None:
+    """Not run by its authors, who had no GPU."""
+    done = command(tiny_store, tmp_path / "gpu", "--gpus", "1", "--set", f"train.precision={precision}")
+    assert done.returncode == 0, done.stderr
+    same_losses(whole, tmp_path / "gpu", rel=0.01 if precision == "bf16" else 1e-3)
+    back = halved(tmp_path / "gpu", tmp_path / "back")
+    pretrain(
+        longer(tiny_store.config, "model.dropout=0", f"train.precision={precision}"), tiny_store, back, resume=True
+    )
+    same_losses(tmp_path / "gpu", back, rel=0.01 if precision == "bf16" else 1e-3)
 
 
 @pytest.fixture
@@ -311,6 +327,7 @@ def test_machines_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert line[line.index("--accelerator") + 1] == "cuda"
     assert line[line.index("--launcher") + 1] == f"{socket.gethostname()}:{os.getpid()}"
     assert Path(line[line.index("--run") + 1]).is_absolute()
+    assert "" in launch.command(tmp_path / "run", Processes(processes=2), 1234), "no hostfile, /job/hostfile neither"
     assert Processes(processes=2).world == 2
     assert Processes().world == 1
 

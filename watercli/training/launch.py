@@ -113,7 +113,8 @@ def slots(hostfile: Path, needed: int = 1) -> dict[str, int]:
 
 def command(run: Path, processes: Processes, port: int) -> list[str]:
     """Return the command line of DeepSpeed's launcher."""
-    hosts = ["--hostfile", str(processes.hostfile)] if processes.hostfile else []
+    # Without a name DeepSpeed takes /job/hostfile, where a cluster has put one.
+    hosts = ["--hostfile", str(processes.hostfile or "")]
     if processes.hostfile and len(slots(processes.hostfile)) == 1:
         hosts += ["--force_multi"]  # else the one machine is taken for this one
     return [
@@ -160,7 +161,8 @@ def launch(run: Path, processes: Processes, display: Display) -> None:
         start_new_session=True,
     )
     # Workers outlive a launcher that is killed: they are then to stop.
-    threading.Thread(target=_stop_when_gone, args=(process, logs / STOP_FILE), daemon=True).start()
+    watch = threading.Thread(target=_stop_when_gone, args=(process, logs / STOP_FILE), daemon=True)
+    watch.start()
     try:
         with _stop_on_signal(logs / STOP_FILE), display:
             _forward(process, logs / LAUNCHER_LOG, display)
@@ -168,6 +170,8 @@ def launch(run: Path, processes: Processes, display: Display) -> None:
     except BaseException:
         _end(process)
         raise
+    watch.join()
+    (logs / STOP_FILE).unlink()
     failure = _failure(logs)
     if failure or process.returncode:
         raise failure or RunError(f"A training process ended without a word (killed?); its log is in {logs}; "

@@ -20,8 +20,9 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store
+from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
-from watercli.training.engine import Engine, TorchEngine, deepspeed_config
+from watercli.training.engine import Engine, TorchEngine
 from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
@@ -183,7 +184,8 @@ def pretrain(
     check(config, store, processes)
     set_up(config, store, run, resume=resume, overwrite=overwrite)
     if processes.several:
-        launch(run, processes, display())
+        with in_a_sentence(run):
+            launch(run, processes, display())
         newest = checkpoints.all_checkpoints(run)[-1:]
         if not newest or newest[0].step < config.train.steps:
             raise RunError(f"{run} ended before its last step; continue with 'watercli pretrain --run {run} --resume'")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import logging
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import TextIO
@@ -33,10 +35,11 @@ def main() -> int:
         )
         return 1
     heard = _say_to(logs / f"rank-{rank}.log")
+    leave = functools.partial(_leave, logs, rank, heard)
     try:
         _train(given.run, rank, given.launcher, heard)
     except WatercliError as error:
-        _leave(logs, rank, error.exit_code, str(error))
+        leave(error.exit_code, str(error))
         return error.exit_code
     except Exception as error:
         traceback.print_exc()
@@ -45,11 +48,11 @@ def main() -> int:
         again = f"continue with 'watercli pretrain --run {given.run} --resume'"
         if lost_another(error):
             text = f"A training process was killed or lost (out of memory?); the logs are in {logs}; {again}"
-            _leave(logs, rank, 1, text, "lost")
+            leave(1, text, "lost")
         else:
             text = " ".join(str(error).split())[:300]
             where = logs / f"rank-{rank}.log"
-            _leave(logs, rank, 1, f"Rank {rank} failed ({type(error).__name__}: {text}); its log is {where}; {again}")
+            leave(1, f"Rank {rank} failed ({type(error).__name__}: {text}); its log is {where}; {again}")
         return 1
     return 0
 
@@ -63,15 +66,20 @@ def _say_to(file: Path) -> TextIO:
     return heard
 
 
-def _leave(logs: Path, rank: int, code: int, sentence: str, kind: str = "error") -> None:
-    (logs / f"rank-{rank}.{kind}").write_text(f"{code}\n{sentence}", encoding="utf-8")
+def _leave(logs: Path, rank: int, heard: TextIO, code: int, sentence: str, kind: str = "error") -> None:
+    """Leave a sentence where the launching command finds it; if the disk can take no more, have it logged there."""
+    try:
+        (logs / f"rank-{rank}.{kind}").write_text(f"{code}\n{sentence}", encoding="utf-8")
+    except OSError:
+        heard.write(f"{time.strftime('%H:%M:%S')} ERROR {sentence}\n")
+        heard.flush()
 
 
 def _train(run: Path, rank: int, launcher: str, heard: TextIO) -> None:
     from watercli.log import configure
     from watercli.store import Store
+    from watercli.training.deepspeed_engine import DeepSpeedEngine
     from watercli.training.display import Relay
-    from watercli.training.engine import DeepSpeedEngine
     from watercli.training.pretrain import RUN, run_config, work
     from watercli.training.stop import STOP_FILE, Stop
 
