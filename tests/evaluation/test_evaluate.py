@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from watercli.checkpoint import Checkpoint
-from watercli.config import Config, with_overrides
+from watercli.config import Config, Evaluate, with_overrides
 from watercli.errors import ConfigError
 from watercli.evaluation import evaluate
 from watercli.evaluation.cache import Cache
@@ -38,7 +38,7 @@ FILES = {
     "few_labels.csv",
     "results.zarr",
 }
-DEFAULT = [name for name in METHODS if name not in ("fine_tuned", "from_scratch")]
+DEFAULT = [name for name in METHODS if name in Evaluate().methods]
 FAST = "evaluate.methods=[simulation, corrected, probe, probe_shared, weather_ridge, nearest, climatology, persistence]"
 SEE_TEST_FLOW = ("persistence", "corrected", "nearest", "inverse_distance")
 """Persistence sees the flow of the days before, the others that of other gauges on the day."""

@@ -44,7 +44,6 @@ CASE = (
     "train.log_every=10",
     "evaluate.reconstruction_windows=8",
     "evaluate.moving_average_steps=50",
-    "evaluate.lstm_steps=5",
     "evaluate.longest_lead=3",
     "evaluate.forecast_stride=10",
     "evaluate.label_years=[1]",
