@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from watercli.checkpoint import Checkpoint, open_run
-from watercli.config import Config, with_overrides
+from watercli.config import Config, Evaluate, with_overrides
 from watercli.evaluation import evaluate
 from watercli.store import Store
 
-MORE = ("evaluate.probe_stride=8", "evaluate.min_training_rows=20")
+MORE = (
+    "evaluate.probe_stride=8",
+    "evaluate.min_training_rows=20",
+    f"evaluate.methods={list(Evaluate().methods)}",
+)
 
 
 @pytest.fixture(scope="session")

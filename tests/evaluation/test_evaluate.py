@@ -21,7 +21,6 @@ from watercli.evaluation import evaluate
 from watercli.evaluation.cache import Cache
 from watercli.evaluation.heads import Inputs
 from watercli.evaluation.leakage import check_probe, check_splits, check_training
-from watercli.evaluation.methods import METHODS
 from watercli.evaluation.reconstruction import climatologies, reconstruct
 from watercli.evaluation.riverflow import Flow, judge_flow, reason_to_skip, set_scene
 from watercli.store import Store
@@ -38,7 +37,7 @@ FILES = {
     "few_labels.csv",
     "results.zarr",
 }
-DEFAULT = [name for name in METHODS if name in Evaluate().methods]
+DEFAULT = list(Evaluate().methods)
 FAST = "evaluate.methods=[simulation, corrected, probe, probe_shared, weather_ridge, nearest, climatology, persistence]"
 SEE_TEST_FLOW = ("persistence", "corrected", "nearest", "inverse_distance")
 """Persistence sees the flow of the days before, the others that of other gauges on the day."""
