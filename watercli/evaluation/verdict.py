@@ -27,7 +27,23 @@ def flow_sentences(outcome: Outcome) -> list[str]:
         f"(95 % interval {nse.low:.2f} to {nse.high:.2f}) over {nse.count} catchments {where}"
     )
     against = outcome.comparisons()
-    return [first, *(_against(method, against[method], outcome) for method in RIVALS if method in against)]
+    rivals = [_against(method, against[method], outcome) for method in RIVALS if method in against]
+    return [first, *rivals, *_gains(outcome)]
+
+
+def _gains(outcome: Outcome) -> list[str]:
+    """Say what pretraining adds: the same head on the trained and on the untrained model."""
+    found, sentences = outcome.pairs(), []
+    for trained, untrained in (("probe", "probe_untrained"), ("fine_tuned", "from_scratch")):
+        if (trained, untrained) in found:
+            one = found[trained, untrained]
+            gain = one.difference
+            sentences.append(
+                f"Pretraining adds {gain.median:+.2f} NSE in the median catchment ({gain.low:+.2f} to "
+                f"{gain.high:+.2f}): {METHODS[trained]} against {METHODS[untrained]}, better in {one.better} of "
+                f"{one.count} catchments"
+            )
+    return sentences
 
 
 def _against(method: str, one: Comparison, outcome: Outcome) -> str:
