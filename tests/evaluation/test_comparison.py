@@ -113,7 +113,7 @@ def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Pa
 
 
 def test_shipped_studies_are_valid() -> None:
-    assert set(shipped_studies()) == {"report", "rivers"}
+    assert set(shipped_studies()) == {"report", "rivers", "ungauged", "ungauged-regions"}
     for file in shipped_studies().values():
         configs = load_study(file).configs()
         assert len({config.to_yaml() for config in configs.values()}) == len(configs)
