@@ -115,9 +115,12 @@ class Checkpoint:
         if raw.get("schema_version") != SCHEMA_VERSION:
             raise RunError(f"{path / META} has schema version {raw.get('schema_version')}, not {SCHEMA_VERSION}")
         grid = raw["grid"]
+        config = parse(raw["config"], origin=str(path / META))
+        if config.train.hidden_gauges and "hidden_gauges" not in raw:
+            raise RunError(f"{path / META} does not name the gauges that were hidden from training; train again")
         return cls(
             step=raw["step"],
-            config=parse(raw["config"], origin=str(path / META)),
+            config=config,
             scaling=Scaling.from_dict(raw["scaling"]),
             grid=GridConfig(**{key: tuple(value) for key, value in grid.items()}) if grid else None,
             fingerprint=raw["fingerprint"],
