@@ -19,7 +19,7 @@ from watercli.log import log
 SCHEMA_VERSION = 1
 """Raised whenever what a key stands for is computed in another way."""
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class Cache:
     folder: Path
 
     def filled(
-        self, kind: str, depends_on: Mapping[str, Any], shape: tuple[int, ...], fill: Callable[[Array], None]
+        self,
+        kind: str,
+        depends_on: Mapping[str, Any],
+        shape: tuple[int, ...],
+        fill: Callable[[Array], None],
+        dtype: type[np.floating[Any]] = np.float32,
     ) -> Array:
         """Return the array of this kind, read-only and mapped from its file; ``fill`` makes it where there is none.
 
@@ -41,8 +46,10 @@ class Cache:
             All that the array depends on, as JSON types; versions are added.
         shape
             Of the array that ``fill`` gets, all NaN.
+        dtype
+            Of its numbers.
         """
-        about = {"schema": SCHEMA_VERSION, **versions(), "shape": list(shape), **depends_on}
+        about = {"schema": SCHEMA_VERSION, **versions(), "shape": list(shape), "dtype": dtype.__name__, **depends_on}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:20]
         file = self.folder / f"{kind}-{digest}.npy"
         if file.is_file():
@@ -51,7 +58,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = self.folder / f".{file.name}.{os.getpid()}"
             try:
-                array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+                array = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
                 array[:] = np.nan
                 fill(array)
                 array.flush()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from watercli.embed import Embedder
 from watercli.evaluation.network import Regional, fit_network
@@ -52,23 +51,30 @@ class Inputs:
         return np.where(self.today[..., None], means, np.nan)
 
     @cached_property
-    def embedded(self) -> NDArray[np.float32]:
-        """Embeddings ``[C, N, F]`` of the run; NaN where a modality was absent."""
+    def embedded(self) -> Floats:
+        """Embeddings ``[C, N, F]`` of the run, in a file; NaN where a modality was absent."""
         return self._embed(self.scene.embedder, "embeddings")
 
     @cached_property
-    def untrained(self) -> NDArray[np.float32]:
+    def complete(self) -> Flags:
+        """Dates whose weather and embedding are whole, ``[C, N]``."""
+        # One catchment at a time: all of them may not fit into memory.
+        whole: Flags = np.stack([np.isfinite(one).all(-1) for one in self.embedded])
+        return self.today & whole
+
+    @cached_property
+    def untrained(self) -> Floats:
         """The same of the model before training."""
         mine = self.scene.embedder
         twin = replace(mine, checkpoint=Untrained.of(mine.checkpoint))
         return self._embed(twin, "embeddings_untrained")
 
-    def _embed(self, embedder: Embedder, kind: str) -> NDArray[np.float32]:
+    def _embed(self, embedder: Embedder, kind: str) -> Floats:
         scene, dates = self.scene, self.scene.dates.all
         worth = np.flatnonzero(self.today.any(0))
         shape = (len(scene.store.gauge_ids), len(dates), int(np.prod(embedder.shape)))
 
-        def fill(array: NDArray[np.float32]) -> None:
+        def fill(array: Floats) -> None:
             log.info("Embedding %d dates of %d catchments", len(worth), shape[0])
             with progress() as display:
                 task = display.add_task(kind.replace("_", " "), total=len(worth))
@@ -86,7 +92,7 @@ class Inputs:
             "pools": embedder.pools,
             "dates": dates.tolist(),
         }
-        return scene.cache.filled(kind, about, shape, fill)
+        return scene.cache.filled(kind, about, shape, fill, np.float16)
 
 
 def _network(inputs: Inputs, task: Task) -> Fitted:

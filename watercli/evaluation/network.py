@@ -78,11 +78,11 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
     catchment, day = np.nonzero(np.isfinite(regional.flow[:, regional.train]))
     day = day + regional.train.start
     thin = np.linspace(0, len(day) - 1, min(len(day), MOST_ROWS)).round().astype(np.int64)
-    sample = features[catchment[thin], day[thin]]
+    sample = features[catchment[thin], day[thin]].astype(np.float32)
     mean, deviation = torch.from_numpy(sample.mean(0)), torch.from_numpy(sample.std(0) + 1e-6)
 
     def read(rows: Floats) -> Tensor:
-        return (torch.tensor(rows) - mean) / deviation
+        return (torch.tensor(rows, dtype=torch.float32) - mean) / deviation
 
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(regional.seed, 9))

@@ -145,7 +145,7 @@ def make_task(scene: Scene, inputs: Inputs, rivals: dict[str, Floats], *, heads:
     Where ``heads`` is false, no embedding is computed, and a date is complete if its weather is.
     """
     store, settings, dates = scene.store, scene.settings, scene.dates
-    complete = inputs.today & np.isfinite(inputs.embedded).all(-1) if heads else inputs.today
+    complete = inputs.complete if heads else inputs.today
     scale = scene.checkpoint.scaling.modalities[settings.target]
     physical: Floats = store.dataset[settings.target].values[:, dates.all]
     train, validation, test = dates.parts
