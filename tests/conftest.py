@@ -41,6 +41,7 @@ TINY = (
     "train.log_every=2",
     "evaluate.reconstruction_windows=4",
     "evaluate.moving_average_steps=10",
+    "evaluate.methods=[simulation, probe, weather_ridge, moving_average, nearest, climatology, persistence]",
     "evaluate.lstm_steps=2",
 )
 """The demo configuration, cut down to seconds, and its model to the report's."""

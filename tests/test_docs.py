@@ -163,7 +163,11 @@ def test_readme_makes_what_it_says(made: Path) -> None:
     assert not [path.name for path in made.iterdir() if path.name.startswith(".")], "something half-made was left"
 
 
-@IN_PAGE
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.stem in ("downstream", "model") else ()) for page in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_page_runs(page: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and Python of a page run one after the other, in a folder where the README's four have run."""
     monkeypatch.chdir(shutil.copytree(made, tmp_path / "made"))

@@ -88,6 +88,7 @@ def test_published_monthly_files(real_data: Path, tmp_path: Path) -> None:
     assert found[1].attrs["day"] == "09:00 to 09:00 1 day later"
 
 
+@pytest.mark.slow
 def test_dates_of_the_5_km_grid_do_not_meet_the_gauges(real_data: Path, tmp_path: Path) -> None:
     config = load("gb12", ["modalities.precip.source.files=haduk_grid/5km/*.nc"])
     with pytest.raises(DataError, match=r"'precip' \(2021-01-01 to 2022-12-31\) do not meet recipe.period"):

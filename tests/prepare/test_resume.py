@@ -97,6 +97,7 @@ def go_on(years: Path, out: Path) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_stopped_by_a_full_disk_and_killed(years: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "store.zarr"
 

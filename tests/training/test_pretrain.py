@@ -227,6 +227,7 @@ def test_activations_computed_anew_give_the_same_losses_in_less_memory(
     assert held[True] < 0.5 * held[False]
 
 
+@pytest.mark.slow
 def test_workers_read_the_same_windows(tiny_store: Store, tmp_path: Path) -> None:
     for workers in (0, 1):
         changes = [f"train.workers={workers}", "train.steps=2", "train.checkpoint_every=2"]
