@@ -99,7 +99,8 @@ def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Pa
     file = tmp_path / "mine.yaml"
     (tmp_path / "base.yaml").write_text(tiny_store.config.to_yaml())
     file.write_text(
-        f"config: {tmp_path / 'base.yaml'}\ncommon: [train.steps=3, {', '.join(map(repr, QUICK))}]\n"
+        f"config: {tmp_path / 'base.yaml'}\n"
+        f"common: [train.steps=3, model.use_weighted_fm=false, {', '.join(map(repr, QUICK))}]\n"
         "variants: {standard: [model.use_cross_attn=false], cross: []}\n"
     )
     study = load_study(file)
