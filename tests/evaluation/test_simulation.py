@@ -23,7 +23,7 @@ from watercli.evaluation.moving_average import features, moving_average
 from watercli.evaluation.neighbours import corrected, distances, from_neighbours
 from watercli.evaluation.network import Regional
 from watercli.evaluation.protocol import evaluate
-from watercli.evaluation.riverflow import judge_flow, set_scene
+from watercli.evaluation.riverflow import Flow, judge_flow, set_scene
 from watercli.evaluation.simulation import simulate, window_starts
 from watercli.store import Store
 
@@ -184,3 +184,26 @@ def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp
     some = replace(checkpoint, gauges=checkpoint.gauges[:4])
     scene = set_scene(some, tiny_store, checkpoint.config, Cache(tmp_path))
     np.testing.assert_array_equal(scene.unseen, [False] * 4 + [True] * 2)
+
+
+@pytest.mark.slow
+def test_the_whole_model_is_fine_tuned_without_hidden_flow(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    checkpoint = checkpoints.open_run(fused_run)
+    methods = "evaluate.methods=[simulation, fine_tuned, from_scratch]"
+    config = with_overrides(checkpoint.config, [methods, "evaluate.fine_tune_steps=4"])
+
+    def judged(store: Store, folder: str) -> Flow:
+        scene = set_scene(checkpoint, store, config, Cache(tmp_path / folder))
+        return judge_flow(scene, Inputs(scene))
+
+    before = judged(tiny_store, "before")
+    assert before.methods == ["simulation", "fine_tuned", "from_scratch"]
+    simulated = before.data["simulated"]
+    assert np.isfinite(simulated).all()
+    tuned, scratch = (float(abs(simulated.sel(predictor=name) - simulated[0]).mean()) for name in before.methods[1:])
+    assert min(tuned, scratch) > 0
+    assert tuned != scratch
+    # Flow of hidden gauges, and of the test period anywhere, changes nothing.
+    wild = altered(tiny_store, "riverflow", slice(None), 77.0, slice(1, 5, 3))
+    wild = altered(wild, "riverflow", tiny_store.period("test"), 77.0)
+    np.testing.assert_array_equal(judged(wild, "after").data["simulated"], simulated)
