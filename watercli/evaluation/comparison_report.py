@@ -47,6 +47,7 @@ def write(found: Compared, target: Target, description: str = "") -> None:
 def _values(found: Compared, description: str) -> dict[str, Any]:
     first = found.rows[0].label
     return {
+        "title": f"{len(found.rows)} experiments on the same days" if len(found.rows) > 1 else f"{first} and baselines",
         "description": description,
         "rows": [{"label": row.label, "about": _about(found, row)} for row in found.rows],
         "target": found.target,
@@ -86,10 +87,10 @@ def _sentences(found: Compared) -> list[str]:
     labels = [row.label for row in found.rows[1:]] or list(found.against_first)
     sentences = []
     for label in labels:
-        one = found.against_first[label]
+        one, gain = found.against_first[label], found.against_first[label].difference
         text = (
-            f"{label} {one.verdict} {first}: better in {one.better} of {one.count} catchments, median difference in "
-            f"NSE {one.difference.median:+.3f} ({one.difference.low:+.3f} to {one.difference.high:+.3f})"
+            f"{label[:1].upper()}{label[1:]} {one.verdict} {first}: better in {one.better} of {one.count} catchments, "
+            f"median difference in NSE {gain.median:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
         )
         sentences.append(re.sub(r"-(?=\d)", MINUS, text))
     return sentences
