@@ -47,6 +47,9 @@ TINY_GB12 = (
     "train.validate_every=2",
     "train.validation_windows=4",
     "evaluate.reconstruction_windows=4",
+    "evaluate.methods=[simulation, probe, moving_average, lstm, climatology, persistence]",
+    "evaluate.moving_average_steps=10",
+    "evaluate.lstm_steps=2",
 )
 """gb12, cut down: real files, few days, few steps."""
 
