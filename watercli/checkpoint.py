@@ -133,6 +133,18 @@ class Checkpoint:
             splits=raw.get("splits", {}),
         )
 
+    def config_for(self, store: Store) -> Config:
+        """Return the configuration, in which those of a store's gauges that were hidden from training are named.
+
+        Which they are depends on the store that the run was trained on, not on the one that is read.
+        """
+        hidden = self.config.train.hidden_gauges
+        if hidden is None:
+            return self.config
+        named = tuple(gauge for gauge in store.gauge_ids if gauge in self.hidden_gauges)
+        changed = hidden.model_copy(update={"fold": None, "gauges": named}) if named else None
+        return self.config.model_copy(update={"train": self.config.train.model_copy(update={"hidden_gauges": changed})})
+
     def verify(self, *names: str) -> None:
         """Read files, all unless some are named, and compare them with their checksums.
 

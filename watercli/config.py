@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -602,21 +603,8 @@ class Evaluate(Section):
     records."""
     target: str = "riverflow"
     """The series that is judged: river flow."""
-    methods: Annotated[tuple[MethodName, ...], BeforeValidator(_listed)] = (
-        "simulation",
-        "corrected",
-        "probe",
-        "probe_untrained",
-        "probe_shared",
-        "probe_network",
-        "weather_ridge",
-        "moving_average",
-        "lstm",
-        "gr4j",
-        "nearest",
-        "inverse_distance",
-        "climatology",
-        "persistence",
+    methods: Annotated[tuple[MethodName, ...], BeforeValidator(_listed)] = tuple(
+        name for name in get_args(MethodName) if name not in ("fine_tuned", "from_scratch")
     )
     """Methods of simulation, as ``docs/evaluation.md`` lists them; ``fine_tuned`` and ``from_scratch`` train the whole
     model once more and are left out unless named."""
@@ -786,6 +774,8 @@ def _validate(raw: dict[str, Any], origin: str) -> Config:
         given = first.get("input")
         shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) else ""
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "literal_error" and isinstance(given, str):
+            message = "no such choice" + nearest(given, re.findall(r"'([^']+)'", first["ctx"]["expected"]))
         raise ConfigError(f"Setting '{dotted}' in {origin}{shown}: {message[:1].lower()}{message[1:]}") from None
 
 

@@ -313,6 +313,19 @@ def test_evaluate_a_target_that_is_not_there(watercli: Command, tiny_store: Stor
     assert not Path("out").exists()
 
 
+def test_a_choice_that_there_is_not(watercli: Command, tiny_store: Store, tiny_run: Path) -> None:
+    given = ("--run", tiny_run, "--store", tiny_store.path, "--out", "out", "--set", "evaluate.methods=[lsmt]")
+    check(watercli("evaluate", *given), 2, "evaluate.methods", "'lsmt'", "did you mean 'lstm'?")
+    check(watercli("pretrain", "--store", tiny_store.path, "--set", "model.fusion=all"), 2, "keys, none, shared")
+
+
+def test_compare_what_is_not_there(watercli: Command) -> None:
+    check(watercli("evaluate", "--compare", "raport"), 2, "raport", "did you mean 'report'?")
+    check(watercli("evaluate", "--compare"), 2, "report")
+    check(watercli("evaluate", "runs/demo"), 2, "--run runs/demo")
+    assert not Path("comparison").exists()
+
+
 def test_inspect_what_cannot_be(watercli: Command) -> None:
     check(watercli("inspect", "nothing"), 2, "nothing")
     check(watercli("inspect", "."), 1, "is neither a run nor a Zarr store")

@@ -181,6 +181,13 @@ def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp
     assert scene.unseen.all()
     found = judge_flow(scene, Inputs(scene))
     assert found.methods == ["simulation", "climatology"]
+    # Gauges that were hidden elsewhere, and are not here, are no matter.
+    hidden = with_overrides(checkpoint.config, ["train.hidden_gauges={gauges: ['9999']}"])
+    other = replace(stranger, config=hidden, hidden_gauges=("9999",))
+    period = tiny_store.period("test")
+    np.testing.assert_array_equal(
+        simulate(other, tiny_store, "riverflow", period), simulate(checkpoint, tiny_store, "riverflow", period)
+    )
     some = replace(checkpoint, gauges=checkpoint.gauges[:4])
     scene = set_scene(some, tiny_store, checkpoint.config, Cache(tmp_path))
     np.testing.assert_array_equal(scene.unseen, [False] * 4 + [True] * 2)

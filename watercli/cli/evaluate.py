@@ -75,7 +75,7 @@ def _evaluate(run: Path | None, store: Path | None, out: Path | None, settings: 
 
 
 def _compare(names: list[str], store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool) -> None:
-    from watercli.errors import ConfigError
+    from watercli.errors import ConfigError, nearest
     from watercli.evaluation.comparison import compare_runs
     from watercli.evaluation.comparison_report import PAGE, target_of, write
     from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
@@ -95,6 +95,9 @@ def _compare(names: list[str], store: Path | None, out: Path | None, settings: l
         description = study.description
     else:
         runs = [Path(name) for name in names]
+        for one in runs:
+            if not one.is_dir():
+                raise ConfigError(f"{one} is neither a run directory nor a study{nearest(str(one), shipped_studies())}")
         target = target_of(out or Path("comparison"), overwrite=overwrite)
         target.check()
         for one in runs:

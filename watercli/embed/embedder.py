@@ -24,7 +24,7 @@ from model.encoder import Features
 from model.mae import MultiModalMAE
 from model.masking import show_all
 from watercli.checkpoint import Checkpoint, check_fits
-from watercli.config import Config, Embed
+from watercli.config import Embed
 from watercli.data.dataset import WindowReader
 from watercli.data.windows import Indices
 from watercli.embed.dates import Dates
@@ -184,8 +184,8 @@ class Embedder:
 
     @cached_property
     def _reader(self) -> WindowReader:
-        return WindowReader(_whole(self.checkpoint, self.store), _as_trained(self.checkpoint, self.store),
-                            self.checkpoint.scaling)  # fmt: skip
+        store = _whole(self.checkpoint, self.store)
+        return WindowReader(store, self.checkpoint.config_for(store), self.checkpoint.scaling)
 
     @cached_property
     def _area(self) -> Tensor:
@@ -272,17 +272,3 @@ def _whole(checkpoint: Checkpoint, store: Store) -> Store:
     shape = tuple(store.dataset.sizes[dim] for dim in SERIES_DIMS) if absent else ()
     nothing = {name: (SERIES_DIMS, np.full(shape, np.nan, dtype=np.float32)) for name in absent}
     return replace(store, dataset=store.dataset.assign(nothing)) if absent else store
-
-
-def _as_trained(checkpoint: Checkpoint, store: Store) -> Config:
-    """Return the run's configuration, in which the gauges hidden from training are named.
-
-    Which they are depends on the store that the run was trained on, not on the one that is read.
-    """
-    config = checkpoint.config
-    hidden = config.train.hidden_gauges
-    if hidden is None:
-        return config
-    named = [gauge for gauge in store.gauge_ids if gauge in checkpoint.hidden_gauges]
-    changed = hidden.model_copy(update={"fold": None, "gauges": tuple(named)}) if named else None
-    return config.model_copy(update={"train": config.train.model_copy(update={"hidden_gauges": changed})})

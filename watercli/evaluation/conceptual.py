@@ -23,9 +23,9 @@ from watercli.store import Store
 Floats = NDArray[np.floating[Any]]
 NAMES = ("X1", "X2", "X3", "X4")
 SCREENED = ((169.0, 350.0, 665.0), (-0.6, 0.0, 0.8), (32.0, 90.0, 178.0), (1.2, 1.7, 2.5))
-"""Where the calibration begins: the best of these combinations. X1 and X3 in mm, X2 in mm/day, X4 in days; the
-quartiles of many calibrated catchments, in the manner of airGR (Coron et al. 2017, doi:10.1016/j.envsoft.2017.05.002).
-"""
+"""Where the calibration begins: the best of these combinations, as airGR screens a grid before it searches (Coron et
+al. 2017, doi:10.1016/j.envsoft.2017.05.002). X1 and X3 in mm, X2 in mm/day, X4 in days: the medians of Perrin et al.
+(2003), and a value on either side."""
 BOUNDS = ((10.0, 3000.0), (-10.0, 10.0), (5.0, 1000.0), (0.5, 10.0))
 EVALUATIONS = 200
 NEAREST_DONOR = "for the nearest gauge that training saw"

@@ -6,23 +6,27 @@ at others it is the probe's record alone that is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from watercli.evaluation.heads import Inputs
+from watercli.evaluation.heads import HEADS, Inputs
 from watercli.evaluation.metrics import Summary, nse, summarise
-from watercli.evaluation.probe import Fitted, Task, gauged
+from watercli.evaluation.probe import Task
 from watercli.log import log
 
-HEADS: dict[str, str] = {
+LABELS: dict[str, str] = {
     "probe": "linear probe on embeddings",
     "probe_untrained": "the same on the model before training",
     "weather_ridge": "ridge on raw weather",
 }
 DAYS_IN_YEAR = 365.25
+
+
+def in_words(years: int | None) -> str:
+    """Return the length of a record in words; None is all of it."""
+    return "all years" if years is None else f"{years} year" + "s" * (years > 1)
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,6 @@ def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels 
     years: list[int | None] = [
         one for one in scene.settings.label_years if len(dates) and dates[-1] - dates[0] > (one + 0.5) * DAYS_IN_YEAR
     ]
-    fits: dict[str, Callable[[Task], Fitted]] = {
-        "probe": lambda task: gauged(inputs.embedded, task),
-        "probe_untrained": lambda task: gauged(inputs.untrained, task),
-        "weather_ridge": lambda task: gauged(weather, task),
-    }
-    weather = inputs.weather
     observed = xr.DataArray(task.physical[:, task.test], dims=("catchment", "time"))
     found, rows = [], []
     for length in [*years, None]:
@@ -63,8 +61,8 @@ def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels 
         part = replace(task, complete=complete)
         part = replace(part, chosen=task.chosen & (part.rows.sum(1) >= 2))
         rows.append(int(np.median(part.rows.sum(1)[part.chosen])) if part.chosen.any() else 0)
-        log.info("Fitting probes to %s of flow", "all years" if length is None else f"{length} year(s)")
-        simulated = np.stack([fit(part).simulated for fit in fits.values()])
+        log.info("Fitting probes to %s of flow", in_words(length))
+        simulated = np.stack([HEADS[head](inputs, part).simulated for head in LABELS])
         found.append(nse(xr.DataArray(simulated, dims=("head", "catchment", "time")), observed))
     scores = xr.concat(found, "years").transpose("head", "years", "catchment")
     scores = scores.where(scores.count(("head", "years")) == scores.sizes["head"] * scores.sizes["years"])
@@ -72,12 +70,12 @@ def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels 
         notes.append("Short records are left out: no catchment has enough flow in the shortest one")
         return None
     scores = scores.assign_coords(
-        head=np.array(list(fits), dtype=object),
+        head=np.array(list(LABELS), dtype=object),
         years=[one or 0 for one in [*years, None]],
         catchment=np.array(scene.store.gauge_ids, dtype=object),
     )
     summaries = {
         head: [summarise(scores.sel(head=head).isel(years=k).values, scene.config.seed) for k in range(len(rows))]
-        for head in fits
+        for head in LABELS
     }
     return FewLabels([*years, None], rows, summaries, scores, scene.ungauged)

@@ -101,7 +101,7 @@ def _by_model(scene: Scene, issued: Indices, gauged: Indices, leads: int, questi
     """Return the model's forecasts ``[L, C, F]`` in physical units; NaN where the day is not observed."""
     config, structure = scene.checkpoint.config, scene.checkpoint.structure
     model, scale = scene.checkpoint.model(), scene.checkpoint.scaling.predicted(scene.target)
-    reader = WindowReader(scene.store, config, scene.checkpoint.scaling)
+    reader = WindowReader(scene.store, scene.checkpoint.config_for(scene.store), scene.checkpoint.scaling)
     starts = issued + leads + 1 - config.window
     shape = (len(issued), len(gauged), leads)
 

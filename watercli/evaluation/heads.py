@@ -44,7 +44,7 @@ class Inputs:
         days = self.scene.embedder.days
         return sorted({min(span, days) for span in (*SPANS, days)})
 
-    @property
+    @cached_property
     def weather(self) -> Floats:
         """``[C, N, F]`` means of the weather; NaN in incomplete rows."""
         means = antecedent(self.scene.weather, self.scene.dates.all, self.spans)

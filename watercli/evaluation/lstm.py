@@ -38,7 +38,7 @@ class Network(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(inputs, WIDTH, batch_first=True)
         self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(WIDTH, 1), nn.Softplus())
-        # Gates that begin by remembering (Gers et al. 2000): a bias of 3, as in the paper's own experiments.
+        # Forget gates that begin open (Gers et al. 2000, doi:10.1162/089976600300015015): rivers remember long.
         with torch.no_grad():
             self.lstm.get_parameter("bias_hh_l0")[WIDTH : 2 * WIDTH] = 3.0
 
@@ -51,7 +51,8 @@ class Network(nn.Module):
 
 
 def inputs(weather: Floats) -> Tensor:
-    """Return ``[C, T, I]`` of standardised weather ``[I, C, T]``: 0 for what is missing, and a flag that it is."""
+    """Return ``[C, T, I]`` of standardised weather ``[I, C, T]``: 0 for what is missing, and of
+    an input with gaps a flag that is 1 where it is there."""
     there = np.isfinite(weather)
     gappy = [one for one in there if not one.all()]
     parts = [np.where(there, weather, 0), np.stack(gappy)] if gappy else [weather]

@@ -109,7 +109,7 @@ class _Scorer:
         self.store, self.config = store, checkpoint.config
         self.scaling, self.structure = checkpoint.scaling, checkpoint.structure
         self.model: MultiModalMAE = checkpoint.model()
-        self.reader = WindowReader(store, self.config, checkpoint.scaling)
+        self.reader = WindowReader(store, checkpoint.config_for(store), checkpoint.scaling)
         self.climatology = climatologies(store, list(self.config.modalities))
         self.cells = {name: land_cells(store, name) for name in self.config.of_kind("grid")}
 

@@ -12,8 +12,7 @@ from urllib.parse import quote
 from watercli.checkpoint import Checkpoint
 from watercli.embed import layer_weights
 from watercli.evaluation import explorer, figures, insight_tables, verdict
-from watercli.evaluation.few_labels import HEADS as FEW_LABEL_HEADS
-from watercli.evaluation.few_labels import FewLabels
+from watercli.evaluation.few_labels import LABELS, FewLabels, in_words
 from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
 from watercli.evaluation.insight import FACTORS
 from watercli.evaluation.methods import METHODS
@@ -107,7 +106,6 @@ def _forecast_values(forecast: Forecast) -> dict[str, Any]:
 
 
 def _few_labels_values(found: FewLabels) -> dict[str, Any]:
-    lengths = ["all years" if one is None else f"{one} year" + "s" * (one > 1) for one in found.years]
     note = (
         "The gauges were hidden in pretraining: the encoder has seen nothing of their flow."
         if found.hidden
@@ -117,9 +115,12 @@ def _few_labels_values(found: FewLabels) -> dict[str, Any]:
     return {
         "gauges": "hidden in training" if found.hidden else "seen in training",
         "catchments": max(one.count for scores in found.scores.values() for one in scores),
-        "heads": ["probe", *(f"{length} ({rows} rows)" for length, rows in zip(lengths, found.rows, strict=True))],
+        "heads": [
+            "probe",
+            *(f"{in_words(one)} ({rows} rows)" for one, rows in zip(found.years, found.rows, strict=True)),
+        ],
         "rows": [
-            {"cells": [FEW_LABEL_HEADS[head], *(f"{number(one.median)} ({_interval(one)})" for one in scores)]}
+            {"cells": [LABELS[head], *(f"{number(one.median)} ({_interval(one)})" for one in scores)]}
             for head, scores in found.scores.items()
         ],
         "note": f"Rows: dates with flow and all inputs, the median gauge. {note}",

@@ -6,6 +6,7 @@ Shapes: C catchments, T test days.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from watercli.evaluation.fine_tuning import simulate_tuned
 from watercli.evaluation.lstm import lstm
 from watercli.evaluation.moving_average import moving_average
 from watercli.evaluation.neighbours import corrected, distances, from_neighbours
+from watercli.evaluation.network import Regional
 from watercli.evaluation.scene import Floats, Scene
 from watercli.log import log
 
@@ -25,16 +27,24 @@ def _simulation(scene: Scene) -> Floats:
     return scene.simulated[:, scene.of_simulated(scene.test)]
 
 
-def _tuned(scene: Scene, kind: str) -> Floats:
-    steps = scene.settings.fine_tune_steps
+def _kept(scene: Scene, kind: str, about: dict[str, Any], make: Callable[[], Floats]) -> Floats:
+    """Return ``[C, T]`` from the cache, made first if it is not there; ``about`` says all that it depends on."""
 
     def fill(array: Floats) -> None:
-        array[:] = simulate_tuned(
-            scene.checkpoint, scene.store, scene.target, scene.test, steps, scratch=kind == "from_scratch"
-        )
+        array[:] = make()
 
-    about = scene.about_model(steps=steps, days=[scene.test.start, scene.test.stop])
-    return scene.cache.filled(kind, about, _shape(scene), fill)
+    shape = len(scene.store.gauge_ids), scene.test.stop - scene.test.start
+    return scene.cache.filled(kind, {**about, "days": [scene.test.start, scene.test.stop]}, shape, fill)
+
+
+def _tuned(scene: Scene, *, scratch: bool) -> Floats:
+    steps = scene.settings.fine_tune_steps
+    return _kept(
+        scene,
+        "from_scratch" if scratch else "fine_tuned",
+        scene.about_model(steps=steps),
+        lambda: simulate_tuned(scene.checkpoint, scene.store, scene.target, scene.test, steps, scratch=scratch),
+    )
 
 
 def _corrected(scene: Scene) -> Floats | None:
@@ -50,28 +60,14 @@ def _corrected(scene: Scene) -> Floats | None:
     )[:, scene.of_simulated(scene.test)]
 
 
-def _moving_average(scene: Scene) -> Floats | None:
-    if not _teachable(scene):
+def _regional(
+    scene: Scene, kind: str, method: Callable[[Floats, Regional, slice, int], Floats], steps: int
+) -> Floats | None:
+    """Return what a method that learns from all gauges at once says; None if the store has no flow to learn from."""
+    if not np.isfinite(scene.seen_flow[:, scene.store.period("train")]).any():
         return None
-    steps = scene.settings.moving_average_steps
-
-    def fill(array: Floats) -> None:
-        array[:] = moving_average(scene.weather_of_model, scene.regional, scene.test, steps)
-
-    about = scene.about(steps=steps, days=[scene.test.start, scene.test.stop])
-    return scene.cache.filled("moving_average", about, _shape(scene), fill)
-
-
-def _lstm(scene: Scene) -> Floats | None:
-    if not _teachable(scene):
-        return None
-    steps = scene.settings.lstm_steps
-
-    def fill(array: Floats) -> None:
-        array[:] = lstm(scene.weather_of_model, scene.regional, scene.test, steps)
-
-    about = scene.about(steps=steps, days=[scene.test.start, scene.test.stop])
-    return scene.cache.filled("lstm", about, _shape(scene), fill)
+    about = scene.about(steps=steps)
+    return _kept(scene, kind, about, lambda: method(scene.weather_of_model, scene.regional, scene.test, steps))
 
 
 def _gr4j(scene: Scene) -> Floats | None:
@@ -86,13 +82,13 @@ def _gr4j(scene: Scene) -> Floats | None:
     away = distances(scene.store) if _placed(scene) else np.ones((len(scene.flow),) * 2)
     donors = np.argsort(np.where(scene.unseen, np.inf, away), axis=1, kind="stable")
 
-    def fill(array: Floats) -> None:
-        array[:] = gr4j(
-            weather, scene.store.times[days], scene.seen_flow[:, days], scene.store.period("train"), scene.test, donors
-        )
-
-    about = scene.about(days=[scene.test.start, scene.test.stop])
-    return scene.cache.filled("gr4j", about, _shape(scene), fill)
+    flow, train = scene.seen_flow[:, days], scene.store.period("train")
+    return _kept(
+        scene,
+        "gr4j",
+        scene.about(),
+        lambda: gr4j(weather, scene.store.times[days], flow, train, scene.test, donors),
+    )
 
 
 def _nearest(scene: Scene) -> Floats | None:
@@ -118,28 +114,21 @@ def _persistence(scene: Scene) -> Floats:
     return earlier.to_numpy()[scene.test].T
 
 
-def _teachable(scene: Scene) -> bool:
-    """Return whether the store has flow of a gauge that may be seen, for regional methods to learn from."""
-    return bool(np.isfinite(scene.seen_flow[:, scene.store.period("train")]).any())
-
-
 def _placed(scene: Scene) -> bool:
     """Return whether there are neighbours, and it is known where."""
     usable = (~scene.unseen).sum()
     return usable > 1 and {"latitude", "longitude"} <= set(scene.store.dataset.variables)
 
 
-def _shape(scene: Scene) -> tuple[int, int]:
-    return len(scene.store.gauge_ids), scene.test.stop - scene.test.start
-
-
 RIVALS: Mapping[str, Callable[[Scene], Floats | None]] = {
     "simulation": _simulation,
-    "fine_tuned": lambda scene: _tuned(scene, "fine_tuned"),
-    "from_scratch": lambda scene: _tuned(scene, "from_scratch"),
+    "fine_tuned": lambda scene: _tuned(scene, scratch=False),
+    "from_scratch": lambda scene: _tuned(scene, scratch=True),
     "corrected": _corrected,
-    "moving_average": _moving_average,
-    "lstm": _lstm,
+    "moving_average": lambda scene: _regional(
+        scene, "moving_average", moving_average, scene.settings.moving_average_steps
+    ),
+    "lstm": lambda scene: _regional(scene, "lstm", lstm, scene.settings.lstm_steps),
     "gr4j": _gr4j,
     "nearest": _nearest,
     "inverse_distance": _inverse_distance,

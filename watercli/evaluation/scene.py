@@ -151,7 +151,11 @@ class Scene:
 
     def about_model(self, **more: Any) -> dict[str, Any]:
         """Return what a result of the model depends on."""
-        return self.about(weights=self.checkpoint.fingerprint_of_weights(), **more)
+        return self.about(weights=self._weights, **more)
+
+    @cached_property
+    def _weights(self) -> str:
+        return self.checkpoint.fingerprint_of_weights()
 
     @cached_property
     def simulated(self) -> Floats:

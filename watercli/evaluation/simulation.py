@@ -46,7 +46,7 @@ def simulate(
     """
     config, structure = checkpoint.config, checkpoint.structure
     model = checkpoint.model() if model is None else model
-    reader = WindowReader(store, config, checkpoint.scaling)
+    reader = WindowReader(store, checkpoint.config_for(store), checkpoint.scaling)
     scale, days = checkpoint.scaling.predicted(target), config.window
     overlap = days // 2
     found = np.full((reader.catchments, period.stop - period.start), np.nan, dtype=np.float32)

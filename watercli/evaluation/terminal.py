@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from watercli.evaluation.few_labels import HEADS
+from watercli.evaluation.few_labels import LABELS, in_words
 from watercli.evaluation.forecast import FORECASTS
 from watercli.evaluation.methods import METHODS
 from watercli.evaluation.reconstruction import BASELINES
@@ -82,9 +82,9 @@ def _few_labels(outcome: Outcome) -> Table | None:
     table = Table(title=f"Probes fitted to short records, gauges {gauges}: median NSE", title_justify="left")
     table.add_column("head")
     for one in found.years:
-        table.add_column("all years" if one is None else f"{one} year" + "s" * (one > 1), justify="right")
+        table.add_column(in_words(one), justify="right")
     for head, scores in found.scores.items():
-        table.add_row(HEADS[head], *(f"{one.median:.2f}" for one in scores))
+        table.add_row(LABELS[head], *(f"{one.median:.2f}" for one in scores))
     return table
 
 

@@ -38,9 +38,10 @@ def _gains(outcome: Outcome) -> list[str]:
         if (trained, untrained) in found:
             one = found[trained, untrained]
             gain = one.difference
+            told = "" if one.verdict != "cannot be told from" else ", which cannot be told from nothing"
             sentences.append(
-                f"Pretraining adds {gain.median:+.2f} NSE in the median catchment ({gain.low:+.2f} to "
-                f"{gain.high:+.2f}): {METHODS[trained]} against {METHODS[untrained]}, better in {one.better} of "
+                f"Pretraining changes the NSE of the median catchment by {gain.median:+.2f} ({gain.low:+.2f} to "
+                f"{gain.high:+.2f}){told}: {METHODS[trained]} against {METHODS[untrained]}, better in {one.better} of "
                 f"{one.count} catchments"
             )
     return sentences
