@@ -60,16 +60,16 @@ COUNTED = Cost(
 
 @dataclass(frozen=True)
 class Gpus:
-    """The machines. Only the two rates of reading were measured, on two cores that are not theirs."""
+    """The machines. Measured were the two rates of reading, on two cores that are not theirs, and the least step."""
 
     number: int
     in_machine: int
     peak: float = 989e12
     """FLOP/s of dense bf16 matrix products: an H100 SXM, by its data sheet."""
-    share: float = 0.2
+    share: float = 0.05
     """Part of the peak that is reached while the GPU computes; so small a width reaches no more."""
-    least_step: float = 0.1
-    """Seconds of a step in which Python and the launching of kernels keep the GPU waiting, however little it does."""
+    least_step: float = 0.19
+    """Seconds of a step in which Python and the launching of kernels keep the GPU waiting (measured), whatever it does."""
     memory: float = 80e9
     within: float = 300e9
     """Bytes/s between GPUs of a machine, each way, as an all-reduce sees it (NVLink 4)."""

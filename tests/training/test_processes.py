@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from tests.training.conftest import longer, rows, same_losses
 from watercli import checkpoint as checkpoints
@@ -135,21 +134,6 @@ def test_fp16_goes_on_with_its_loss_scale(tiny_store: Store, tmp_path: Path) -> 
     done = command(tiny_store, run, "--resume", *options)
     assert done.returncode == 0, done.stderr
     assert rows(run) == rows(tmp_path / "whole")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_gpu_does_what_a_cpu_does(tiny_store: Store, whole: Path, tmp_path: Path, precision: str) -> None:
-    """Not run by its authors, who had no GPU."""
-    done = command(tiny_store, tmp_path / "gpu", "--gpus", "1", "--set", f"train.precision={precision}")
-    assert done.returncode == 0, done.stderr
-    same_losses(whole, tmp_path / "gpu", rel=0.01 if precision == "bf16" else 1e-3)
-    back = halved(tmp_path / "gpu", tmp_path / "back")
-    pretrain(
-        longer(tiny_store.config, "model.dropout=0", f"train.precision={precision}"), tiny_store, back, resume=True
-    )
-    same_losses(tmp_path / "gpu", back, rel=0.01 if precision == "bf16" else 1e-3)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from watercli.cli.options import (
     as_settings,
     find_run,
     find_store,
+    note_idle_gpus,
 )
 
 Names = list[str] | None
@@ -68,6 +69,7 @@ def embed(
         exports.dry_run(checkpoint, opened, out, chosen, wide_console(), overwrite=overwrite, processes=processes,
                         gpus=gpus)  # fmt: skip
         return
+    note_idle_gpus(gpus, processes)
     if append:
         until_then = chosen.until if given or settings else None
         exports.append(checkpoint, opened, out, until_then, processes=processes, gpus=gpus)

@@ -16,6 +16,7 @@ from watercli.cli.options import (
     StoreOption,
     find_run,
     find_store,
+    note_idle_gpus,
 )
 
 
@@ -39,6 +40,7 @@ def evaluate(
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Reproduce the stored numbers of a tiny case on this machine.")
     ] = False,
+    gpus: Annotated[int, typer.Option(min=0, max=1, help="1: the model works on a GPU of this machine.")] = 0,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
@@ -52,29 +54,39 @@ def evaluate(
         check()
         return
     if compare:
-        _compare(compared or [], store, out, settings or [], overwrite=overwrite)
+        _compare(compared or [], store, out, settings or [], overwrite=overwrite, gpus=gpus)
         return
     if compared:
         raise ConfigError(f"'{compared[0]}' is one too many; give --run {compared[0]}, or --compare several runs")
-    _evaluate(run, store, out, settings or [], overwrite=overwrite)
+    _evaluate(run, store, out, settings or [], overwrite=overwrite, gpus=gpus)
 
 
-def _evaluate(run: Path | None, store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool) -> None:
+def _evaluate(
+    run: Path | None, store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool, gpus: int
+) -> None:
     from watercli.checkpoint import open_run
     from watercli.config import with_overrides
+    from watercli.embed import check_devices
     from watercli.evaluation import evaluate as judge
     from watercli.log import log
     from watercli.store import Store
 
+    device = check_devices(0, gpus)
     place = find_run(run)
     checkpoint = open_run(place)
     config = with_overrides(checkpoint.config, settings)
     opened = Store.open(find_store(store, place))
-    folder = judge(checkpoint, opened, out or place / "evaluation", config, run=place, overwrite=overwrite)
+    note_idle_gpus(gpus)
+    folder = judge(
+        checkpoint, opened, out or place / "evaluation", config, run=place, overwrite=overwrite, device=device
+    )
     log.info("Done: open %s", folder / "report.html")
 
 
-def _compare(names: list[str], store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool) -> None:
+def _compare(
+    names: list[str], store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool, gpus: int
+) -> None:
+    from watercli.embed import check_devices
     from watercli.errors import ConfigError, nearest
     from watercli.evaluation.comparison import compare_runs
     from watercli.evaluation.comparison_report import PAGE, target_of, write
@@ -84,6 +96,7 @@ def _compare(names: list[str], store: Path | None, out: Path | None, settings: l
 
     if not names:
         raise ConfigError(f"--compare needs runs, or a study ({', '.join(shipped_studies())})")
+    device = check_devices(0, gpus)
     file = find_study(names[0]) if len(names) == 1 else None
     description = ""
     if file is not None:
@@ -91,7 +104,7 @@ def _compare(names: list[str], store: Path | None, out: Path | None, settings: l
         place = RUNS / file.stem
         target = target_of(out or place / "comparison", overwrite=overwrite)
         target.check()
-        runs = run_study(study, Store.open(find_store(store)), place)
+        runs = run_study(study, Store.open(find_store(store)), place, device)
         description = study.description
     else:
         runs = [Path(name) for name in names]
@@ -101,6 +114,6 @@ def _compare(names: list[str], store: Path | None, out: Path | None, settings: l
         target = target_of(out or Path("comparison"), overwrite=overwrite)
         target.check()
         for one in runs:
-            ensure_evaluated(one, Store.open(find_store(store, one)), settings)
+            ensure_evaluated(one, Store.open(find_store(store, one)), settings, device=device)
     write(compare_runs(runs), target, description)
     log.info("Done: open %s", target.path / PAGE)

@@ -72,3 +72,13 @@ def as_settings(section: str, **given: object) -> list[str]:
         return [] if names == ["none"] else names
 
     return [f"{section}.{key}={json.dumps(plain(value))}" for key, value in given.items() if value is not None]
+
+
+def note_idle_gpus(gpus: int, processes: int = 0) -> None:
+    """Say so if GPUs of this machine stand idle because nobody asked for them."""
+    import torch
+
+    there = 0 if gpus or processes else torch.cuda.device_count()
+    if there:
+        log.info("Working on the CPU, though this machine has %d GPU%s; --gpus puts them to work", there,
+                 "" if there == 1 else "s")  # fmt: skip

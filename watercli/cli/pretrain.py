@@ -15,6 +15,7 @@ from watercli.cli.options import (
     SetOption,
     StoreOption,
     find_store,
+    note_idle_gpus,
 )
 
 SEVERAL = "Several processes, through DeepSpeed"
@@ -85,6 +86,7 @@ def pretrain(
         check(loaded, opened, parts)
         show(estimate(loaded, opened, parts), loaded, parts)
         return
+    note_idle_gpus(gpus, processes)
     best = train(loaded, opened, place, resume=resume, overwrite=overwrite, processes=parts)
     log.info("Done: best validation loss %.4f at step %d. Next: watercli evaluate --run %s", best.validation_loss,
              best.step, place)  # fmt: skip

@@ -29,7 +29,7 @@ VALIDATIONS = 4
 
 
 def simulate_tuned(
-    checkpoint: Checkpoint, store: Store, target: str, days: slice, steps: int, *, scratch: bool
+    checkpoint: Checkpoint, store: Store, target: str, days: slice, steps: int, *, scratch: bool, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Train on simulations of ``target`` in the training period, and return the flow of ``days``, ``[C, days]``.
 
@@ -54,9 +54,9 @@ def simulate_tuned(
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder, torch.random.fork_rng():
         run = Path(folder)
         job = Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0)
-        train(job, TorchEngine(model, config.train), display(), Stop())
+        train(job, TorchEngine(model, config.train, device), display(), Stop())
         best = checkpoints.best_of(checkpoints.all_checkpoints(run))
-        return simulate(best, store, target, days)
+        return simulate(best, store, target, days, device=device)
 
 
 def _config(config: Config, target: str, steps: int, scratch: bool) -> Config:

@@ -100,7 +100,7 @@ def judge_forecasts(scene: Scene, notes: list[str]) -> Forecast | None:
 def _by_model(scene: Scene, issued: Indices, gauged: Indices, leads: int, question: Question) -> Floats:
     """Return the model's forecasts ``[L, C, F]`` in physical units; NaN where the day is not observed."""
     config, structure = scene.checkpoint.config, scene.checkpoint.structure
-    model, scale = scene.checkpoint.model(), scene.checkpoint.scaling.predicted(scene.target)
+    model, scale = scene.checkpoint.model(scene.device), scene.checkpoint.scaling.predicted(scene.target)
     reader = WindowReader(scene.store, scene.checkpoint.config_for(scene.store), scene.checkpoint.scaling)
     starts = issued + leads + 1 - config.window
     shape = (len(issued), len(gauged), leads)
@@ -110,7 +110,7 @@ def _by_model(scene: Scene, issued: Indices, gauged: Indices, leads: int, questi
         with progress() as display:
             for first in display.track(range(0, len(starts), size), description=question.name.lower()):
                 some = starts[first : first + size]
-                batch = reader.read(some, np.broadcast_to(gauged, (len(some), len(gauged))).copy())
+                batch = reader.read(some, np.broadcast_to(gauged, (len(some), len(gauged))).copy()).to(scene.device)
                 everywhere = torch.ones(len(some), dtype=torch.int64)
                 asked = Questions(
                     everywhere * int(question),
@@ -126,7 +126,7 @@ def _by_model(scene: Scene, issued: Indices, gauged: Indices, leads: int, questi
                 )
                 masks = ask(batch, structure, show_all(batch, structure), asked, noise)
                 predicted = model(batch, masks, names=(scene.target,))[scene.target].full(config.window)[..., 0]
-                values = scale.inverse(predicted.unflatten(0, (len(some), -1)).numpy())
+                values = scale.inverse(predicted.unflatten(0, (len(some), -1)).cpu().numpy())
                 array[first : first + len(some)] = values[..., -leads:]
 
     about = scene.about_model(issued=issued.tolist(), gauged=gauged.tolist())

@@ -26,7 +26,14 @@ from watercli.store import Store
 
 
 def evaluate(
-    checkpoint: Checkpoint, store: Store, out: Path, config: Config, *, run: Path, overwrite: bool = False
+    checkpoint: Checkpoint,
+    store: Store,
+    out: Path,
+    config: Config,
+    *,
+    run: Path,
+    overwrite: bool = False,
+    device: str = "cpu",
 ) -> Path:
     """Say how good a run is on the test period, and write it to a folder.
 
@@ -46,6 +53,8 @@ def evaluate(
         The run directory, for its training curves.
     overwrite
         Replace an evaluation that lies at ``out``, once the new one is whole.
+    device
+        Where the model works; methods that are fitted for comparison work on the CPU.
 
     Raises
     ------
@@ -60,7 +69,7 @@ def evaluate(
     skipped = reason_to_skip(checkpoint, store, config.evaluate)
     notes = _notes(checkpoint, store, skipped)
     with _cache(run, config) as cache:
-        outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped)
+        outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped, device)
     for note in notes:
         log.warning(note)
     with target.writing() as partial:
@@ -78,18 +87,19 @@ def _judge(
     notes: list[str],
     cache: Cache,
     skipped: str | None,
+    device: str,
 ) -> Outcome:
     """Run the protocols that are asked for and that the run can answer."""
     protocols = config.evaluate.protocols
     reconstruction = Reconstruction(windows=0)
     if "reconstruction" in protocols:
-        reconstruction = reconstruct(checkpoint, store, config.evaluate)
+        reconstruction = reconstruct(checkpoint, store, config.evaluate, device)
     flow: Flow | None = None
     forecast: Forecast | None = None
     few_labels: FewLabels | None = None
     insight: Insight | None = None
     if skipped is None and set(protocols) - {"reconstruction"}:
-        scene = set_scene(checkpoint, store, config, cache)
+        scene = set_scene(checkpoint, store, config, cache, device)
         inputs = Inputs(scene)
         wanted = "ungauged" if scene.ungauged else "simulation"
         if wanted in protocols:

@@ -105,10 +105,10 @@ def climatologies(store: Store, names: list[str]) -> dict[str, Climatology]:
 class _Scorer:
     """Runs windows through the model and brings everything back to physical units."""
 
-    def __init__(self, checkpoint: Checkpoint, store: Store) -> None:
-        self.store, self.config = store, checkpoint.config
+    def __init__(self, checkpoint: Checkpoint, store: Store, device: str) -> None:
+        self.store, self.config, self.device = store, checkpoint.config, device
         self.scaling, self.structure = checkpoint.scaling, checkpoint.structure
-        self.model: MultiModalMAE = checkpoint.model()
+        self.model: MultiModalMAE = checkpoint.model(device)
         self.reader = WindowReader(store, checkpoint.config_for(store), checkpoint.scaling)
         self.climatology = climatologies(store, list(self.config.modalities))
         self.cells = {name: land_cells(store, name) for name in self.config.of_kind("grid")}
@@ -119,7 +119,7 @@ class _Scorer:
         rng = np.random.default_rng([seed, 7, number])
         drawn = [np.sort(rng.choice(self.reader.catchments, sample, replace=False)) for _ in starts]
         catchments = np.array(drawn, dtype=np.int64).reshape(len(starts), sample)
-        batch = self.reader.read(starts, catchments)
+        batch = self.reader.read(starts, catchments).to(self.device)
         generator = torch.Generator().manual_seed(derived_seed(seed, 8, number))
         noise = draw_noise(
             self.structure, windows=len(starts), catchments=sample, days=self.reader.days, generator=generator
@@ -142,7 +142,7 @@ class _Scorer:
         days, patches = self.reader.days, values.shape[1] // self.reader.days
 
         def shaped(x: torch.Tensor) -> NDArray[Any]:
-            array: NDArray[Any] = x.unflatten(1, (days, patches)).numpy()
+            array: NDArray[Any] = x.unflatten(1, (days, patches)).cpu().numpy()
             return array
 
         return _Tokens(
@@ -168,7 +168,7 @@ class _Scorer:
         return patches.reshape(*days.shape, *patches.shape[1:])
 
 
-def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> Reconstruction:
+def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate, device: str = "cpu") -> Reconstruction:
     """Score masked reconstruction on windows spread over the test period.
 
     Raises
@@ -178,7 +178,7 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> Rec
     """
     config, period = checkpoint.config, store.period("test")
     starts = Windows.within(period, config.window, "test").spread(settings.reconstruction_windows)
-    scorer = _Scorer(checkpoint, store)
+    scorer = _Scorer(checkpoint, store, device)
     result = Reconstruction(len(starts), {name: dict.fromkeys(BASELINES, Sums()) for name in config.modalities})
     size = config.train.windows
     log.info("Reconstructing masked values of %d test windows", len(starts))

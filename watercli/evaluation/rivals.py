@@ -43,7 +43,9 @@ def _tuned(scene: Scene, *, scratch: bool) -> Floats:
         scene,
         "from_scratch" if scratch else "fine_tuned",
         scene.about_model(steps=steps),
-        lambda: simulate_tuned(scene.checkpoint, scene.store, scene.target, scene.test, steps, scratch=scratch),
+        lambda: simulate_tuned(
+            scene.checkpoint, scene.store, scene.target, scene.test, steps, scratch=scratch, device=scene.device
+        ),
     )
 
 

@@ -83,7 +83,7 @@ def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> 
     return None
 
 
-def set_scene(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache) -> Scene:
+def set_scene(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache, device: str = "cpu") -> Scene:
     """Return what all methods are given; the target is hidden from the encoder whatever ``embed.hide`` says."""
     settings, target = config.evaluate, config.evaluate.target
     hidden = tuple(dict.fromkeys((*config.embed.hide, target)))
@@ -91,7 +91,7 @@ def set_scene(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache
         log.info(
             "'%s' is hidden from the encoder, as it is what the probe predicts, though embed.hide lacks it", target
         )
-    embedder = Embedder(checkpoint, store, hidden)
+    embedder = Embedder(checkpoint, store, hidden, device=device)
     dates = Dates.of(embedder, settings.probe_stride)
     check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
     return Scene(checkpoint, store, config, cache, embedder, dates)

@@ -72,6 +72,11 @@ class Scene:
         return self.config.evaluate
 
     @property
+    def device(self) -> str:
+        """Where the model works."""
+        return self.embedder.device
+
+    @property
     def target(self) -> str:
         """The series that is predicted."""
         return self.settings.target
@@ -164,7 +169,7 @@ class Scene:
         shape = (len(self.store.gauge_ids), days.stop - days.start)
 
         def fill(array: Floats) -> None:
-            array[:] = simulate(self.checkpoint, self.store, self.target, days)
+            array[:] = simulate(self.checkpoint, self.store, self.target, days, device=self.device)
 
         return self.cache.filled("simulation", self.about_model(days=[days.start, days.stop]), shape, fill)
 

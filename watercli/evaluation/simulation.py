@@ -37,7 +37,13 @@ def window_starts(period: slice, days: int, overlap: int) -> Indices:
 
 @torch.inference_mode()
 def simulate(
-    checkpoint: Checkpoint, store: Store, target: str, period: slice, *, model: MultiModalMAE | None = None
+    checkpoint: Checkpoint,
+    store: Store,
+    target: str,
+    period: slice,
+    *,
+    model: MultiModalMAE | None = None,
+    device: str = "cpu",
 ) -> NDArray[np.float32]:
     """Return ``[C, N]`` of a series in physical units, for every day of a period and every catchment of the store.
 
@@ -45,7 +51,7 @@ def simulate(
     value comes from the window in which more days lie before it: it sees half a window at least, and its memory.
     """
     config, structure = checkpoint.config, checkpoint.structure
-    model = checkpoint.model() if model is None else model
+    model = checkpoint.model(device) if model is None else model
     reader = WindowReader(store, checkpoint.config_for(store), checkpoint.scaling)
     scale, days = checkpoint.scaling.predicted(target), config.window
     overlap = days // 2
@@ -56,10 +62,10 @@ def simulate(
     with progress() as display:
         for first in display.track(range(0, len(starts), size), description="simulate"):
             some = starts[first : first + size]
-            batch = reader.read(some, np.broadcast_to(everywhere, (len(some), len(everywhere))).copy())
+            batch = reader.read(some, np.broadcast_to(everywhere, (len(some), len(everywhere))).copy()).to(device)
             masks = show_all(batch, structure, hide=(target,), ask_for=(target,))
             predicted = model(batch, masks, names=(target,))[target].full(days)[..., 0]
-            values = scale.inverse(predicted.unflatten(0, (len(some), -1)).numpy())
+            values = scale.inverse(predicted.unflatten(0, (len(some), -1)).cpu().numpy())
             for start, window in zip(some, values, strict=True):
                 _lay(found, window, start - period.start, overlap)
     return found

@@ -71,7 +71,7 @@ def load_study(file: Path, settings: Sequence[str] = ()) -> Study:
     return found
 
 
-def run_study(study: Study, store: Store, folder: Path) -> list[Path]:
+def run_study(study: Study, store: Store, folder: Path, device: str = "cpu") -> list[Path]:
     """Pretrain and evaluate what is not there yet; return the run directories, ``folder/VARIANT``.
 
     A variant that was interrupted is continued.
@@ -82,7 +82,7 @@ def run_study(study: Study, store: Store, folder: Path) -> list[Path]:
         log.info("Variant %s", name)
         if not _finished(run, config):
             pretrain(config, store, run, resume=(run / CONFIG).is_file())
-        ensure_evaluated(run, store)
+        ensure_evaluated(run, store, device=device)
         runs.append(run)
     return runs
 
@@ -92,9 +92,9 @@ def _finished(run: Path, config: Config) -> bool:
     return bool(found) and found[-1].step >= config.train.steps and found[-1].config.train == config.train
 
 
-def ensure_evaluated(run: Path, store: Store, settings: Sequence[str] = ()) -> None:
-    """Evaluate a run with its own settings and others, if that has not been done."""
+def ensure_evaluated(run: Path, store: Store, settings: Sequence[str] = (), *, device: str = "cpu") -> None:
+    """Evaluate a run with its own settings and others, if that has not been done; its model works on ``device``."""
     checkpoint = open_run(run)
     if not is_evaluation(run / "evaluation"):
         config = with_overrides(checkpoint.config, settings)
-        evaluate(checkpoint, store, run / "evaluation", config, run=run)
+        evaluate(checkpoint, store, run / "evaluation", config, run=run, device=device)

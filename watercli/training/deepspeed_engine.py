@@ -120,7 +120,9 @@ class DeepSpeedEngine(Engine):
             if self._train.deepspeed.zero_stage > 0:
                 step = max((held.get_tensor(key) for key in there if key.startswith("step/")), default=torch.zeros(()))
                 for part in self._partitions():
-                    adam.state[part] = {"step": step.clone(), **{key: torch.zeros_like(part) for key in MOMENTS}}
+                    # Fused AdamW wants its count of steps where the weights are.
+                    moments = {key: torch.zeros_like(part) for key in MOMENTS}
+                    adam.state[part] = {"step": step.to(part.device, copy=True), **moments}
                 self._link()
                 for name, parameter in self.model.named_parameters():
                     for key in MOMENTS:
