@@ -69,7 +69,7 @@ class Gpus:
     share: float = 0.05
     """Part of the peak that is reached while the GPU computes; so small a width reaches no more."""
     least_step: float = 0.19
-    """Seconds of a step in which Python and the launching of kernels keep the GPU waiting (measured), whatever it does."""
+    """Seconds of a step in which Python and the launching of kernels keep the GPU waiting (measured)."""
     memory: float = 80e9
     within: float = 300e9
     """Bytes/s between GPUs of a machine, each way, as an all-reduce sees it (NVLink 4)."""
