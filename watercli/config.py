@@ -510,6 +510,9 @@ class Train(Section):
     """AdamW's decay of the first and second moments."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
+    averaging: Annotated[float, Field(ge=0)] | None = None
+    """Power p of an average of the weights over all steps, which then is what is validated, saved and used: step t
+    counts as t**p. It does not change training. null: the weights of the last step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the matrix products; fp16 needs ``--gpus``."""
     accumulate: Positive = 1

@@ -170,7 +170,8 @@ def test_a_dry_run_counts(tiny_store: Store) -> None:
 
 def test_state_is_spread_by_the_zero_stage(tiny_store: Store) -> None:
     def sizes(stage: int, world: int) -> list[float]:
-        train = with_overrides(tiny_store.config, [f"train.deepspeed.zero_stage={stage}"]).train
+        changes = [f"train.deepspeed.zero_stage={stage}", "train.averaging=null"]
+        train = with_overrides(tiny_store.config, changes).train
         return list(dry_run.state_bytes(1000, train, world).values())
 
     assert sizes(3, 1) == sizes(0, 4) == [4000, 4000, 8000]

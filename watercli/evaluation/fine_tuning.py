@@ -18,6 +18,7 @@ from watercli.data.windows import derived_seed
 from watercli.evaluation.simulation import simulate
 from watercli.log import log
 from watercli.store import Store
+from watercli.training.averaging import Average
 from watercli.training.display import display
 from watercli.training.engine import TorchEngine
 from watercli.training.loop import Job, train
@@ -54,7 +55,10 @@ def simulate_tuned(
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder, torch.random.fork_rng():
         run = Path(folder)
         job = Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0)
-        train(job, TorchEngine(model, config.train, device), display(), Stop())
+        engine = TorchEngine(model, config.train, device)
+        if config.train.averaging is not None:
+            engine.average = Average(config.train.averaging)
+        train(job, engine, display(), Stop())
         best = checkpoints.best_of(checkpoints.all_checkpoints(run))
         return simulate(best, store, target, days, device=device)
 

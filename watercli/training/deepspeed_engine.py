@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ class DeepSpeedEngine(Engine):
         total = values.clone().to(self.device)
         torch.distributed.all_reduce(total)
         return total
+
+    def whole(self, *, change: bool = False) -> AbstractContextManager[object]:
+        """See `Engine`."""
+        if self._train.deepspeed.zero_stage < 3:
+            return contextlib.nullcontext()
+        from deepspeed.runtime.zero import GatheredParameters
+
+        gathered: AbstractContextManager[object] = GatheredParameters(
+            list(self.model.parameters()), modifier_rank=0 if change else None
+        )
+        return gathered
 
     def state(self) -> State | None:
         """See `Engine`."""

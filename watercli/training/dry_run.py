@@ -59,11 +59,12 @@ class Estimate:
 
 
 def state_bytes(parameters: int, train: Train, world: int) -> dict[str, float]:
-    """Return the bytes of fp32 weights, gradients and AdamW's two moments that a process holds, by the ZeRO stage."""
+    """Return the bytes of fp32 weights, their average, gradients and moments in a process, by the ZeRO stage."""
     stage = train.deepspeed.zero_stage if world > 1 else 0
     size = 4.0 * parameters
     return {
         "weights": size / (world if stage >= 3 else 1),
+        **({} if train.averaging is None else {"average": size}),
         "gradients": size / (world if stage >= 2 else 1),
         "optimiser": 2 * size / (world if stage >= 1 else 1),
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from model.layers import DecoderBlock, EncoderLayer, SelfBlock
 from model.mae import MultiModalMAE, Prediction
 from watercli.config import Train
 from watercli.data.dataset import Step
+from watercli.training.averaging import EVERY, PREFIX, Average
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """What matrix products are computed in; fp32 needs no autocast."""
@@ -31,6 +34,8 @@ class Engine(ABC):
     world: int = 1
     device: torch.device
     model: MultiModalMAE
+    average: Average | None = None
+    """Of the weights; it is what is validated and saved."""
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Prediction]:
@@ -50,11 +55,47 @@ class Engine(ABC):
 
     @abstractmethod
     def state(self) -> State | None:
-        """Return what a checkpoint holds, on rank 0; every process must call it."""
+        """Return the weights as they are trained, and the optimiser, on rank 0; every process must call it."""
 
     @abstractmethod
     def load(self, file: Path) -> None:
         """Take over the optimiser's part of a `State` from a safetensors file, whoever wrote it; before any step."""
+
+    def whole(self, *, change: bool = False) -> AbstractContextManager[object]:
+        """Have every weight whole on every process, within; with ``change``, what rank 0 makes of them stays."""
+        return nullcontext()
+
+    def take_into_average(self, done: int) -> None:
+        """Have the average, if there is one, take in the weights after step ``done``."""
+        if self.average is not None and done % EVERY == 0:
+            with self.whole():
+                self.average.update(self.model, done // EVERY)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Have the model work with its averaged weights, within."""
+        if self.average is None or not self.average.values:
+            yield
+            return
+        with self.whole(change=True):
+            self.average.exchange(self.model)
+        try:
+            yield
+        finally:
+            with self.whole(change=True):
+                self.average.exchange(self.model)
+
+    def checkpoint(self) -> State | None:
+        """Return what a checkpoint holds, on rank 0; every process must call it.
+
+        Where weights are averaged, its weights are the average, and those to go on from stand beside the optimiser.
+        """
+        state = self.state()
+        if state is None or self.average is None or not self.average.values:
+            return state
+        beside = {f"{PREFIX}{name}": one for name, one in state.weights.items()}
+        average = {name: one.detach().cpu().clone() for name, one in self.average.values.items()}
+        return State(average, state.optimiser | beside)
 
 
 @dataclass(frozen=True)
@@ -63,7 +104,8 @@ class State:
 
     weights: dict[str, Tensor]
     optimiser: dict[str, Tensor]
-    """``exp_avg/NAME``, ``exp_avg_sq/NAME`` and ``step/NAME`` of AdamW; ``loss_scale/...`` of fp16."""
+    """``exp_avg/NAME``, ``exp_avg_sq/NAME`` and ``step/NAME`` of AdamW; ``loss_scale/...`` of fp16; ``weights/NAME``,
+    the weights as they are trained, where the others are their average."""
 
 
 def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
@@ -147,3 +189,18 @@ def load_adam(optimiser: torch.optim.Optimizer, model: MultiModalMAE, file: Path
                 optimiser.state[parameter] = {
                     key: held.get_tensor(f"{key}/{name}").to(parameter.device) for key in (*MOMENTS, "step")
                 }
+
+
+def load_trained(model: MultiModalMAE, file: Path) -> dict[str, Tensor]:
+    """Give a model that holds averaged weights those that training goes on from; return the average.
+
+    ``file`` is the optimiser's. Without such weights in it there is no average: the model stays as it is, and the
+    dictionary is empty.
+    """
+    with safe_open(file, framework="pt") as held:
+        there = {key.removeprefix(PREFIX) for key in held.keys() if key.startswith(PREFIX)}  # noqa: SIM118
+        if not there:
+            return {}
+        average = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        model.load_state_dict({name: held.get_tensor(PREFIX + name) for name in there}, strict=False)
+    return average

@@ -199,12 +199,14 @@ def _loop(
         values = train_step(engine, step, number, job.config, job.structure)
         clock.step_done()
         done = number + 1
+        engine.take_into_average(done)
         last = done == train.steps
         if reporter and (done % train.log_every == 0 or done == 1 or last):
             reporter.training(done, values, clock.report(done, train.windows))
         scores = None
         if done % train.validate_every == 0 or last:
-            scores = validate(engine, held_out, number, job.structure)
+            with engine.averaged():
+                scores = validate(engine, held_out, number, job.structure)
             if isinstance(engine, TorchEngine):  # where weights are spread over processes, none has a whole gradient
                 scores |= gradient_shares(engine, held_out[:SHARE_STEPS], job.structure)
             if reporter:
@@ -221,7 +223,7 @@ def _loop(
 def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) -> None:
     if engine.rank == 0:
         _check_store(job)
-    state = engine.state()
+    state = engine.checkpoint()
     if state is not None:
         hidden = hidden_catchments(job.store, job.config)
         meta = Checkpoint(

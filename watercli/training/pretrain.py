@@ -20,9 +20,10 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store
+from watercli.training.averaging import Average
 from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
-from watercli.training.engine import Engine, TorchEngine
+from watercli.training.engine import Engine, TorchEngine, load_trained
 from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
@@ -125,12 +126,17 @@ def work(
     torch.manual_seed(derived_seed(config.seed, 6))
     model = MultiModalMAE(job.structure)
     number = sum(parameter.numel() for parameter in model.parameters())
+    average: dict[str, torch.Tensor] = {}
     if newest:
         newest.load_weights(model)
+        average = load_trained(model, newest.path / OPTIMISER)
     with in_a_sentence(run):
         engine = make_engine(model)
         if newest:
             engine.load(newest.path / OPTIMISER)
+        if config.train.averaging is not None:
+            held = {name: one.to(engine.device) for name, one in average.items()}
+            engine.average = Average(config.train.averaging, held)
         if engine.rank == 0:
             log.info("%s parameters, %d modalities, step %d of %d", f"{number:,}", len(config.modalities), job.start,
                      config.train.steps)  # fmt: skip
