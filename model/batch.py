@@ -87,7 +87,7 @@ class Batch:
         moved = self._each(lambda one: one.to(device, non_blocking=True))
         return replace(moved, cells={name: one.to(device, non_blocking=True) for name, one in self.cells.items()})
 
-    def rows(self, rows: slice) -> Batch:
+    def rows(self, rows: slice | Tensor) -> Batch:
         """Return some of the windows."""
         return self._each(lambda one: one[rows])
 

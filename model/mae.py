@@ -6,7 +6,7 @@ Shapes: R rows (B windows for grids, B * C for series), N tokens of a row, Q que
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +130,7 @@ class MultiModalMAE(nn.Module):
         self, batch: Batch, masks: Mapping[str, TokenMask], names: Iterable[str] | None = None
     ) -> dict[str, Prediction]:
         """Predict every target token, of every modality or of those named, from what is visible."""
+        masks = self._read_masks(masks, names or self.config.modalities, batch.windows)
         memory = self.remember(batch, masks)
         read = {other for name in names or self.config.modalities for other in self.config.read_by(name)}
         features = self.encode(batch, masks, [name for name in self.config.modalities if name in read], memory)
@@ -138,6 +139,22 @@ class MultiModalMAE(nn.Module):
             name: self._decode(batch, name, masks[name], maps, features, memory.get(name))
             for name in names or self.config.modalities
         }
+
+    def _read_masks(self, masks: Mapping[str, TokenMask], names: Iterable[str], windows: int) -> dict[str, TokenMask]:
+        """Return masks that show nothing of a modality in windows in which nothing that reads it is asked for.
+
+        A simulation of river flow, say, spares its windows the encoding of a grid that no catchment reads.
+        """
+        asked = {name: masks[name].target.unflatten(0, (windows, -1)).flatten(1).any(1) for name in names}
+        found = {}
+        for name, mask in masks.items():
+            readers = [one for reader, one in asked.items() if name in self.config.read_by(reader)]
+            if not readers:
+                found[name] = mask
+                continue
+            needed = torch.stack(readers).any(0).repeat_interleave(len(mask.visible) // windows)
+            found[name] = replace(mask, visible=mask.visible & needed[:, None])
+        return found
 
     def _decode(
         self,

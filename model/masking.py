@@ -30,7 +30,7 @@ class TokenMask:
         """Return the mask on another device."""
         return TokenMask(*(None if one is None else one.to(device) for one in vars(self).values()))  # type: ignore[arg-type]
 
-    def rows(self, rows: slice) -> TokenMask:
+    def rows(self, rows: slice | Tensor) -> TokenMask:
         """Return some of the rows."""
         return TokenMask(*(None if one is None else one[rows] for one in vars(self).values()))  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ N averages, F state variables of a modality, W width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,41 +116,48 @@ class Memory(nn.Module):
         for name, modality in self.config.modalities.items():
             group = self._group(name)
             if group not in groups:
-                catchments = modality.kind == "series"
-                of = self._of_catchments if catchments else self._of_patches
-                # In float32 whatever the precision of the products: averages over years lose their slow part else.
-                with torch.autocast(batch.static.device.type, enabled=False):
-                    parts = [states(of(batch, other, masks[other]), self.memory) for other in self.config.read_by(name)]
-                if catchments:
-                    static = batch.static.flatten(0, 1)[:, None]
-                    parts.append(static.expand(-1, batch.days, -1))
-                known = torch.cat(parts, dim=-1)
-                if catchments:
-                    groups[group] = Remembered(self.networks[group](known))
-                else:
-                    groups[group] = self._of_grids(group, name, known, batch, masks)
+                groups[group] = (self._of_series if modality.kind == "series" else self._of_grids)(
+                    group, self.config.read_by(name), batch, masks
+                )
             found[name] = groups[group]
         return found
 
-    def _of_grids(
-        self, group: str, name: str, known: Tensor, batch: Batch, masks: Mapping[str, TokenMask]
-    ) -> Remembered:
-        """Read states ``[B * L, T, F]`` of land patches; zero in idle windows.
+    def _known(
+        self,
+        of: Callable[[Batch, str, TokenMask], Seen],
+        names: Sequence[str],
+        batch: Batch,
+        masks: Mapping[str, TokenMask],
+    ) -> Tensor:
+        """Return the states of all these modalities, ``[R, T, F]``."""
+        # In float32 whatever the precision of the products: averages over years lose their slow part else.
+        with torch.autocast(batch.static.device.type, enabled=False):
+            return torch.cat([states(of(batch, name, masks[name]), self.memory) for name in names], dim=-1)
+
+    def _of_series(self, group: str, names: Sequence[str], batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
+        known = self._known(self._of_catchments, names, batch, masks)
+        static = batch.static.flatten(0, 1)[:, None].expand(-1, batch.days, -1)
+        return Remembered(self.networks[group](torch.cat((known, static), dim=-1)))
+
+    def _of_grids(self, group: str, names: Sequence[str], batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
+        """Read the states of land patches; zero in idle windows.
 
         Those are windows in which no token of these grids is visible or asked for.
         """
         assert self.config.grid is not None
-        grid, days = self.config.grid, batch.days
-        busy = torch.zeros(batch.windows, dtype=torch.bool, device=known.device)
+        grid, days, device = self.config.grid, batch.days, batch.static.device
+        busy = torch.zeros(batch.windows, dtype=torch.bool, device=device)
         busy[0] = True
-        for other in self.config.read_by(name):
-            busy |= masks[other].visible.any(1) | masks[other].target.any(1)
-        read = self.networks[group](known.unflatten(0, (batch.windows, -1)).transpose(1, 2)[busy]).flatten(1, 2)
+        for name in names:
+            busy |= masks[name].visible.any(1) | masks[name].target.any(1)
+        some = {name: masks[name].rows(busy) for name in names}
+        known = self._known(self._of_patches, names, batch.rows(busy), some)  # [busy * L, T, F]
+        read = self.networks[group](known.unflatten(0, (len(some[names[0]].visible), -1)).transpose(1, 2)).flatten(1, 2)
         values: Tensor = read.new_zeros(batch.windows, *read.shape[1:])
         values[busy] = read
-        land = torch.tensor(grid.land_patches, device=known.device)
-        place = torch.zeros(days, grid.patches, dtype=torch.int64, device=known.device)
-        place[:, land] = torch.arange(days * len(land), device=known.device).unflatten(0, (days, -1))
+        land = torch.tensor(grid.land_patches, device=device)
+        place = torch.zeros(days, grid.patches, dtype=torch.int64, device=device)
+        place[:, land] = torch.arange(days * len(land), device=device).unflatten(0, (days, -1))
         return Remembered(values, place.flatten())
 
     def _land(self, batch: Batch, name: str, mask: TokenMask) -> Seen:
