@@ -31,6 +31,7 @@ TINY = (
     "model.series_layers=1",
     "model.decoder_layers=2",
     "train.questions={}",
+    "train.averaging=1",
     "train.windows=2",
     "train.steps=6",
     "train.warmup_steps=2",

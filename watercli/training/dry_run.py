@@ -114,7 +114,7 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
         read_seconds=statistics.median(reads[1:] or reads),
         validation_seconds=once * len(starts) / min(len(starts), config.train.windows),
         epoch_steps=len(training) / config.train.windows,
-        checkpoint=12 * parameters,
+        checkpoint=(12 if config.train.averaging is None else 16) * parameters,
     )
 
 
