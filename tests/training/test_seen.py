@@ -186,4 +186,4 @@ def test_a_checkpoint_is_as_large_as_estimated(tiny_run: Path) -> None:
     best = checkpoints.open_run(tiny_run)
     numbers = sum(one.numel() for one in best.model().parameters())
     held = sum(one["bytes"] for one in json.loads((best.path / checkpoints.META).read_text())["files"].values())
-    assert held == pytest.approx(12 * numbers, rel=0.2), "headers weigh something in a tiny one"
+    assert held == pytest.approx(16 * numbers, rel=0.25), "headers weigh something in a tiny one"
