@@ -59,6 +59,7 @@ class Case:
     config: MAEConfig
     days: int
     catchments: int = 1
+    bf16: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,9 @@ def serve(case: Case, pipe: Connection, threads: int) -> None:
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        total_loss(model(batch, masks), case.config).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case.bf16):
+            predictions = model(batch, masks)
+        total_loss(predictions, case.config).backward()
 
     counter = FlopCounterMode(display=False, custom_mapping=FLASH)
     first = True
@@ -184,14 +187,19 @@ def measure(cases: Mapping[str, Case], rounds: int) -> dict[str, Cost]:
     return costs
 
 
-def show_variants(console: Console, days: int, rounds: int, peak: float) -> None:
-    """Print time, memory and share of the peak of every variant, as ratios to CrossMAE."""
-    found = measure({name: Case(config, days) for name, config in variants(report_structure()).items()}, rounds)
+def show_variants(console: Console, days: int, rounds: int, peaks: Mapping[bool, float]) -> None:
+    """Print time, memory and share of the peak of every variant, as ratios to CrossMAE.
+
+    ``peaks`` are the rates of matrix products in fp32 (False) and bf16 (True), in GFLOP/s.
+    """
+    cases = {name: Case(config, days) for name, config in variants(report_structure()).items()}
+    cases["CrossMAE + WFM, bf16"] = replace(cases["CrossMAE + WFM"], bf16=True)
+    found = measure(cases, rounds)
     reference = found["CrossMAE"]
     table = Table("", "seconds", "ratio", "memory", "ratio", "share of the peak", title_justify="left",
                   title=f"Model step, report's shapes, T = {days}, B = {WINDOWS}, forward + backward")  # fmt: skip
     for name, cost in found.items():
-        share = f"{cost.flops / cost.seconds / 1e9 / peak:.0%}"
+        share = f"{cost.flops / cost.seconds / 1e9 / peaks[cases[name].bf16]:.0%}"
         table.add_row(
             name,
             f"{cost.seconds:.3g}",
