@@ -82,7 +82,7 @@ def report_structure(*settings: str) -> MAEConfig:
 
 
 def variants(base: MAEConfig) -> dict[str, MAEConfig]:
-    """Return the configurations that the report compares, and one whose cost grows linearly with the days."""
+    """Return the configurations that the report compares, one whose cost grows linearly with the days, and wider heads."""
     maps = replace(base, use_weighted_fm=True)
     return {
         "standard MAE": replace(base, use_cross_attn=False),
@@ -91,6 +91,7 @@ def variants(base: MAEConfig) -> dict[str, MAEConfig]:
         "CrossMAE + WFM, layers 0 2 4 5": replace(maps, fm_layers={"grid": (0, 2, 4, 5)}),
         "CrossMAE + WFM, kept_mask_ratio 0.25": replace(maps, kept_mask_ratio=0.25),
         "CrossMAE + WFM, grid_attention day": replace(maps, grid_attention="day"),
+        "CrossMAE + WFM, 2 heads": replace(maps, heads=2),
     }
 
 
