@@ -82,7 +82,7 @@ def report_structure(*settings: str) -> MAEConfig:
 
 
 def variants(base: MAEConfig) -> dict[str, MAEConfig]:
-    """Return the configurations that the report compares, one whose cost grows linearly with the days, and wider heads."""
+    """Return what the report compares, a variant whose cost grows linearly with the days, and one of wider heads."""
     maps = replace(base, use_weighted_fm=True)
     return {
         "standard MAE": replace(base, use_cross_attn=False),
