@@ -39,8 +39,9 @@ gb12: $(READY)
 	cd gb12 && ../$(BIN)/watercli evaluate --run runs/gb12
 	cd gb12 && ../$(BIN)/watercli embed --run runs/gb12 --out gb12-emb.zarr
 
+# One process for each core, each with one thread: most tests are too small for two.
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
