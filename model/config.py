@@ -96,6 +96,9 @@ class MAEConfig:
     grid_layers: int = 6
     grid_attention: Literal["window", "day"] = "window"
     """Which patches attend to each other: those of the whole window, or of one day (cost linear in the days)."""
+    grid_keys: Literal["window", "day"] = "window"
+    """Which visible patches a masked one is predicted from: those of the whole window, or of its day. With both this
+    and ``grid_attention`` by day, a grid's cost is linear in the days."""
     series_layers: int = 4
     decoder_layers: int = 4
     use_cross_attn: bool = True
@@ -137,6 +140,8 @@ class MAEConfig:
             raise ValueError("use_weighted_fm: needs use_cross_attn (the standard MAE decoder reads one map only)")
         if self.decoder_self_attn and not self.use_cross_attn:
             raise ValueError("decoder_self_attn: the standard MAE decoder has it anyway; set it to false")
+        if self.grid_keys == "day" and not self.use_cross_attn:
+            raise ValueError("grid_keys: day needs use_cross_attn (the standard MAE decoder reads the window)")
         if self.fusion != "none" and not self.use_cross_attn:
             raise ValueError("fusion: needs use_cross_attn (the standard MAE decoder reads its own modality)")
         if self.causal and not self.use_cross_attn:

@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 from model.config import MAEConfig
 from model.encoder import Features
 from model.layers import DecoderBlock, SelfBlock, no_later, sincos
-from model.masking import Selection
+from model.masking import Selection, select
 from model.memory import Remembered
 
 
@@ -106,6 +106,7 @@ class CrossDecoder(Decoder):
     def __init__(self, config: MAEConfig, patches: int, values: int, positive: bool = False) -> None:
         super().__init__(config, patches, values, positive)
         self.causal = config.causal
+        self.by_day = config.grid_keys == "day" and patches > 1
         self.blocks = nn.ModuleList(
             DecoderBlock(
                 config.decoder_width,
@@ -120,6 +121,8 @@ class CrossDecoder(Decoder):
 
     def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
         """See `Decoder.decode`."""
+        if self.by_day:
+            return self._each_day(x, maps, features, queries, days)
         keys, others = features.padding, queries.valid
         if self.causal:
             day = queries.index // self.patches
@@ -127,6 +130,24 @@ class CrossDecoder(Decoder):
         for number, block in enumerate(self.blocks):
             x = block(x, others, maps[number if len(maps) > 1 else 0], keys)
         return x
+
+    def _each_day(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+        """Decode as `decode` does, the days of a window being rows of their own: a day's queries read its tokens."""
+        mine = _of_each_day(queries.index // self.patches, queries.valid, days)
+        theirs = _of_each_day(features.day, features.valid, days)
+        row = torch.arange(len(x), device=x.device).repeat_interleave(days)[:, None]
+        each = x[row, mine.index]
+        for number, block in enumerate(self.blocks):
+            each = block(each, mine.valid, maps[number if len(maps) > 1 else 0][row, theirs.index], theirs.valid)
+        together = torch.zeros_like(x, dtype=each.dtype)
+        together[row.expand_as(mine.index)[mine.valid], mine.index[mine.valid]] = each[mine.valid]
+        return together
+
+
+def _of_each_day(day: Tensor, valid: Tensor, days: int) -> Selection:
+    """Return which tokens ``[R, N]`` belong to each day: rows ``R * T``."""
+    each = torch.arange(days, device=day.device)[:, None]
+    return select((valid[:, None] & (day[:, None] == each)).flatten(0, 1))
 
 
 class StandardDecoder(Decoder):

@@ -390,8 +390,11 @@ class ModelSection(Section):
     grid_layers: Positive = 6
     """Layers of a grid encoder."""
     grid_attention: Literal["window", "day"] = "window"
-    """Which patches attend to each other: those of all days of the window, or those of a day; then cost grows linearly
-    with the window, and what came before reaches a day through the memory."""
+    """Which patches attend to each other: those of all days of the window, or those of a day; then the encoder's cost
+    grows linearly with the window, and what came before reaches a day through the memory."""
+    grid_keys: Literal["window", "day"] = "window"
+    """Which visible patches a masked one is predicted from: those of all days of the window, or those of its day; then
+    the decoder's cost grows linearly too."""
     series_layers: Positive = 4
     """Layers of a series encoder."""
     decoder_layers: Positive = 4
