@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests import factory
 from tests.cli.conftest import Command, Outcome, contents
@@ -196,11 +197,15 @@ class TestPretrain:
         assert outcome.code == 0, outcome.said
 
     def test_more_gpus_than_there_are(self, watercli: Command, tiny_store: Store) -> None:
-        import torch
-
         number = torch.cuda.device_count() + 1
         outcome = watercli("pretrain", "--store", tiny_store.path, "--run", "run", "--gpus", str(number))
         check(outcome, 2, f"--gpus {number}")
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+    def test_a_gpu_that_is_not_there(self, watercli: Command, tiny_store: Store, tiny_run: Path) -> None:
+        for words in (["evaluate"], ["embed", "--out", "emb.zarr"]):
+            outcome = watercli(*words, "--run", tiny_run, "--store", tiny_store.path, "--gpus", "1")
+            check(outcome, 2, "this machine has 0")
         assert not Path("run").exists()
 
     @pytest.mark.parametrize(
