@@ -61,7 +61,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, valid: Tensor | None) ->
     valid
         Which keys count: ``[R, L]`` bool, or ``[R, Q, L]`` where it depends on the query, or None if all do.
     """
-    # On a CPU the backward pass of attention takes twice as long in bf16 as in fp32.
+    # In fp32 on a CPU, where attention's backward pass takes twice as long in bf16.
     kept, exact = q.dtype, q.device.type == "cpu"
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     with torch.autocast("cpu", enabled=False) if exact else nullcontext():

@@ -148,12 +148,12 @@ class MultiModalMAE(nn.Module):
         asked = {name: masks[name].target.unflatten(0, (windows, -1)).flatten(1).any(1) for name in names}
         found = {}
         for name, mask in masks.items():
-            readers = [one for reader, one in asked.items() if name in self.config.read_by(reader)]
-            if not readers:
-                found[name] = mask
-                continue
-            needed = torch.stack(readers).any(0).repeat_interleave(len(mask.visible) // windows)
-            found[name] = replace(mask, visible=mask.visible & needed[:, None])
+            needed = mask.visible.new_zeros(windows)
+            for reader, one in asked.items():
+                if name in self.config.read_by(reader):
+                    needed = needed | one
+            rows = needed.repeat_interleave(len(mask.visible) // windows)
+            found[name] = replace(mask, visible=mask.visible & rows[:, None])
         return found
 
     def _decode(

@@ -16,12 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.batch import Batch
 from model.config import GridConfig, MAEConfig
 from model.mae import MultiModalMAE, total_loss
-from model.masking import TokenMask, draw_noise, mask_batch
 from tests import scaling
 from tests.bench_model import report_structure, variants
+from tests.random_windows import batch_of, masks_of
 from watercli.config import load
 from watercli.data.dataset import model_config
 
@@ -38,30 +37,6 @@ class Cost:
     flops: float
 
 
-def batch_of(structure: MAEConfig, windows: int, days: int, catchments: int) -> tuple[Batch, dict[str, TokenMask]]:
-    """Return random windows and masks on the GPU."""
-    assert structure.grid is not None
-    grids = {name: torch.randn(windows, days, *structure.grid.shape) for name in structure.of_kind("grid")}
-    series = {name: torch.randn(windows, catchments, days) for name in structure.of_kind("series")}
-    past = structure.memory.past_days if structure.memory else 0
-    land = len(structure.grid.land_patches)
-    batch = Batch(
-        grids=grids,
-        cells={name: torch.ones(structure.grid.shape, dtype=torch.bool) for name in grids},
-        series=series,
-        static=torch.randn(windows, catchments, structure.attributes),
-        drains=torch.tensor(structure.grid.land_patches[:2]).expand(windows, catchments, 2),
-        shares=torch.full((windows, catchments, 2), 0.5),
-        past={name: torch.randn(windows, past, land) for name in grids}
-        | {name: torch.randn(windows, catchments, past) for name in series}
-        if past
-        else {},
-    ).to("cuda")
-    noise = draw_noise(structure, windows=windows, catchments=catchments, days=days,
-                       generator=torch.Generator().manual_seed(0))  # fmt: skip
-    return batch, mask_batch(batch, structure, noise)
-
-
 def measure(structure: MAEConfig, windows: int, days: int, catchments: int, precision: str, rounds: int = 7) -> Cost:
     """Return the median of ``rounds`` steps after three that do not count."""
     torch.cuda.empty_cache()
@@ -69,7 +44,8 @@ def measure(structure: MAEConfig, windows: int, days: int, catchments: int, prec
     torch.manual_seed(0)
     model = MultiModalMAE(structure).to("cuda")
     adam = torch.optim.AdamW(model.parameters(), fused=True)
-    batch, masks = batch_of(structure, windows, days, catchments)
+    batch = batch_of(structure, days, windows, catchments).to("cuda")
+    masks = masks_of(batch, structure)
 
     def step() -> float:
         torch.cuda.synchronize()

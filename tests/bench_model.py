@@ -22,10 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.batch import Batch
 from model.config import GridConfig, MAEConfig
 from model.mae import MultiModalMAE, total_loss
-from model.masking import TokenMask, draw_noise, mask_batch
+from tests.random_windows import batch_of, masks_of
 from watercli.config import load
 from watercli.data.dataset import model_config
 
@@ -96,38 +95,13 @@ def variants(base: MAEConfig) -> dict[str, MAEConfig]:
     }
 
 
-def batch_of(case: Case) -> Batch:
-    """Return random windows."""
-    config, grid = case.config, case.config.grid
-    assert grid is not None
-    grids = {name: torch.randn(WINDOWS, case.days, *grid.shape) for name in config.of_kind("grid")}
-    return Batch(
-        grids=grids,
-        cells={name: torch.ones(grid.shape, dtype=torch.bool) for name in grids},
-        series={name: torch.randn(WINDOWS, case.catchments, case.days) for name in config.of_kind("series")},
-        static=torch.randn(WINDOWS, case.catchments, config.attributes),
-    )
-
-
-def masks_of(batch: Batch, case: Case) -> dict[str, TokenMask]:
-    """Return random masks, always the same."""
-    noise = draw_noise(
-        case.config,
-        windows=WINDOWS,
-        catchments=case.catchments,
-        days=case.days,
-        generator=torch.Generator().manual_seed(0),
-    )
-    return mask_batch(batch, case.config, noise)
-
-
 def serve(case: Case, pipe: Connection, threads: int) -> None:
     """Take a step whenever asked; send its seconds. At the end, send the peak memory and the operations of a step."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model, batch = MultiModalMAE(case.config), batch_of(case)
-    masks = masks_of(batch, case)
+    model, batch = MultiModalMAE(case.config), batch_of(case.config, case.days, WINDOWS, case.catchments)
+    masks = masks_of(batch, case.config)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)

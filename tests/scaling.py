@@ -17,17 +17,16 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.batch import Batch
-from model.config import GridConfig, MAEConfig
+from model.config import GridConfig
 from model.mae import MultiModalMAE, total_loss
-from model.masking import draw_noise, mask_batch
+from tests.random_windows import batch_of, masks_of
 from watercli.config import Config, load
 from watercli.data.dataset import model_config
 from watercli.sizes import in_bytes
 from watercli.training.display import in_words
 
-CATCHMENTS, DRAINED, ATTRIBUTES = 8, 2, 25
-"""Catchments in a window, patches that each drains, attributes of each: about what gb has."""
+CATCHMENTS, ATTRIBUTES = 8, 25
+"""Catchments in a window, attributes of each."""
 SIZES = (32, 96, 192)
 """Land patches at which costs are counted."""
 
@@ -177,36 +176,13 @@ TILES = Domain("globe, 48 tiles", patches=400, cells=1800 * 3600, days=14_610, w
 CASES = [(GB, Gpus(4, 4)), (GB, Gpus(64, 8)), (TILES, Gpus(4, 4)), (TILES, Gpus(64, 8)), (GLOBE, Gpus(64, 8))]
 
 
-def batch_of(config: MAEConfig, days: int) -> Batch:
-    """Return one window of noise, every cell and every day observed."""
-    assert config.grid is not None
-    patches = len(config.grid.land_patches)
-    past = config.memory.past_days if config.memory else 0
-    grids = {name: torch.randn(1, days, *config.grid.shape) for name in config.of_kind("grid")}
-    series = {name: torch.randn(1, CATCHMENTS, days) for name in config.of_kind("series")}
-    return Batch(
-        grids=grids,
-        cells={name: torch.ones(config.grid.shape, dtype=torch.bool) for name in grids},
-        series=series,
-        static=torch.randn(1, CATCHMENTS, config.attributes),
-        drains=torch.arange(DRAINED).expand(1, CATCHMENTS, DRAINED),
-        shares=torch.full((1, CATCHMENTS, DRAINED), 1 / DRAINED),
-        past={name: torch.randn(1, past, patches) for name in grids}
-        | {name: torch.randn(1, CATCHMENTS, past) for name in series}
-        if past
-        else {},
-    )
-
-
 def count(config: Config, patches: int) -> tuple[float, float, float]:
     """Return FLOP (forward and backward), bytes kept for backward and parameters, of one window on so many patches."""
     py, px = config.recipe.grid.patch_size if config.recipe else (10, 10)
     structure = model_config(config, GridConfig((py, px * patches), (py, px), tuple(range(patches))), ATTRIBUTES)
     torch.manual_seed(0)
-    model, batch = MultiModalMAE(structure), batch_of(structure, config.window)
-    noise = draw_noise(structure, windows=1, catchments=CATCHMENTS, days=config.window,
-                       generator=torch.Generator().manual_seed(0))  # fmt: skip
-    masks = mask_batch(batch, structure, noise)
+    model, batch = MultiModalMAE(structure), batch_of(structure, config.window, 1, CATCHMENTS)
+    masks = masks_of(batch, structure)
     own = {one.untyped_storage().data_ptr() for one in model.parameters()}
     kept: dict[int, int] = {}
 

@@ -56,8 +56,7 @@ def simulate_tuned(
         run = Path(folder)
         job = Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0)
         engine = TorchEngine(model, config.train, device)
-        if config.train.averaging is not None:
-            engine.average = Average(config.train.averaging)
+        engine.average = Average.of(config.train)
         train(job, engine, display(), Stop())
         best = checkpoints.best_of(checkpoints.all_checkpoints(run))
         return simulate(best, store, target, days, device=device)

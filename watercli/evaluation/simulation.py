@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.mae import MultiModalMAE
 from model.masking import show_all
 from watercli.checkpoint import Checkpoint
 from watercli.data.dataset import WindowReader
@@ -37,13 +36,7 @@ def window_starts(period: slice, days: int, overlap: int) -> Indices:
 
 @torch.inference_mode()
 def simulate(
-    checkpoint: Checkpoint,
-    store: Store,
-    target: str,
-    period: slice,
-    *,
-    model: MultiModalMAE | None = None,
-    device: str = "cpu",
+    checkpoint: Checkpoint, store: Store, target: str, period: slice, *, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Return ``[C, N]`` of a series in physical units, for every day of a period and every catchment of the store.
 
@@ -51,7 +44,7 @@ def simulate(
     value comes from the window in which more days lie before it: it sees half a window at least, and its memory.
     """
     config, structure = checkpoint.config, checkpoint.structure
-    model = checkpoint.model(device) if model is None else model
+    model = checkpoint.model(device)
     reader = WindowReader(store, checkpoint.config_for(store), checkpoint.scaling)
     scale, days = checkpoint.scaling.predicted(target), config.window
     overlap = days // 2

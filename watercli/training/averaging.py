@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from watercli.config import Train
+
 EVERY = 4
 """Steps between two updates of the average."""
 PREFIX = "weights/"
@@ -23,6 +25,11 @@ class Average:
     def __init__(self, power: float, values: Mapping[str, Tensor] | None = None) -> None:
         self.power = power
         self.values: dict[str, Tensor] = dict(values or {})
+
+    @classmethod
+    def of(cls, train: Train, values: Mapping[str, Tensor] | None = None) -> Average | None:
+        """Return the average that ``train.averaging`` asks for, going on from ``values``; None if it asks for none."""
+        return None if train.averaging is None else cls(train.averaging, values)
 
     def update(self, model: nn.Module, number: int) -> None:
         """Take in the weights as update ``number``, 1 being the first."""

@@ -134,9 +134,7 @@ def work(
         engine = make_engine(model)
         if newest:
             engine.load(newest.path / OPTIMISER)
-        if config.train.averaging is not None:
-            held = {name: one.to(engine.device) for name, one in average.items()}
-            engine.average = Average(config.train.averaging, held)
+        engine.average = Average.of(config.train, {name: one.to(engine.device) for name, one in average.items()})
         if engine.rank == 0:
             log.info("%s parameters, %d modalities, step %d of %d", f"{number:,}", len(config.modalities), job.start,
                      config.train.steps)  # fmt: skip

@@ -1,0 +1,41 @@
+"""Windows of noise, every cell and every day observed, and random masks of them: what benchmarks and counts feed."""
+
+from __future__ import annotations
+
+import torch
+
+from model.batch import Batch
+from model.config import MAEConfig
+from model.masking import TokenMask, draw_noise, mask_batch
+
+DRAINED = 2
+"""Patches that each catchment drains."""
+
+
+def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Batch:
+    """Return windows with catchments that drain the first land patches in equal shares."""
+    assert config.grid is not None
+    land = config.grid.land_patches
+    past = config.memory.past_days if config.memory else 0
+    grids = {name: torch.randn(windows, days, *config.grid.shape) for name in config.of_kind("grid")}
+    series = {name: torch.randn(windows, catchments, days) for name in config.of_kind("series")}
+    return Batch(
+        grids=grids,
+        cells={name: torch.ones(config.grid.shape, dtype=torch.bool) for name in grids},
+        series=series,
+        static=torch.randn(windows, catchments, config.attributes),
+        drains=torch.tensor(land[:DRAINED]).expand(windows, catchments, DRAINED),
+        shares=torch.full((windows, catchments, DRAINED), 1 / DRAINED),
+        past={name: torch.randn(windows, past, len(land)) for name in grids}
+        | {name: torch.randn(windows, catchments, past) for name in series}
+        if past
+        else {},
+    )
+
+
+def masks_of(batch: Batch, config: MAEConfig) -> dict[str, TokenMask]:
+    """Return random masks of a batch, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    windows, catchments = batch.static.shape[:2]
+    noise = draw_noise(config, windows=windows, catchments=catchments, days=batch.days, generator=generator)
+    return mask_batch(batch, config, noise)
