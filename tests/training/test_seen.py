@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import sys
@@ -61,6 +62,19 @@ def test_lines_and_relayed_lines_carry_the_same(said: pytest.LogCaptureFixture) 
     (line,) = said.messages
     for word in ("30/100", "riverflow 0.500", "12.3 windows/s", "4% waiting for data", "1.5 GB", "90 min left"):
         assert word in line
+
+
+def test_a_modality_that_no_window_asked_for_is_left_out(said: pytest.LogCaptureFixture) -> None:
+    report = dataclasses.replace(REPORT, losses={**REPORT.losses, "precip": float("nan")})
+    display.Lines().show(report)
+    (line,) = said.messages
+    assert "riverflow 0.500" in line
+    assert "precip" not in line
+    console = Console(file=io.StringIO(), width=100)
+    console.print(display.losses_table(report))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "precip" in shown, "its column stays"
+    assert "nan" not in shown
 
 
 def test_nobody_listening_does_not_end_training(tmp_path: Path) -> None:

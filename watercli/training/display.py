@@ -6,6 +6,7 @@ Rank 0 of several processes has no terminal: it relays its reports, as lines of 
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 import time
@@ -100,7 +101,7 @@ class Lines(Display):
         """See `Display`."""
         if time.monotonic() - self._spoke > LINE_EVERY or report.step == report.steps:
             self._spoke = time.monotonic()
-            losses = " ".join(f"{name} {loss:.3f}" for name, loss in report.losses.items())
+            losses = " ".join(f"{name} {loss:.3f}" for name, loss in report.losses.items() if asked_for(loss))
             log.info("step %d/%d  %s  (%s)", report.step, report.steps, losses, report.status)
 
 
@@ -128,11 +129,17 @@ class Screen(Display):
         self._live.update(Group(losses_table(report), self._bar, Text(report.status)))
 
 
+def asked_for(loss: float) -> bool:
+    """Return whether a step had a target of a modality: without one its loss is NaN, and training does not fail."""
+    return not math.isnan(loss)
+
+
 def losses_table(report: Report) -> Table:
     """Return the losses of training and validation, a column for each modality."""
     table = Table("", *report.losses)
     for title, losses in (("training loss", report.losses), ("validation loss", report.validation)):
-        table.add_row(title, *(f"{losses[name]:.4f}" if name in losses else "" for name in report.losses))
+        shown = {name: f"{loss:.4f}" for name, loss in losses.items() if asked_for(loss)}
+        table.add_row(title, *(shown.get(name, "") for name in report.losses))
     return table
 
 
