@@ -248,6 +248,14 @@ class Attribute(Section):
     """Units of the column, for the record."""
     transform: TransformName = "identity"
     """Applied before standardisation."""
+    equals: Marks = ()
+    """Of a column of classes: the attribute is 1 where the column has one of these values, else 0."""
+
+    @model_validator(mode="after")
+    def _classes_as_they_are(self) -> Self:
+        if self.equals and self.transform != "identity":
+            raise ValueError("an attribute with 'equals' is 0 or 1; leave its transform out")
+        return self
 
 
 class Boundaries(Section):

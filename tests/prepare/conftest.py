@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -32,6 +33,14 @@ def build(data: Path, tmp_path: Path) -> Callable[..., Store]:
         return prepare(factory.config(**changes), tmp_path / "store.zarr", data=data, overwrite=True)
 
     return run
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Return what the program logs."""
+    logging.getLogger("watercli").propagate = True
+    caplog.set_level(logging.INFO, "watercli")
+    return caplog
 
 
 @pytest.fixture(scope="session")

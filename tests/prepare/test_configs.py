@@ -15,8 +15,8 @@ from watercli.prepare import prepare
 COLUMNS = {  # of the published tables of CAMELS-GB, those that the configuration uses
     "topographic": "gauge_lat gauge_lon area dpsbar elev_min elev_10 elev_50 elev_90 elev_max",
     "climatic": "p_mean aridity p_seasonality high_prec_dur low_prec_dur",
-    "landcover": "crop_perc urban_perc",
-    "soil": "sand_perc clay_perc tawc",
+    "landcover": "ewood_perc grass_perc crop_perc urban_perc",
+    "soil": "sand_perc clay_perc organic_perc tawc",
     "hydrogeology": "inter_high_perc frac_high_perc no_gw_perc",
 }
 
@@ -54,7 +54,7 @@ def test_gb_reads_what_the_publishers_publish(tmp_path: Path) -> None:
     )
     store = prepare(config, tmp_path / "gb.zarr", data=published_layout(tmp_path / "data"))
     assert store.gauge_ids == list(factory.GAUGES)
-    assert len(store.attribute_names) == 22
+    assert len(store.attribute_names) == 25
     low, high = factory.field(factory.days(), 2), factory.field(factory.days(), 1)
     np.testing.assert_allclose(store.dataset["temp"].values[:, :12, :9], (low + high) / 2, rtol=1e-5)
 

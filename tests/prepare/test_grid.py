@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -41,13 +40,6 @@ def read(store: Store) -> np.ndarray:
     rows, columns = store.dataset.attrs["padding"]
     values = store.dataset["precip"].values
     return values[:, : values.shape[1] - rows, : values.shape[2] - columns]
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    logging.getLogger("watercli").propagate = True
-    caplog.set_level(logging.INFO, "watercli")
-    return caplog
 
 
 def write_latlon(path: Path, times: Any, values: np.ndarray, variable: str, units: str, **options: Any) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,12 +108,10 @@ def test_units_are_converted_or_refused(data: Path, build: Build) -> None:
         build(modalities__precip__units="mmm per")
 
 
-def test_a_file_without_units_is_taken_and_said(data: Path, build: Build, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_without_units_is_taken_and_said(data: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:
     replace_rain(data, units=None, bounds=False)
-    logging.getLogger("watercli").propagate = True
-    with caplog.at_level(logging.INFO, "watercli"):
-        store = build()
-    assert "'rainfall' in rainfall/rainfall.nc states no units: taken to be in mm/day" in caplog.text
+    store = build()
+    assert "'rainfall' in rainfall/rainfall.nc states no units: taken to be in mm/day" in logged.text
     assert store.dataset["precip"].attrs["day"] == "as stamped by the source"
 
 
@@ -247,6 +244,31 @@ def test_gauges_without_attributes(data: Path, build: Build) -> None:
         DataError, match=r"2 gauges \(10003, 20004\) have no value of column 'gauge_lat'.*topographic.csv"
     ):
         build()
+
+
+def test_classes_become_zeros_and_ones(data: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:
+    """As in HydroATLAS, whose classes are numbers, and CAMELS, whose classes are words."""
+    table = pd.DataFrame({"gauge_id": factory.GAUGES, "rock": ["3", "6.0", "5", "6"], "cover": list("abca")})
+    table.to_csv(data / "attributes" / "classes.csv", index=False)
+    classes = {
+        "recipe__catchments__tables": [{"files": "attributes/[ct]*.csv", "gauge_id_prefix": "camelsgb_"}],
+        "recipe__catchments__attributes": {
+            "carbonate": {"column": "rock", "equals": 6},
+            "forest": {"column": "cover", "equals": ["a", "b"]},
+        },
+    }
+    store = build(**classes)
+    np.testing.assert_array_equal(store.dataset["static"], [[0, 1], [1, 1], [0, 0], [1, 1]])
+    assert "no gauge has" not in logged.text
+    classes["recipe__catchments__attributes"]["forest"]["equals"] = ["a", "d"]
+    np.testing.assert_array_equal(build(**classes).dataset["static"].sel(attribute="forest"), [1, 0, 0, 1])
+    assert "Attribute 'forest': no gauge has d in column 'cover' (a, b, c)" in logged.text
+    factory.edit(data / "attributes" / "classes.csv", "02002,6.0", "02002,")
+    with pytest.raises(DataError, match=r"1 gauge \(02002\) has no value of column 'rock' \(for 'carbonate'\)"):
+        build(**classes)
+    classes["recipe__catchments__attributes"]["forest"]["transform"] = "log"
+    with pytest.raises(ConfigError, match="leave its transform out"):
+        build(**classes)
 
 
 def test_attribute_tables_that_do_not_serve(data: Path, build: Build) -> None:

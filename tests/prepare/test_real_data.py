@@ -37,7 +37,7 @@ def test_gb12(gb12: Store, log_text: list[str]) -> None:
     assert len(gb12.gauge_ids) == 64
     assert gb12.gauge_ids[:2] == ["4003", "5003"]
     assert gb12.grid_shape == (112, 84)
-    assert len(gb12.attribute_names) == 17
+    assert len(gb12.attribute_names) == 26
     first = gb12.dataset["precip"].isel(time=slice(0, 3379))
     assert first.isnull().all()  # noqa: PD003
     assert any("25029: 2,283 days" in line for line in log_text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,6 @@ def of(reader: str, variable: str, files: str, wanted: str = "mm/day", **source:
 def stored(store: Store, gauge: str) -> np.ndarray:
     values: np.ndarray = store.dataset["riverflow"].sel(catchment=gauge).values
     return values
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    logging.getLogger("watercli").propagate = True
-    caplog.set_level(logging.INFO, "watercli")
-    return caplog
 
 
 # CAMELS-US: the layout of basin_timeseries_v1p2_metForcing_obsFlow (Newman et al. 2014, doi:10.5065/D6MW2F4D).

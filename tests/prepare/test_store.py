@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -110,18 +109,16 @@ def test_constant_or_empty_modalities(data: Path, build: Build) -> None:
         build()
 
 
-def test_much_missing_is_counted_and_said(data: Path, build: Build, caplog: pytest.LogCaptureFixture) -> None:
+def test_much_missing_is_counted_and_said(data: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:
     frame = factory.flows(factory.days(), 1)
     frame.iloc[:100, frame.columns.get_loc("pet")] = np.nan
     factory.write_gauge(data, "02002", frame)
-    logging.getLogger("watercli").propagate = True
-    with caplog.at_level(logging.WARNING, "watercli"):
-        build()
+    build()
     expected = "evap: 1 of 4 catchments lack more than 20 % of the 181 training days (02002: 100 days)"
-    assert expected in caplog.text
+    assert expected in logged.text
 
 
-def test_patch_weights(build: Build, caplog: pytest.LogCaptureFixture) -> None:
+def test_patch_weights(build: Build) -> None:
     store = build()
     weights = store.patch_weight
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
@@ -129,16 +126,14 @@ def test_patch_weights(build: Build, caplog: pytest.LogCaptureFixture) -> None:
     assert weights[0].max() == pytest.approx(1)  # a disc of 7 km in the middle of a patch of 40 km
 
 
-def test_a_gauge_off_land_and_one_off_the_grid(data: Path, build: Build, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gauge_off_land_and_one_off_the_grid(data: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:
     table = data / "attributes" / "topographic.csv"
     text = table.read_text().splitlines()
     _, name, lat, _, area = text[1].split(",")
     text[1] = ",".join(["01001", name, lat, "-0.75", area])  # two patches out at sea
     table.write_text("\n".join(text))
-    logging.getLogger("watercli").propagate = True
-    with caplog.at_level(logging.WARNING, "watercli"):
-        store = build()
-    assert "1 catchment (01001) meets no land patch; the nearest one is taken" in caplog.text
+    store = build()
+    assert "1 catchment (01001) meets no land patch; the nearest one is taken" in logged.text
     np.testing.assert_allclose(store.patch_weight.sum(axis=1), 1, rtol=1e-6)
     text[1] = ",".join(["01001", name, "40.0", "8.0", area])
     table.write_text("\n".join(text))

@@ -19,6 +19,9 @@ from watercli.prepare.sources import Sources
 SEPARATORS = (",", ";", "\t", " ")
 """The first by which the line of names holds the column of gauge ids is the table's: CAMELS-US has semicolons."""
 
+MOST_CLASSES = 10
+"""Classes of a column that a message names."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -90,7 +93,12 @@ def select(
     columns = {"@latitude": catchments.latitude, "@longitude": catchments.longitude, "@area": catchments.area}
     wanted = catchments.attributes if attributes is None else {name: catchments.attributes[name] for name in attributes}
     columns |= {name: attribute.column for name, attribute in wanted.items()}
-    numbers = {name: _numbers(tables, column, gauges) for name, column in columns.items()}
+    numbers = {
+        name: _is_of_class(tables, name, column, wanted[name].equals, gauges)
+        if name in wanted and wanted[name].equals
+        else _numbers(tables, column, gauges)
+        for name, column in columns.items()
+    }
     found = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
     found = _matched(found, columns, tables, catchments)
     small = found.index[found["@area"] <= 0]
@@ -136,6 +144,28 @@ def _numbers(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.
             f"{holders} has '{text[wrong[0]]}' in column '{column}' for gauge {wrong[0]}; it must be a number"
         )
     return values
+
+
+def _is_of_class(
+    tables: Sequence[Table], name: str, column: str, classes: Sequence[str], gauges: Sequence[str]
+) -> pd.Series:
+    """Return 1 where the column has one of the values, 0 where it has another, NaN where it has none."""
+    text = _column(tables, column, gauges)
+    plain = text.map(_plain, na_action="ignore")
+    known = set(plain.dropna())
+    unknown = [one for one in classes if _plain(one) not in known]
+    if unknown:
+        found = ", ".join(sorted(known)[:MOST_CLASSES]) + (", ..." if len(known) > MOST_CLASSES else "")
+        log.warning("Attribute '%s': no gauge has %s in column '%s' (%s)", name, " or ".join(unknown), column, found)
+    return plain.isin([_plain(one) for one in classes]).astype(float).mask(text.isna())
+
+
+def _plain(value: str) -> str:
+    """Return a class as it is compared: 6 is 6.0, and spaces around it do not count."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value.strip()
 
 
 def _column(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.Series:
