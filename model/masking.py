@@ -138,6 +138,10 @@ class Question(IntEnum):
     """Every modality at some of its patches or catchments, hidden throughout (a catchment with its past)."""
 
 
+ASKING = (Question.SIMULATION, Question.FORECAST, Question.BLIND_FORECAST)
+"""Those that ask for one modality."""
+
+
 @dataclass(frozen=True)
 class Questions:
     """What each of B windows asks: ``[B]`` each."""

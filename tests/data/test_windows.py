@@ -14,7 +14,7 @@ from watercli.checkpoint import open_run
 from watercli.config import with_overrides
 from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
 from watercli.data.scaling import Scaling, regions
-from watercli.data.windows import Windows, draw
+from watercli.data.windows import Windows, draw_catchments, draw_starts
 from watercli.errors import ConfigError
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS
@@ -31,12 +31,46 @@ from watercli.transforms import TRANSFORMS
 def test_every_window_comes_once_in_an_epoch(first: int, length: int, days: int, batch: int, seed: int) -> None:
     windows = Windows.within(slice(first, first + length), days, "training")
     assert windows.last + days == first + length
-    drawn = [draw(windows, 7, step=step, batch=batch, sample=3, seed=seed) for step in range(len(windows))]
-    starts = np.concatenate([one.starts for one in drawn])[: len(windows)]
-    assert sorted(starts) == list(range(windows.first, windows.last + 1))
-    for one in drawn:
-        assert one.catchments.shape == (batch, 3)
-        assert all(len(set(row)) == 3 and max(row) < 7 for row in one.catchments)
+    drawn = [draw_starts(windows, step=step, batch=batch, seed=seed) for step in range(len(windows))]
+    assert sorted(np.concatenate(drawn)[: len(windows)]) == list(range(windows.first, windows.last + 1))
+
+
+def test_catchments_that_tell_come_first() -> None:
+    rng = np.random.default_rng(0)
+    telling = rng.random((200, 7)) < 0.5
+    drawn = draw_catchments(telling, 3, rng)
+    assert drawn.shape == (200, 3)
+    assert (np.diff(drawn, axis=1) > 0).all()
+    for row, told in zip(drawn, telling, strict=True):
+        assert told[row].sum() == min(told.sum(), 3)
+    assert np.bincount(draw_catchments(np.ones((700, 7), bool), 3, rng).ravel()).min() > 240  # of 300
+    assert draw_catchments(np.ones((2, 2), bool), 3, rng).tolist() == [[0, 1], [0, 1]]
+    assert draw_catchments(np.ones((2, 0), bool), 3, rng).shape == (2, 0)
+
+
+def test_a_window_that_asks_for_flow_draws_gauges_that_have_it(tiny_store: Store) -> None:
+    """Two of six catchments have a gauge that is not hidden: they are drawn wherever river flow is asked for."""
+    hidden = [gauge for at, gauge in enumerate(tiny_store.gauge_ids) if at not in (2, 4)]
+    overrides = [
+        "train.questions={simulation: 0.4, blind_forecast: 0.2}",
+        "train.catchments=3",
+        "train.windows=8",
+        f"train.hidden_gauges={{gauges: {hidden}}}",
+    ]
+    config = with_overrides(tiny_store.config, overrides)
+    reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
+    training = Windows.within(tiny_store.period("train"), config.window, "train")
+    steps = Steps(reader, training, config, store_model_config(config, tiny_store))
+    drawn: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(6):
+        step = steps[number]
+        gauged = torch.isfinite(step.batch.series["riverflow"]).any(-1).sum(1)
+        random = step.masks["evap"].target.any(-1).unflatten(0, (8, 3)).any(-1)
+        for asks_all, count in zip(random, gauged, strict=True):
+            drawn[bool(asks_all)].append(float(count))
+    assert np.mean(drawn[False]) > 1.8  # a gap may leave one of them without a value in a window
+    assert np.mean(drawn[True]) < 1.4
+    assert min(len(one) for one in drawn.values()) > 10
 
 
 def test_a_period_shorter_than_a_window_is_refused() -> None:

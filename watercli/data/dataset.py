@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 from model.batch import Batch
 from model.config import GridConfig, MAEConfig, MemoryConfig, ModalityConfig
 from model.layers import patchify
-from model.masking import Question, TokenMask, ask, draw_noise, draw_questions, mask_batch
+from model.masking import ASKING, Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch
 from watercli.config import Config, LayersByKind
 from watercli.data.scaling import Scaling, hidden_catchments
-from watercli.data.windows import Indices, Windows, derived_seed, draw
+from watercli.data.windows import Indices, Windows, derived_seed, draw_catchments, draw_starts
 from watercli.errors import ConfigError
 from watercli.store import Store
 
@@ -72,6 +72,7 @@ class WindowReader:
         self.store = store
         self.days = config.window
         self.scaling = scaling
+        self._names = list(config.modalities)
         self._static = torch.from_numpy(scaling.static(store))
         hidden = config.train.hidden_gauges
         self._series, self._wanted, self._spread = {}, {}, {}
@@ -106,6 +107,19 @@ class WindowReader:
     def held_bytes(self) -> int:
         """Bytes of the grids that are held in memory."""
         return sum(grid.held_bytes for grid in self._grids.values())
+
+    def telling(self, starts: Indices, asked: Questions) -> NDArray[np.bool_]:
+        """Return ``[B, C]``: which catchments have an answer to what each window asks.
+
+        Where a simulation or forecast of a series is asked for, those with a value of it in the window; else all.
+        """
+        found = np.ones((len(starts), self.catchments), dtype=bool)
+        for row, (start, kind, of) in enumerate(zip(starts, asked.kind, asked.of, strict=True)):
+            name = self._names[int(of)]
+            if Question(int(kind)) in ASKING and name in self._series:
+                window = self._series[name][:, start : start + self.days]
+                found[row] = torch.isfinite(window).any(1).numpy()
+        return found
 
     def read(self, starts: Indices, catchments: Indices) -> Batch:
         """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store).
@@ -280,29 +294,21 @@ class Steps(Dataset[Step]):
 
     def __getitem__(self, step: int) -> Step:
         train, seed = self._config.train, self._config.seed
-        drawn = draw(
-            self._windows,
-            self._reader.catchments,
-            step=step,
-            batch=train.windows,
-            sample=train.catchments,
-            seed=seed,
-        )
-        batch = self._reader.read(drawn.starts[self._rows], drawn.catchments[self._rows])
+        starts = draw_starts(self._windows, step=step, batch=train.windows, seed=seed)
         generator = torch.Generator().manual_seed(derived_seed(seed, 2, step))
+        asked = draw_questions(*question_shares(self._config), train.questions.longest_lead, train.windows, generator)
+        telling = self._reader.telling(starts, asked)
+        catchments = draw_catchments(telling, train.catchments, np.random.default_rng([seed, step]))
+        batch = self._reader.read(starts[self._rows], catchments[self._rows])
         noise = draw_noise(
             self._structure,
             windows=train.windows,
-            catchments=drawn.catchments.shape[1],
+            catchments=catchments.shape[1],
             days=self._reader.days,
             generator=generator,
         )
         mine = {name: one[self._rows] for name, one in noise.items()}
-        masks = mask_batch(batch, self._structure, mine)
-        asked = draw_questions(
-            *question_shares(self._config), train.questions.longest_lead, train.windows, generator
-        ).rows(self._rows)
-        masks = ask(batch, self._structure, masks, asked, mine)
+        masks = ask(batch, self._structure, mask_batch(batch, self._structure, mine), asked.rows(self._rows), mine)
         if train.attribute_noise:
             shape = (train.windows, *batch.static.shape[1:])
             blur = train.attribute_noise * torch.randn(shape, generator=generator)
@@ -324,18 +330,18 @@ def fixed_steps(
 ) -> list[Step]:
     """Return windows with fixed masks, ``size`` windows in each step, for validation.
 
-    Catchments are spread over the store's, another set for each window; the windows ask what those of training ask.
+    They ask what those of training ask, and catchments are drawn for them in the same way.
     """
     steps, seed = [], config.seed
-    number = min(catchments, reader.catchments)
     for first in range(0, len(starts), size):
         some = starts[first : first + size]
-        rng = np.random.default_rng([seed, 3, first])
-        which = np.array([np.sort(rng.choice(reader.catchments, number, replace=False)) for _ in some])
-        batch = reader.read(some, which.reshape(len(some), number).astype(np.int64))
         generator = torch.Generator().manual_seed(derived_seed(seed, 4, first))
-        noise = draw_noise(structure, windows=len(some), catchments=number, days=reader.days, generator=generator)
         asked = draw_questions(*question_shares(config), config.train.questions.longest_lead, len(some), generator)
+        which = draw_catchments(reader.telling(some, asked), catchments, np.random.default_rng([seed, 3, first]))
+        batch = reader.read(some, which)
+        noise = draw_noise(
+            structure, windows=len(some), catchments=which.shape[1], days=reader.days, generator=generator
+        )
         masks = ask(batch, structure, mask_batch(batch, structure, noise), asked, noise)
         steps.append(Step(batch, masks))
     return steps

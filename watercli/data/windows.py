@@ -44,22 +44,21 @@ class Windows:
         return np.unique(np.linspace(self.first, self.last, min(number, len(self))).round().astype(np.int64))
 
 
-@dataclass(frozen=True)
-class Draw:
-    """Windows and catchments of one step: starts ``[B]`` (day indices) and catchments ``[B, C]`` (positions)."""
-
-    starts: Indices
-    catchments: Indices
-
-
-def draw(windows: Windows, catchments: int, *, step: int, batch: int, sample: int, seed: int) -> Draw:
-    """Draw a step's windows, each once in an epoch, and ``sample`` of the store's ``catchments`` for each of them."""
+def draw_starts(windows: Windows, *, step: int, batch: int, seed: int) -> Indices:
+    """Draw a step's windows ``[B]`` (day indices), each once in an epoch."""
     positions = np.arange(step * batch, (step + 1) * batch)
     epochs, within = np.divmod(positions, len(windows))
     starts = [windows.first + _permutation(seed, int(e), len(windows))[w] for e, w in zip(epochs, within, strict=True)]
-    rng = np.random.default_rng([seed, step])
-    chosen = [np.sort(rng.choice(catchments, min(sample, catchments), replace=False)) for _ in range(batch)]
-    return Draw(np.array(starts, dtype=np.int64), np.array(chosen, dtype=np.int64).reshape(batch, -1))
+    return np.array(starts, dtype=np.int64)
+
+
+def draw_catchments(telling: NDArray[np.bool_], sample: int, rng: np.random.Generator) -> Indices:
+    """Draw ``sample`` of C catchments for each window, ``[B, sample]``, as far as possible of those that tell.
+
+    ``telling`` is ``[B, C]``: the catchments that have an answer to what the window asks.
+    """
+    lot = rng.random(telling.shape) + ~telling
+    return np.sort(np.argsort(lot, axis=1)[:, :sample], axis=1)
 
 
 @lru_cache(maxsize=4)
