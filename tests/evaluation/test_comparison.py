@@ -19,6 +19,7 @@ from watercli.evaluation.protocol import evaluate
 from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
 from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
 from watercli.store import Store
+from watercli.training.launch import Processes
 from watercli.training.pretrain import pretrain
 
 QUICK = (
@@ -111,6 +112,10 @@ def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Pa
     assert [open_run(run).path.stat().st_mtime_ns for run in runs] == before
     found = compare_runs(runs)
     assert found.differences["cross"] == ["model.use_cross_attn: False -> True"]
+    # Through DeepSpeed, as --gpus has it, the same.
+    other = run_study(study, tiny_store, tmp_path / "others", processes=Processes(processes=1))
+    losses = [[open_run(run).validation_loss for run in some] for some in (runs, other)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 def test_shipped_studies_are_valid() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests import factory
+from watercli.data.scaling import Scaling
 from watercli.errors import ConfigError, DataError
 from watercli.store import Store
 
@@ -271,6 +272,24 @@ def test_classes_become_zeros_and_ones(data: Path, build: Build, logged: pytest.
         build(**classes)
 
 
+def test_an_attribute_that_does_not_vary_is_left_aside(
+    data: Path, build: Build, logged: pytest.LogCaptureFixture
+) -> None:
+    """Few gauges may well be alike in something; where others are not, the run still makes nothing of it."""
+    store = build()
+    table = data / "attributes" / "caravan.csv"
+    varied = table.read_text()
+    table.write_text("gauge_id,cly_pc_sav\n" + "".join(f"camelsgb_{gauge},5\n" for gauge in factory.GAUGES))
+    alike = build()
+    assert "Attribute 'clay' (column 'cly_pc_sav') is the same for all 4 gauges" in logged.text
+    clay = store.attribute_names.index("clay")
+    scaling = Scaling.of(alike, alike.config)
+    assert (scaling.static(alike)[:, clay] == 0).all()
+    table.write_text(varied)
+    assert (scaling.static(build())[:, clay] == 0).all()
+    assert np.ptp(Scaling.of(build(), alike.config).static(build())[:, clay]) > 1
+
+
 def test_attribute_tables_that_do_not_serve(data: Path, build: Build) -> None:
     with pytest.raises(DataError, match=r"No column 'cly_pc' in .*caravan.csv; did you mean 'cly_pc_sav'"):
         build(recipe__catchments__attributes__clay__column="cly_pc")
@@ -285,9 +304,4 @@ def test_attribute_tables_that_do_not_serve(data: Path, build: Build) -> None:
     factory.write_attributes(data)
     factory.edit(table, ",150.0", ",small")
     with pytest.raises(DataError, match=r"topographic.csv has 'small' in column 'area' for gauge 01001"):
-        build()
-    factory.write_attributes(data)
-    caravan = data / "attributes" / "caravan.csv"
-    caravan.write_text("gauge_id,cly_pc_sav\n" + "".join(f"camelsgb_{gauge},5\n" for gauge in factory.GAUGES))
-    with pytest.raises(DataError, match=r"Attribute 'clay' \(column 'cly_pc_sav'\) is the same for all 4"):
         build()

@@ -93,6 +93,7 @@ def _compare(
     from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
     from watercli.log import log
     from watercli.store import Store
+    from watercli.training.launch import Processes
 
     if not names:
         raise ConfigError(f"--compare needs runs, or a study ({', '.join(shipped_studies())})")
@@ -104,7 +105,7 @@ def _compare(
         place = RUNS / file.stem
         target = target_of(out or place / "comparison", overwrite=overwrite)
         target.check()
-        runs = run_study(study, Store.open(find_store(store)), place, device)
+        runs = run_study(study, Store.open(find_store(store)), place, device, Processes(gpus))
         description = study.description
     else:
         runs = [Path(name) for name in names]

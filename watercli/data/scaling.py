@@ -18,7 +18,10 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scale:
-    """``(transform(x) - mean) / std`` and back."""
+    """``(transform(x) - mean) / std`` and back; zero throughout where std is zero.
+
+    Only an attribute may have a std of zero: one that was the same for all gauges, of which a model has learnt nothing.
+    """
 
     transform: TransformName
     mean: float
@@ -29,7 +32,8 @@ class Scale:
 
     def forward(self, x: NDArray[Any]) -> Array:
         """Physical units to standardised values; NaN stays NaN."""
-        scaled: Array = ((TRANSFORMS[self.transform].forward(x) - self.mean) / self.std).astype(np.float32)
+        deviation = TRANSFORMS[self.transform].forward(x) - self.mean
+        scaled: Array = (deviation / self.std if self.std else deviation * 0).astype(np.float32)
         return scaled
 
     def inverse(self, x: NDArray[Any]) -> Array:

@@ -15,7 +15,8 @@ from watercli.evaluation.protocol import evaluate
 from watercli.evaluation.results import is_evaluation
 from watercli.log import log
 from watercli.store import Store
-from watercli.training.pretrain import CONFIG, pretrain
+from watercli.training.launch import Processes
+from watercli.training.pretrain import CONFIG, ONE, pretrain
 
 FOLDER = "comparisons"
 
@@ -71,17 +72,17 @@ def load_study(file: Path, settings: Sequence[str] = ()) -> Study:
     return found
 
 
-def run_study(study: Study, store: Store, folder: Path, device: str = "cpu") -> list[Path]:
+def run_study(study: Study, store: Store, folder: Path, device: str = "cpu", processes: Processes = ONE) -> list[Path]:
     """Pretrain and evaluate what is not there yet; return the run directories, ``folder/VARIANT``.
 
-    A variant that was interrupted is continued.
+    A variant that was interrupted is continued. ``processes`` train it, and ``device`` evaluates it.
     """
     runs = []
     for name, config in study.configs().items():
         run = folder / name
         log.info("Variant %s", name)
         if not _finished(run, config):
-            pretrain(config, store, run, resume=(run / CONFIG).is_file())
+            pretrain(config, store, run, resume=(run / CONFIG).is_file(), processes=processes)
         ensure_evaluated(run, store, device=device)
         runs.append(run)
     return runs

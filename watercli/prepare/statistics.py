@@ -142,19 +142,20 @@ def report_missing(name: str, data: xr.DataArray) -> None:
 def of_attributes(values: pd.DataFrame, attributes: dict[str, Attribute]) -> xr.DataArray:
     """Return statistics ``(attribute, statistic)`` over the catchments, each attribute in its own transform.
 
-    Raises
-    ------
-    DataError
-        If an attribute is the same for every catchment.
+    An attribute that is the same for every catchment has a deviation of zero, and is warned of.
     """
     rows = []
     for name, attribute in attributes.items():
         data = TRANSFORMS[attribute.transform].forward(values[name].to_numpy(dtype=np.float64))
-        if not np.ptp(data) > 1e-9 * max(1.0, float(np.abs(data).max())):
-            raise DataError(
-                f"Attribute '{name}' (column '{attribute.column}') is the same for all {len(data)} gauges "
-                f"after its transform '{attribute.transform}'; leave it out of recipe.catchments.attributes"
+        varies = np.ptp(data) > 1e-9 * max(1.0, float(np.abs(data).max()))
+        if not varies:
+            log.warning(
+                "Attribute '%s' (column '%s') is the same for all %d gauges: a model that is trained on them leaves it "
+                "aside",
+                name,
+                attribute.column,
+                len(data),
             )
-        rows.append([data.mean(), data.std(), data.min(), data.max(), float(data.size), 0.0])
+        rows.append([data.mean(), data.std() if varies else 0.0, data.min(), data.max(), float(data.size), 0.0])
     coords = {"attribute": np.array(list(attributes), dtype=object), "statistic": list(STATISTICS)}
     return xr.DataArray(np.array(rows), dims=("attribute", "statistic"), coords=coords)
