@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,14 @@ def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store
     gauges = [tiny_store.gauge_ids[1], tiny_store.gauge_ids[4]]
     assert {row.split(",")[0] for row in rows} <= set(gauges)
     assert "hidden from training" in (out / "report.html").read_text()
+
+
+def test_a_simulation_is_judged_with_nothing_beside_it(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    checkpoint = checkpoints.open_run(fused_run)
+    config = with_overrides(checkpoint.config, ["evaluate.methods=[simulation]", "evaluate.protocols=[ungauged]"])
+    out = evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=fused_run)
+    page = (out / "report.html").read_text()
+    assert re.search(r"simulation by the model has a median NSE of -?\d+\.\d\d; no baseline was asked for", page)
 
 
 def test_a_fold_that_is_not_there_is_refused(tiny_store: Store) -> None:

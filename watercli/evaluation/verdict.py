@@ -81,6 +81,9 @@ def headline(outcome: Outcome) -> str:
     if outcome.flow.main != PROBE:
         subject = "Without a gauge, " * outcome.flow.ungauged + METHODS[outcome.flow.main]
     subject = _capital(subject)
+    if not rivals:
+        median = outcome.summaries()[outcome.flow.main]["nse"].median
+        return f"{subject} has a median NSE of {median:.2f}; no baseline was asked for"
     if not losses:
         return f"{subject} beats {_and(wins)}"
     if not wins:
