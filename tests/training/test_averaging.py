@@ -93,4 +93,8 @@ def test_the_same_in_several_processes(averaged: Path, tiny_store: Store, tmp_pa
     same_losses(averaged, run)
     one, other = (checkpoints.all_checkpoints(place)[-1].model().state_dict() for place in (run, averaged))
     for name, weight in other.items():
-        torch.testing.assert_close(one[name], weight, rtol=1e-3, atol=1e-4)
+        mine, theirs = one[name], weight
+        if name.endswith("qkv.bias"):
+            # A bias of keys shifts all scores of a query alike: its gradient is rounding alone, which AdamW makes large.
+            mine, theirs = (torch.cat(x.chunk(3)[::2]) for x in (mine, theirs))
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)

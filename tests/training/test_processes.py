@@ -122,7 +122,7 @@ def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage:
                for word in ("--set", one)]  # fmt: skip
     done = command(tiny_store, tmp_path / "two", "--processes", "2", "--set", "train.checkpoint_every=3", *options)
     assert done.returncode == 0, done.stderr
-    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.005)
+    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.01)
     same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.01)
 
 
