@@ -741,9 +741,7 @@ def parse(text: str, *, origin: str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{origin} is not valid YAML{line}; mend its syntax") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin} holds no settings; it must be a YAML mapping")
-    for override in overrides:
-        _apply(raw, override)
-    return _validate(raw, origin)
+    return _validate(raw, origin, [_apply(raw, override) for override in overrides])
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
@@ -751,7 +749,8 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     return parse(config.to_yaml(), origin="--set", overrides=overrides) if overrides else config
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def _apply(raw: dict[str, Any], override: str) -> str:
+    """Apply ``key.path=value`` and return the key."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override} is not of the form key.path=value")
@@ -769,9 +768,10 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {key}: '{parent}' is a value, not a section")
         node = child
     node[last] = value
+    return key.strip()
 
 
-def _validate(raw: dict[str, Any], origin: str) -> Config:
+def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str]) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
@@ -780,6 +780,8 @@ def _validate(raw: dict[str, Any], origin: str) -> Config:
         # A union's branches put their type names into the location; settings are lower-case words.
         location = [part for part in first["loc"] if isinstance(part, int) or part.islower()]
         dotted = ".".join(str(part) for part in location)
+        if any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in changed):
+            origin = "--set"
         if first["type"] == "extra_forbidden":
             known = _known_keys(Config, location[:-1])
             raise ConfigError(f"Unknown setting '{dotted}' in {origin}{nearest(str(location[-1]), known)}") from None

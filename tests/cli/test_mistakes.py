@@ -91,6 +91,7 @@ class TestPrepare:
             prepare(watercli, data, "--set", setting),
             2,
             setting.split("=")[0].split(".")[0],
+            "in --set",
             f"did you mean '{known}'?",
         )
 
@@ -200,13 +201,14 @@ class TestPretrain:
         number = torch.cuda.device_count() + 1
         outcome = watercli("pretrain", "--store", tiny_store.path, "--run", "run", "--gpus", str(number))
         check(outcome, 2, f"--gpus {number}")
+        assert not Path("run").exists()
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
     def test_a_gpu_that_is_not_there(self, watercli: Command, tiny_store: Store, tiny_run: Path) -> None:
         for words in (["evaluate"], ["embed", "--out", "emb.zarr"]):
             outcome = watercli(*words, "--run", tiny_run, "--store", tiny_store.path, "--gpus", "1")
             check(outcome, 2, "this machine has 0")
-        assert not Path("run").exists()
+        assert not Path("emb.zarr").exists()
 
     @pytest.mark.parametrize(
         ("settings", "word"),

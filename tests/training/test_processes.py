@@ -122,7 +122,8 @@ def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage:
                for word in ("--set", one)]  # fmt: skip
     done = command(tiny_store, tmp_path / "two", "--processes", "2", "--set", "train.checkpoint_every=3", *options)
     assert done.returncode == 0, done.stderr
-    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.01)
+    # With ZeRO 3 one loss of 27 was 0.6 % off.
+    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.01 if stage == 3 else 0.005)
     same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.01)
 
 
