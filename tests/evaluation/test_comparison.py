@@ -91,6 +91,17 @@ def test_folds_of_an_experiment_make_one_row(tiny_store: Store, tmp_path: Path) 
         assert one["counts"]["catchments"] == 2
         nse = found.scores.sel(metric="nse", predictor=found.rows[0].label, catchment=tiny_store.gauge_ids[fold])
         assert np.isfinite(float(nse))
+    intervals = found.rows[0].intervals
+    assert intervals is not None
+    assert list(intervals["catchment"].values) == list(tiny_store.gauge_ids)
+    assert np.isfinite(intervals["crps"]).all()
+    write(found, target_of(tmp_path / "comparison", overwrite=False))
+    told = json.loads((tmp_path / "comparison" / "comparison.json").read_text())["rows"][found.rows[0].label]
+    assert told["intervals"]["catchments_pooled"] == found.catchments
+    assert "How certain it is" in (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
+    rows = (tmp_path / "comparison" / "intervals.csv").read_text().splitlines()
+    assert rows[0] == "gauge_id,experiment,coverage_50,width_50,coverage_90,width_90,crps,absolute_error"
+    assert len(rows) == 1 + found.catchments
     with pytest.raises(ConfigError, match="judge the same gauges"):
         compare_runs([*runs, runs[0]])
 

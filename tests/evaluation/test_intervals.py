@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from watercli.evaluation.intervals import LEAST_DAYS, LEVELS, MEMBERS, calibrate, judge, quantiles
+from watercli.evaluation.intervals import LEAST_DAYS, LEVELS, MEMBERS, across_folds, calibrate, judge, quantiles
 
 CATCHMENTS, VALIDATION, TEST = 5, 730, 730
 
@@ -101,3 +101,39 @@ def test_a_target_of_either_sign() -> None:
     # Of a Gaussian error of deviation 1: 1 / sqrt(pi), Gneiting and Raftery (2007).
     assert float(found["crps"].mean()) == pytest.approx(1 / np.sqrt(np.pi), rel=0.05)
     assert members.members.shape[-1] == len(MEMBERS)
+
+
+def folds(changed: float = 1.0) -> list[xr.Dataset]:
+    """Return five folds of five gauges; every gauge is wrong by a factor of its own. ``changed`` multiplies the
+    observed validation flow of the first fold."""
+    found = []
+    for number in range(5):
+        own = np.random.default_rng(number).lognormal(0, 0.4, (CATCHMENTS, 1))
+        (validated, validation), (simulated, truth) = flows(10 + number, VALIDATION), flows(20 + number, TEST)
+        days, names = ("catchment", "validation_time"), number * CATCHMENTS + np.arange(CATCHMENTS)
+        found.append(
+            xr.Dataset(
+                {
+                    "validated": (days, validated),
+                    "validation": (days, validation * own * (changed if number == 0 else 1)),
+                    "simulated": (("catchment", "time"), simulated),
+                    "observed": (("catchment", "time"), truth * own, {"units": "mm/day"}),
+                },
+                coords={"catchment": names, "validation_time": np.arange(VALIDATION), "time": np.arange(TEST)},
+            )
+        )
+    return found
+
+
+def test_folds_are_calibrated_by_each_other() -> None:
+    found = across_folds(folds())
+    assert list(found["catchment"].values) == list(range(5 * CATCHMENTS))
+    assert found["pooled"].all()
+    # Wrong by a factor of their own at each, gauges are right together; 25 gauges tell the share within a tenth or so.
+    for level in (0.5, 0.9):
+        assert float(found["coverage"].sel(level=level).mean()) == pytest.approx(level, abs=0.1)
+    # A fold's own validation flow has no say in its intervals, and has in those of the others.
+    other = across_folds(folds(changed=3.0))
+    first = found["catchment"].values < CATCHMENTS
+    np.testing.assert_array_equal(found["upper"].values[:, first], other["upper"].values[:, first])
+    assert (found["width"].sel(level=0.9).values[~first] < other["width"].sel(level=0.9).values[~first]).all()

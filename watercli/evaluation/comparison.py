@@ -18,12 +18,16 @@ import xarray as xr
 from watercli.checkpoint import open_run
 from watercli.config import Config, difference
 from watercli.errors import ConfigError
-from watercli.evaluation.methods import METHODS
+from watercli.evaluation.insight_tables import intervals_dict
+from watercli.evaluation.intervals import across_folds
+from watercli.evaluation.methods import METHODS, SIMULATION
 from watercli.evaluation.metrics import Comparison, Summary, catchment_scores, compare, summarise
 from watercli.evaluation.results import RESULTS, SCHEMA, is_evaluation
 from watercli.log import log
 
 SHOWN = ("nse", "kge", "rmse", "bias")
+VALIDATED = ("validated", "validation")
+"""Simulated and observed on the validation dates, where an evaluation has them."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Row:
     scored: xr.DataArray
     """``(catchment, time)``: days that its evaluation scored."""
     ungauged: bool
+    intervals: xr.Dataset | None = None
+    """Of folds: predictive intervals of each, calibrated by the others; see `watercli.evaluation.intervals`."""
 
 
 @dataclass(frozen=True)
@@ -198,9 +204,28 @@ def _rows(judged: list[Judged]) -> list[Row]:
                 _joined([one.by_method(one.main) for one in group]),
                 _joined([one.there["scored"] for one in group]),
                 ungauged,
+                _intervals(group) if ungauged and len(group) > 1 else None,
             )
         )
     return rows
+
+
+def _intervals(group: list[Judged]) -> xr.Dataset | None:
+    """Return the intervals of folds; None if their evaluations lack simulations of the validation dates."""
+    lacking = [one.run for one in group if not set(VALIDATED) <= set(one.data)]
+    if lacking:
+        if all(one.main == SIMULATION for one in group):
+            log.warning("No predictive intervals: the evaluation of %s is of an earlier version; renew it with "
+                        "--overwrite", lacking[0])  # fmt: skip
+        return None
+    return across_folds(
+        [
+            one.there[list(VALIDATED)]
+            .assign(simulated=one.by_method(one.main), observed=one.there["observed"].where(one.there["scored"]))
+            .reset_coords(drop=True)
+            for one in group
+        ]
+    )
 
 
 def _rivals(row: Row) -> dict[str, xr.DataArray]:
@@ -242,6 +267,9 @@ def to_dict(found: Compared) -> dict[str, Any]:
                 "method": row.runs[0].main,
                 "ungauged": row.ungauged,
                 "differs_in": found.differences.get(row.label, []),
+                "intervals": intervals_dict(row.intervals, row.runs[0].config.seed)
+                if row.intervals is not None
+                else None,
             }
             for row in found.rows
         },

@@ -1,4 +1,4 @@
-"""Writes a comparison: ``comparison.html``, ``comparison.csv``, ``comparison.json``."""
+"""Writes a comparison: ``comparison.html``, ``comparison.csv``, ``comparison.json``, and of folds ``intervals.csv``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from watercli.evaluation import figures
 from watercli.evaluation.comparison import SHOWN, Compared, Row, to_dict
+from watercli.evaluation.insight_tables import interval_heads, interval_rows, interval_scores, interval_sentence
 from watercli.evaluation.methods import METHODS
 from watercli.evaluation.numbers import DASH, MINUS, number
 from watercli.evaluation.page import render
@@ -38,10 +39,15 @@ def write(found: Compared, target: Target, description: str = "") -> None:
         text = json.dumps(finite(to_dict(found)), indent=1, ensure_ascii=False, allow_nan=False)
         (partial / JSON).write_text(text + "\n", encoding="utf-8")
         _write_csv(found, partial / "comparison.csv")
+        if any(row.intervals is not None for row in found.rows):
+            _write_intervals(found, partial / "intervals.csv")
         (partial / PAGE).write_text(render("comparison.html.j2", _values(found, description)), encoding="utf-8")
     log.info("%s, %d catchments: median NSE, 25th percentile, median KGE", found.target, found.catchments)
     for label, scores in found.summaries.items():
         log.info("  %s: %.2f, %.2f, %.2f", label, scores["nse"].median, scores["nse"].p25, scores["kge"].median)
+    for row in found.rows:
+        if row.intervals is not None:
+            log.info("%s, predictive intervals: %s", row.label, interval_sentence(row.intervals, found.units))
 
 
 def _values(found: Compared, description: str) -> dict[str, Any]:
@@ -62,6 +68,18 @@ def _values(found: Compared, description: str) -> dict[str, Any]:
         ],
         "score_rows": [_score_row(found, label, number_ == 0) for number_, label in enumerate(found.summaries)],
         "cdf": figures.experiments(found),
+        "intervals": [_intervals(found, row) for row in found.rows if row.intervals is not None],
+    }
+
+
+def _intervals(found: Compared, row: Row) -> dict[str, Any]:
+    assert row.intervals is not None
+    return {
+        "label": row.label,
+        "sentence": interval_sentence(row.intervals, found.units),
+        "heads": interval_heads(found.units),
+        "rows": interval_rows(row.intervals),
+        "reliability": figures.reliability(row.intervals, row.runs[0].main),
     }
 
 
@@ -101,6 +119,22 @@ def _about(found: Compared, row: Row) -> str:
     how = METHODS[row.runs[0].main] + (", at gauges hidden in training" if row.ungauged else "")
     changes = found.differences.get(row.label, [])
     return f"{how}; {runs}" + (f"; {'; '.join(changes)}" if changes else "")
+
+
+def _write_intervals(found: Compared, file: Path) -> None:
+    """Write one row for each experiment with intervals, and catchment."""
+    rows = [
+        {"gauge_id": gauge, "experiment": row.label, **interval_scores(row.intervals.sel(catchment=gauge))}
+        for row in found.rows
+        if row.intervals is not None
+        for gauge in row.intervals["catchment"].values
+    ]
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(
+            {name: f"{one:.6g}" if isinstance(one, float) else one for name, one in row.items()} for row in rows
+        )
 
 
 def _write_csv(found: Compared, file: Path) -> None:

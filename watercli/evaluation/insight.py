@@ -130,7 +130,15 @@ def _intervals(scene: Scene, flow: Flow) -> xr.Dataset | None:
         never_negative=float(np.nanmin(scene.flow[:, train], initial=np.inf)) >= 0,
     )
     observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
-    return intervals.judge(found, simulated, observed)
+    judged = intervals.judge(found, simulated, observed)
+    if flow.main != SIMULATION:
+        return judged
+    # Kept, so that a comparison of folds can calibrate each by the others.
+    about = {"units": flow.units}
+    return judged.assign(
+        validated=(("catchment", "validation_time"), validated.astype(np.float32), about),
+        validation=(("catchment", "validation_time"), validation.astype(np.float32), about),
+    ).assign_coords(validation_time=scene.store.times[period])
 
 
 def _mean_embeddings(scene: Scene, inputs: Inputs, flow: Flow) -> tuple[Floats, int]:

@@ -29,10 +29,7 @@ def catchment_rows(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
         }
         if insight.intervals is not None:
             some = insight.intervals.isel(catchment=c)
-            for level in intervals.SHOWN:
-                row[f"coverage_{100 * level:.0f}"] = float(some["coverage"].sel(level=level))
-                row[f"width_{100 * level:.0f}"] = float(some["width"].sel(level=level))
-            row |= {name: float(some[name]) for name in ("crps", "absolute_error")}
+            row |= interval_scores(some)
             row |= {"calibration_days": int(some["calibration_days"]), "pooled": bool(some["pooled"])}
         if insight.donors is not None:
             for space in insight.donors["space"].values:
@@ -40,6 +37,15 @@ def catchment_rows(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
                 row |= {f"donor_{space}": str(one["donor"].item()), f"donor_{space}_nse": float(one["donor_nse"])}
         rows.append(row)
     return rows
+
+
+def interval_scores(here: xr.Dataset) -> dict[str, float]:
+    """Return how the intervals of one catchment fared, of what `watercli.evaluation.intervals.judge` returned."""
+    scores = {}
+    for level in intervals.SHOWN:
+        scores[f"coverage_{100 * level:.0f}"] = float(here["coverage"].sel(level=level))
+        scores[f"width_{100 * level:.0f}"] = float(here["width"].sel(level=level))
+    return scores | {name: float(here[name]) for name in ("crps", "absolute_error")}
 
 
 def signature_rows(insight: Insight) -> list[dict[str, Any]]:
@@ -65,7 +71,7 @@ def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
             name: {method: asdict(one) for method, one in by_method.items()}
             for name, by_method in signature_summaries(insight).items()
         },
-        "intervals": _intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
+        "intervals": intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
         "donors": donors_dict(insight.donors) if insight.donors is not None else None,
         "embedded_dates": insight.donors.attrs["embedded_dates"] if insight.donors is not None else None,
         "skill_against": {
@@ -104,7 +110,8 @@ def signature_summaries(insight: Insight) -> dict[str, dict[str, Agreement]]:
     return found
 
 
-def _intervals_dict(found: xr.Dataset, seed: int) -> dict[str, Any]:
+def intervals_dict(found: xr.Dataset, seed: int) -> dict[str, Any]:
+    """Return the summary over catchments as JSON types."""
     return {
         "levels": [
             {
@@ -160,14 +167,28 @@ def _report_signatures(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
     return rows
 
 
-def _report_intervals(found: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any]:
+def interval_heads(units: str) -> list[str]:
+    """Return the headings of `interval_rows`."""
+    return [
+        *("central interval", "days inside, median catchment", "25th to 75th pct.", "mean of catchments"),
+        f"mean width, median ({units})",
+    ]
+
+
+def interval_rows(found: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the rows of the report's table of intervals."""
     rows = []
     for level in intervals.SHOWN:
         coverage = found["coverage"].sel(level=level).values
         coverage = coverage[np.isfinite(coverage)]
         low, middle, high = np.percentile(coverage, [25, 50, 75])
         width = _median(found["width"].sel(level=level).values)
-        rows.append({"cells": [percent(level), percent(middle), f"{percent(low)} to {percent(high)}", number(width)]})
+        inside = [percent(middle), f"{percent(low)} to {percent(high)}", percent(float(coverage.mean()))]
+        rows.append({"cells": [percent(level), *inside, number(width)]})
+    return rows
+
+
+def _report_intervals(found: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any]:
     pooled, scored = found["pooled"].values, np.isfinite(found["crps"].values)
     own, others = int((scored & ~pooled).sum()), int((scored & pooled).sum())
     parts = []
@@ -176,13 +197,14 @@ def _report_intervals(found: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any
     if others:
         parts.append(f"by the flow of other gauges, as their own is hidden or short: {others}")
     return {
-        "interval_rows": rows,
-        "interval_sentence": interval_sentence(found, flow),
+        "interval_heads": interval_heads(flow.units),
+        "interval_rows": interval_rows(found),
+        "interval_sentence": interval_sentence(found, flow.units),
         "calibration": "; ".join(parts),
     }
 
 
-def interval_sentence(found: xr.Dataset, flow: Flow) -> str:
+def interval_sentence(found: xr.Dataset, units: str) -> str:
     """Say how the intervals fared."""
     parts = [
         f"{percent(_median(found['coverage'].sel(level=level).values))} lie within the {percent(level)} intervals"
@@ -191,7 +213,7 @@ def interval_sentence(found: xr.Dataset, flow: Flow) -> str:
     crps, alone = _median(found["crps"].values), _median(found["absolute_error"].values)
     return (
         f"Of the scored days of the median catchment, {' and '.join(parts)}; the continuous ranked probability "
-        f"score is {number(crps)} {flow.units}, where the simulation without intervals has {number(alone)}"
+        f"score is {number(crps)} {units}, where the simulation without intervals has {number(alone)}"
     )
 
 

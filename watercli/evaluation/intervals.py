@@ -10,6 +10,7 @@ Shapes: C catchments, V validation days, T test days, M members.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,41 @@ def calibrate(
         members = np.maximum(members, 0)
     members[~np.isfinite(simulated)] = np.nan
     return Predictive(members, days, pooled)
+
+
+def across_folds(folds: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Judge intervals at gauges that training never saw, by errors at other gauges that it never saw.
+
+    The errors of a fold's gauges are those of the run that never saw them; each fold is calibrated by all the others
+    (cross-conformal prediction: Vovk 2015, doi:10.1007/s10472-013-9368-4).
+
+    Parameters
+    ----------
+    folds
+        The same experiment with other gauges hidden in each; of the hidden ones, along ``catchment``: ``validated``
+        and ``validation`` (catchment, validation_time), simulated and observed on the validation dates; ``simulated``,
+        and ``observed``, NaN on days that are not scored (catchment, time).
+
+    Returns
+    -------
+    xr.Dataset
+        As that of `judge`, of the gauges of all folds.
+    """
+    numbered = [
+        fold.assign(fold=("catchment", np.full(fold.sizes["catchment"], number))) for number, fold in enumerate(folds)
+    ]
+    together = xr.concat(numbered, "catchment", join="outer", coords="minimal")
+    validated, validation, simulated = (
+        together[name].values.astype(np.float64) for name in ("validated", "validation", "simulated")
+    )
+    never_negative = bool(np.nanmin(validation, initial=np.inf) >= 0)
+    parts = []
+    for number in range(len(folds)):
+        mine = together["fold"].values == number
+        found = calibrate(validated, validation, simulated, ~mine, never_negative=never_negative)
+        own = Predictive(found.members[mine], found.days[mine], found.pooled[mine])
+        parts.append(judge(own, simulated[mine], together["observed"].astype(np.float64)[mine]))
+    return xr.concat(parts, "catchment", coords="minimal").sortby("catchment")
 
 
 def _unit(validated: Floats, values: Floats, never_negative: bool) -> Floats:

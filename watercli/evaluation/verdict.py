@@ -63,7 +63,7 @@ def insight_sentences(outcome: Outcome) -> list[str]:
         return []
     sentences = []
     if found.intervals is not None:
-        sentences.append(insight_tables.interval_sentence(found.intervals, flow))
+        sentences.append(insight_tables.interval_sentence(found.intervals, flow.units))
     if found.donors is not None:
         sentences.append(insight_tables.donor_sentence(insight_tables.donors_dict(found.donors)))
     return sentences
