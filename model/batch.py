@@ -32,8 +32,10 @@ class Batch:
     shares: Tensor | None = None
     """``[B, C, K]``: shares of the catchment in these patches; rows sum to 1."""
     past: Mapping[str, Tensor] = field(default_factory=dict)
-    """The H days before the window, for a memory: series ``[B, C, H]``, grids ``[B, H, L]`` (means of the L land
-    patches); NaN where missing."""
+    """What the days before the window leave to a memory, as `model.memory.carry` returns it: series ``[B, C, G]``,
+    grids ``[B, L, G]`` (means of the L land patches)."""
+    drained_past: Mapping[str, Tensor] = field(default_factory=dict)
+    """The same of grids on the patches that each catchment drains, ``[B, C, G]``."""
     wanted: Mapping[str, Tensor] = field(default_factory=dict)
     """``[B, C, T]`` of a series whose predictions are in another space than what encoders see."""
     spread: Mapping[str, Tensor] = field(default_factory=dict)
@@ -105,6 +107,7 @@ class Batch:
             drains=None if self.drains is None else change(self.drains),
             shares=None if self.shares is None else change(self.shares),
             past=all_of(self.past),
+            drained_past=all_of(self.drained_past),
             wanted=all_of(self.wanted),
             spread=all_of(self.spread),
         )

@@ -1,12 +1,12 @@
-"""Memory: what a token knows of the days before it, at many time scales and at a cost linear in the past.
+"""Memory: what a token knows of the days before it, at many time scales and at a cost that no past adds to.
 
 A day's state holds exponential moving averages of a modality with fixed time constants, of its values and of their
 squares, and the latest days one by one. It is a linear recurrence over what is visible,
-``s(t) = a s(t-1) + (1-a) x(t)`` with ``a = exp(-1 / time constant)``, here as one product with the days before the
-window and one within it. Averages are taken over the visible days only, and how much was visible is part of the state.
-A state never knows a later day.
+``s(t) = a s(t-1) + (1-a) x(t)`` with ``a = exp(-1 / time constant)``: what the days before a window leave is carried
+into it, and goes on through its visible days. Averages are taken over the visible days only, and how much was visible
+is part of the state. A state never knows a later day.
 Shapes: B windows, C catchments in each, R rows (B * C, or B * L for L land patches), T days, H days before the window,
-N averages, F state variables of a modality, W width.
+N averages, F state variables of a modality, G of them carried into a window, W width.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ LEAST = 1e-6
 
 @dataclass(frozen=True)
 class Seen:
-    """Daily values and how much each counts (0 to 1), before the window ``[R, H]`` and within it ``[R, T]``."""
+    """What is visible of a modality."""
 
-    past: Tensor
-    past_weight: Tensor
+    carried: Tensor
+    """What the days before the window leave, ``[R, G]``, as `carry` returns it."""
     values: Tensor
+    """Of the window's days, ``[R, T]``."""
     weight: Tensor
+    """How much each counts (0 to 1), ``[R, T]``."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +61,65 @@ def state_size(config: MemoryConfig) -> int:
     return 3 * len(config.time_constants) + 2 * config.recent
 
 
+def carried_size(config: MemoryConfig) -> int:
+    """Return G."""
+    return 3 * len(config.time_constants) + 2 * (config.recent - 1)
+
+
+def gains(config: MemoryConfig, age: Tensor) -> Tensor:
+    """Return how much a day counts in each average ``age`` ``[...]`` days later, ``[..., N]``; 0 before it."""
+    times = torch.tensor(config.time_constants, device=age.device, dtype=age.dtype)
+    faded = -torch.expm1(-1 / times) * torch.exp(-age.clamp_min(0)[..., None] / times)
+    return faded * (age >= 0)[..., None]
+
+
+def fading(config: MemoryConfig, days: Tensor) -> Tensor:
+    """Return what is left of each average after ``days`` ``[...]``, ``[..., N]``."""
+    return torch.exp(-days[..., None] / torch.tensor(config.time_constants, device=days.device, dtype=days.dtype))
+
+
+def channels(values: Tensor, weight: Tensor) -> Tensor:
+    """Return what is averaged, ``[..., 3, T]`` of ``[..., T]``: values, squares, and how much there was of them."""
+    return torch.stack((weight * values, weight * values.square(), weight), dim=-2)
+
+
+def carry(values: Tensor, weight: Tensor, config: MemoryConfig) -> Tensor:
+    """Return what days leave behind, ``[R, G]`` of values and weights ``[R, H]``: sums, and the latest days.
+
+    Nothing known is all zero.
+    """
+    age = torch.arange(values.shape[-1] - 1, -1, -1, device=values.device, dtype=values.dtype)
+    sums = channels(values, weight) @ gains(config, age)
+    return joined(sums, latest_days(weight * values, weight, config))
+
+
+def latest_days(values: Tensor, weight: Tensor, config: MemoryConfig) -> Tensor:
+    """Return the last days that are remembered one by one, ``[..., 2, recent - 1]`` of ``[..., H]``; 0 before them."""
+    both = torch.stack((values, weight), dim=-2)
+    count = config.recent - 1
+    return nn.functional.pad(both, (count, 0))[..., both.shape[-1] :]
+
+
+def joined(sums: Tensor, latest: Tensor) -> Tensor:
+    """Return ``[..., G]`` of the sums ``[..., 3, N]`` and the latest days ``[..., 2, recent - 1]``."""
+    return torch.cat((sums.flatten(-2), latest.flatten(-2)), dim=-1)
+
+
 def states(seen: Seen, config: MemoryConfig) -> Tensor:
     """Return the state of every day of the windows, ``[R, T, F]``: averages, mean squares, weights, latest days."""
-    past, within = (
-        torch.stack((weight * values, weight * values.square(), weight), dim=1)
-        for values, weight in ((seen.past, seen.past_weight), (seen.values, seen.weight))
-    )
-    before, days = past.shape[-1], within.shape[-1]
-    times = torch.tensor(config.time_constants, device=past.device, dtype=past.dtype)
-    gain = -torch.expm1(-1 / times)
-    age = torch.arange(before - 1, -1, -1, device=past.device, dtype=past.dtype)
-    carried = past @ (gain * torch.exp(-age[:, None] / times))  # [R, 3, N], as of the day before the window
-    day = torch.arange(days, device=past.device, dtype=past.dtype)
-    lag = day[:, None] - day
-    kernel = gain * torch.exp(-lag.clamp_min(0)[..., None] / times) * (lag >= 0)[..., None]  # [T, T, N]
+    averages, count = len(config.time_constants), config.recent - 1
+    sums, latest = seen.carried.split((3 * averages, 2 * count), dim=-1)
+    within = channels(seen.values, seen.weight)
+    day = torch.arange(within.shape[-1], device=within.device, dtype=within.dtype)
+    kernel = gains(config, day[:, None] - day)  # [T, T, N]
     total = torch.einsum("rcs,tsn->rctn", within, kernel)
-    total = total + carried[:, :, None] * torch.exp(-(day[:, None] + 1) / times)
-    sums, squares, weights = total.unbind(1)
+    total = total + sums.unflatten(-1, (3, averages))[:, :, None] * fading(config, day + 1)
+    values, squares, weights = total.unbind(1)
     known = weights > LEAST
     scale = torch.where(known, 1 / weights.clamp_min(LEAST), 0)
-    together = torch.nn.functional.pad(torch.cat((past, within), dim=-1), (config.recent - 1, 0))
-    latest = together[..., before:].unfold(-1, config.recent, 1)  # [R, 3, T, recent]
-    return torch.cat((sums * scale, squares * scale, weights, latest[:, 0], latest[:, 2]), dim=-1)
+    together = torch.cat((latest.unflatten(-1, (2, count)), within[:, ::2]), dim=-1)
+    recent = together.unfold(-1, config.recent, 1)  # [R, 2, T, recent]
+    return torch.cat((values * scale, squares * scale, weights, recent[:, 0], recent[:, 1]), dim=-1)
 
 
 class Memory(nn.Module):
@@ -160,33 +199,35 @@ class Memory(nn.Module):
         place[:, land] = torch.arange(days * len(land), device=device).unflatten(0, (days, -1))
         return Remembered(values, place.flatten())
 
-    def _land(self, batch: Batch, name: str, mask: TokenMask) -> Seen:
-        """Return a grid's land patches as ``[B, H, L]`` and ``[B, T, L]``: means over the observed cells."""
+    def _land(self, batch: Batch, name: str, mask: TokenMask) -> tuple[Tensor, Tensor]:
+        """Return a grid's land patches, means over the observed cells, and which are visible, ``[B, T, L]`` each."""
         assert self.config.grid is not None
         land = list(self.config.grid.land_patches)
         patches = patchify(batch.grids[name], self.config.grid.patch_size)[:, :, land]
         values = patches.nanmean(-1).nan_to_num(0.0)
-        weight = mask.visible.unflatten(1, (batch.days, -1))[:, :, land].to(values.dtype)
-        return _with_past(batch, name, mask, values, weight, (batch.windows, 0, len(land)))
+        return values, mask.visible.unflatten(1, (batch.days, -1))[:, :, land].to(values.dtype)
 
     def _of_patches(self, batch: Batch, name: str, mask: TokenMask) -> Seen:
-        seen = self._land(batch, name, mask)
-        return Seen(*(one.transpose(1, 2).flatten(0, 1) for one in vars(seen).values()))
+        values, weight = (one.transpose(1, 2).flatten(0, 1) for one in self._land(batch, name, mask))
+        return Seen(self._carried(batch.past.get(name), mask, len(values)), values, weight)
 
     def _of_catchments(self, batch: Batch, name: str, mask: TokenMask) -> Seen:
         if self.config.modalities[name].kind == "series":
             values = batch.series[name].flatten(0, 1).nan_to_num(0.0)
-            rows = values.shape[0]
-            return _with_past(batch, name, mask, values, mask.visible.to(values.dtype), (rows, 0))
+            past = batch.past.get(name)
+            return Seen(self._carried(past, mask, len(values)), values, mask.visible.to(values.dtype))
         share = self._shares(batch)
-        seen = self._land(batch, name, mask)
+        values, weight = self._land(batch, name, mask)
+        total = torch.einsum("btl,bcl->bct", weight, share).flatten(0, 1)
+        sums = torch.einsum("btl,bcl->bct", weight * values, share).flatten(0, 1)
+        return Seen(self._carried(batch.drained_past.get(name), mask, len(total)), sums / total.clamp_min(LEAST), total)
 
-        def drained(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-            total = torch.einsum("btl,bcl->bct", weight, share).flatten(0, 1)
-            sums = torch.einsum("btl,bcl->bct", weight * values, share).flatten(0, 1)
-            return sums / total.clamp_min(LEAST), total
-
-        return Seen(*drained(seen.past, seen.past_weight), *drained(seen.values, seen.weight))
+    def _carried(self, past: Tensor | None, mask: TokenMask, rows: int) -> Tensor:
+        """Return what is carried into each of the rows, ``[R, G]``; nothing where the past is hidden or not there."""
+        if past is None:
+            return mask.visible.new_zeros(rows, carried_size(self.memory), dtype=torch.float32)
+        carried = past.flatten(0, 1)
+        return carried if mask.past is None else carried * mask.past.repeat_interleave(rows // len(mask.past))[:, None]
 
     def _shares(self, batch: Batch) -> Tensor:
         """Return the catchments' shares in the land patches, ``[B, C, L]``."""
@@ -198,18 +239,3 @@ class Memory(nn.Module):
         full = batch.shares.new_zeros(b, c, patches + 1)
         full.scatter_(2, torch.where(batch.drains >= 0, batch.drains, patches), batch.shares)
         return full[..., list(self.config.grid.land_patches)]
-
-
-def _with_past(
-    batch: Batch, name: str, mask: TokenMask, values: Tensor, weight: Tensor, nothing: tuple[int, ...]
-) -> Seen:
-    """Join what is visible of a window with the days before it, unless these are hidden or not there."""
-    past = batch.past.get(name)
-    if past is None:
-        past = values.new_full(nothing, torch.nan)
-    elif name in batch.series:
-        past = past.flatten(0, 1)
-    there = torch.isfinite(past)
-    if mask.past is not None:
-        there = there & mask.past.reshape(-1, *[1] * (past.ndim - 1))
-    return Seen(past.nan_to_num(0.0), there.to(values.dtype), values, weight)

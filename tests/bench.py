@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import resource
 import statistics
@@ -27,9 +28,12 @@ from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
 
+from model.config import MemoryConfig
+from model.memory import carry
 from tests import factory
 from tests.bench_model import show_growth, show_variants
 from watercli.config import parse
+from watercli.data.history import History
 from watercli.prepare import align, prepare, readers
 from watercli.prepare.reader import Request
 from watercli.prepare.write import CHUNK_DAYS, COMPRESSORS, SHARD_DAYS
@@ -185,6 +189,27 @@ def bench_prepare(years: int) -> None:
     )
 
 
+def bench_memory(rounds: int) -> None:
+    """What the days before a step's windows leave to a memory: from sums that are kept, and by reading all of them."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(64, 40 * 365, generator=generator)
+    tasks: dict[str, Callable[[], object]] = {}
+    for longest in (32, 256, 2048):
+        config = MemoryConfig(time_constants=tuple(float(2**k) for k in range(longest.bit_length())))
+        history, reach = History(values, config), config.past_days
+        days = torch.randint(reach, values.shape[1], (4,), generator=generator)
+        places = torch.randint(len(values), (4, 16), generator=generator)
+
+        def read(days: torch.Tensor = days, places: torch.Tensor = places, config: MemoryConfig = config) -> object:
+            some = values[places[..., None], (days[:, None] + torch.arange(-config.past_days, 0))[:, None]]
+            return carry(some, torch.isfinite(some).float(), config)
+
+        tasks[f"{reach:,} days, kept sums"] = functools.partial(history.before, days, places)
+        tasks[f"{reach:,} days, read"] = read
+    found = {name: 1000 * seconds for name, seconds in interleaved(tasks, 10 * rounds).items()}
+    show("Past of 4 windows of 16 catchments, one series", "ms", found, next(iter(tasks)))
+
+
 def matmul_peak(dtype: torch.dtype) -> float:
     """Return the machine's matrix-product rate in GFLOP/s."""
     a, b = (torch.randn(2048, 2048, dtype=dtype) for _ in range(2))
@@ -214,6 +239,7 @@ def main() -> None:
         for days in arguments.days:
             show_variants(console, days, arguments.rounds if days < 10 else 2, peaks)
         show_growth(console, min(arguments.rounds, 3))
+    bench_memory(arguments.rounds)
     bench_read(arguments.rounds)
     bench_prepare_files(min(arguments.rounds, 3))
     console.print(f"Peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")

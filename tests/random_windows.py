@@ -7,6 +7,7 @@ import torch
 from model.batch import Batch
 from model.config import MAEConfig
 from model.masking import TokenMask, draw_noise, mask_batch
+from model.memory import carried_size
 
 DRAINED = 2
 """Patches that each catchment drains."""
@@ -16,7 +17,7 @@ def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Bat
     """Return windows with catchments that drain the first land patches in equal shares."""
     assert config.grid is not None
     land = config.grid.land_patches
-    past = config.memory.past_days if config.memory else 0
+    carried = carried_size(config.memory) if config.memory else 0
     grids = {name: torch.randn(windows, days, *config.grid.shape) for name in config.of_kind("grid")}
     series = {name: torch.randn(windows, catchments, days) for name in config.of_kind("series")}
     return Batch(
@@ -26,10 +27,11 @@ def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Bat
         static=torch.randn(windows, catchments, config.attributes),
         drains=torch.tensor(land[:DRAINED]).expand(windows, catchments, DRAINED),
         shares=torch.full((windows, catchments, DRAINED), 1 / DRAINED),
-        past={name: torch.randn(windows, past, len(land)) for name in grids}
-        | {name: torch.randn(windows, catchments, past) for name in series}
-        if past
+        past={name: torch.randn(windows, len(land), carried) for name in grids}
+        | {name: torch.randn(windows, catchments, carried) for name in series}
+        if carried
         else {},
+        drained_past={name: torch.randn(windows, catchments, carried) for name in grids} if carried else {},
     )
 
 

@@ -84,13 +84,10 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         store, name, scale = self.source  # type: ignore[attr-defined]
         return torch.from_numpy(scale.forward(store.dataset[name].values[start : start + days]))
 
-    def init(self: object, store: Store, name: str, scaling: object, memory: float, *, remember: bool) -> None:
+    def init(self: object, store: Store, name: str, scaling: object, memory: float) -> None:
         self.source = (store, name, scaling.modalities[name])  # type: ignore[attr-defined]
         self._array = store.dataset[name]  # type: ignore[attr-defined]
-        if remember:
-            self.patch_means = means(self, store)  # type: ignore[attr-defined]
 
-    means = dataset._Grid._means
     monkeypatch.setattr(dataset._Grid, "__init__", init)
     monkeypatch.setattr(dataset._Grid, "window", window)
 

@@ -12,7 +12,7 @@ from model.batch import Batch
 from model.config import MAEConfig, MemoryConfig
 from model.mae import MultiModalMAE, total_loss
 from model.masking import TokenMask
-from model.memory import Seen, state_size, states
+from model.memory import Seen, carried_size, carry, state_size, states
 from tests.model.conftest import SMALL, make_batch, make_masks, make_model
 from tests.model.test_fusion import DRAINS
 
@@ -30,9 +30,22 @@ def with_past(batch: Batch, missing: float = 0.1) -> Batch:
         values = torch.randn(shape, generator=generator)
         return values.masked_fill(torch.rand(shape, generator=generator) < missing, torch.nan)
 
-    past = {name: holed(2, PAST, 3) for name in SMALL.of_kind("grid")}
-    past |= {name: holed(2, 3, PAST) for name in SMALL.of_kind("series")}
-    return replace(batch, past=past, shares=torch.tensor([[1.0, 0.0], [0.6, 0.4], [1.0, 0.0]]).expand(2, 3, 2))
+    shares = torch.tensor([[1.0, 0.0], [0.6, 0.4], [1.0, 0.0]]).expand(2, 3, 2)
+    return remembering(replace(batch, shares=shares), {name: holed(2, 3, PAST) for name in SMALL.modalities})
+
+
+def remembering(batch: Batch, days: dict[str, torch.Tensor]) -> Batch:
+    """Return a batch with what some days before its windows leave: of series ``[B, C, H]``, of grids ``[B, L, H]``."""
+    past, drained = dict(batch.past), dict(batch.drained_past)
+    for name, values in days.items():
+        there = torch.isfinite(values).float()
+        past[name] = carry(values.nan_to_num(), there, MEMORY)
+        if SMALL.modalities[name].kind == "grid":
+            # Catchment 0 drains land patch 0, catchment 1 patches 1 and 2, catchment 2 patch 2; see DRAINS.
+            share = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0]])
+            total = share @ there
+            drained[name] = carry(share @ values.nan_to_num() / total.clamp_min(1e-6), total, MEMORY)
+    return replace(batch, past=past, drained_past=drained)
 
 
 @pytest.fixture
@@ -44,7 +57,9 @@ def test_states_are_the_recurrence_day_by_day() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(2, PAST + DAYS, generator=generator)
     weight = (torch.rand(2, PAST + DAYS, generator=generator) < 0.7).float()
-    seen = Seen(values[:, :PAST], weight[:, :PAST], values[:, PAST:], weight[:, PAST:])
+    carried = carry(values[:, :PAST], weight[:, :PAST], MEMORY)
+    assert carried.shape == (2, carried_size(MEMORY))
+    seen = Seen(carried, values[:, PAST:], weight[:, PAST:])
     found = states(seen, MEMORY)
     assert found.shape == (2, DAYS, state_size(MEMORY))
     for row in range(2):
@@ -66,10 +81,16 @@ def test_states_are_the_recurrence_day_by_day() -> None:
 
 def test_a_short_or_absent_past_is_no_past_at_all() -> None:
     values, weight = torch.randn(1, DAYS), torch.ones(1, DAYS)
-    none = states(Seen(values[:, :0], weight[:, :0], values, weight), MEMORY)
-    hidden = states(Seen(torch.full((1, PAST), 5.0), torch.zeros(1, PAST), values, weight), MEMORY)
+    none = states(Seen(carry(values[:, :0], weight[:, :0], MEMORY), values, weight), MEMORY)
+    hidden = states(Seen(carry(torch.full((1, PAST), 5.0), torch.zeros(1, PAST), MEMORY), values, weight), MEMORY)
     torch.testing.assert_close(none, hidden)
     assert torch.isfinite(none).all()
+
+
+def moved(batch: Batch, name: str) -> Batch:
+    """Return a batch with another past of a modality."""
+    drained = {grid: one + 2 if grid == name else one for grid, one in batch.drained_past.items()}
+    return replace(batch, past=batch.past | {name: batch.past[name] + 2}, drained_past=drained)
 
 
 def flow_of(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> torch.Tensor:
@@ -105,7 +126,7 @@ def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
 def test_the_past_reaches_a_prediction_unless_it_is_hidden(batch: Batch) -> None:
     model, masks = make_model(REMEMBERING), make_masks(batch, REMEMBERING)
     for name in ("loss", "rain"):
-        other = replace(batch, past=batch.past | {name: batch.past[name] + 2})
+        other = moved(batch, name)
         assert (flow_of(model, other, masks) - flow_of(model, batch, masks)).abs().nan_to_num().amax() > 1e-4
         rows = masks[name].visible.shape[0]
         hidden = masks | {name: replace(masks[name], past=torch.zeros(rows, dtype=torch.bool))}
@@ -114,10 +135,12 @@ def test_the_past_reaches_a_prediction_unless_it_is_hidden(batch: Batch) -> None
 
 def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
     model, masks = make_model(REMEMBERING), make_masks(batch, REMEMBERING)
+    days = torch.randn(2, 3, PAST)
+    batch = remembering(batch, {"rain": days})
     for land, drainers in ((0, {0}), (1, {1}), (2, {1, 2})):  # land patches 0, 1, 3
-        rain = batch.past["rain"].clone()
-        rain[..., land] += 3
-        other = replace(batch, past=batch.past | {"rain": rain})
+        rain = days.clone()
+        rain[:, land] += 3
+        other = remembering(batch, {"rain": rain})
         # Of what the decoder reads only the catchment's own context may move, so look at the context itself.
         before, after = (model.remember(some, masks)["flow"].values.unflatten(0, (2, 3)) for some in (batch, other))
         moved = (after - before).abs().amax((0, 2, 3)) > 1e-6
@@ -130,18 +153,14 @@ def test_a_grid_that_is_not_drained_does_not_reach_a_catchment(batch: Batch) -> 
     assert config.read_by("flow") == ["flow", "loss"]
     assert config.read_by("warmth") == ["rain", "warmth"]
     model, masks = make_model(config), make_masks(batch, config)
-    other = replace(
-        batch,
-        grids=batch.grids | {"rain": batch.grids["rain"] + 2},
-        past=batch.past | {"rain": batch.past["rain"] + 2},
-    )
+    other = replace(moved(batch, "rain"), grids=batch.grids | {"rain": batch.grids["rain"] + 2})
     torch.testing.assert_close(flow_of(model, other, masks), flow_of(model, batch, masks), equal_nan=True)
 
 
 def test_without_fusion_a_modality_remembers_only_itself(batch: Batch) -> None:
     config = replace(REMEMBERING, fusion="none")
     model, masks = make_model(config), make_masks(batch, config)
-    other = replace(batch, past=batch.past | {"loss": batch.past["loss"] + 2})
+    other = moved(batch, "loss")
     torch.testing.assert_close(flow_of(model, other, masks), flow_of(model, batch, masks), equal_nan=True)
 
 

@@ -11,7 +11,7 @@ from model.batch import Batch
 from model.masking import Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch, show_all, tokens
 from tests.model.conftest import SMALL, make_batch, make_model
 from tests.model.test_fusion import DRAINS
-from tests.model.test_memory import REMEMBERING, with_past
+from tests.model.test_memory import REMEMBERING, moved, with_past
 
 FLOW = list(SMALL.modalities).index("flow")
 DAYS, LEAD = 6, 2
@@ -100,7 +100,7 @@ def test_what_is_hidden_does_not_reach_its_prediction(batch: Batch, kind: Questi
     changed = torch.where(torch.isfinite(batch.series["flow"]), changed, torch.nan)
     other = replace(batch, series=batch.series | {"flow": changed})
     if kind == Question.SIMULATION:
-        other = replace(other, past=batch.past | {"flow": batch.past["flow"] + 5})
+        other = moved(other, "flow")
     with torch.no_grad():
         one, two = (model(some, masks)["flow"].full(DAYS) for some in (batch, other))
     torch.testing.assert_close(two, one, equal_nan=True, atol=0, rtol=0)

@@ -18,7 +18,9 @@ from model.batch import Batch
 from model.config import GridConfig, MAEConfig, MemoryConfig, ModalityConfig
 from model.layers import patchify
 from model.masking import ASKING, Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch
+from model.memory import LEAST
 from watercli.config import Config, LayersByKind
+from watercli.data.history import History
 from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.data.windows import Indices, Windows, derived_seed, draw_catchments, draw_starts
 from watercli.errors import ConfigError
@@ -85,11 +87,7 @@ class WindowReader:
                 scaled = scaling.predicted(name).forward(values)
                 self._wanted[name] = torch.from_numpy(scaled)
                 self._spread[name] = torch.from_numpy(spread(scaled[:, store.period("train")]))
-        self._past_days = MemoryConfig(**config.model.memory.model_dump()).past_days if config.model.memory else 0
-        self._grids = {
-            name: _Grid(store, name, scaling, config.train.memory_gib, remember=bool(self._past_days))
-            for name in config.of_kind("grid")
-        }
+        self._grids = {name: _Grid(store, name, scaling, config.train.memory_gib) for name in config.of_kind("grid")}
         self._drains = self._shares = None
         if self._grids and self.catchments:
             patches, shares = drained(store.patch_weight)
@@ -97,6 +95,31 @@ class WindowReader:
         self._cells = {
             name: torch.from_numpy(store.dataset["coverage"].sel(grid=name).values > 0) for name in self._grids
         }
+        self._land = len(store.land_patches)
+        self._past: dict[str, History] = {}
+        self._drained_past: dict[str, History] = {}
+        if config.model.memory:
+            self._remember(config, MemoryConfig(**config.model.memory.model_dump()))
+
+    def _remember(self, config: Config, memory: MemoryConfig) -> None:
+        self._past |= {name: History(one, memory) for name, one in self._series.items()}
+        for name, grid in self._grids.items():
+            means = grid.patch_means(self.store)
+            self._past[name] = History(means, memory)
+            if self._drains is not None and config.modalities[name].drained:
+                values, weight = self._drained(means)
+                self._drained_past[name] = History(values, memory, weight)
+
+    def _drained(self, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return daily means of the patches that each catchment drains, and the shares observed, ``[C, D]`` each."""
+        assert self._drains is not None
+        assert self._shares is not None
+        land = torch.from_numpy(self.store.land_patches)
+        patches = int(max(land.max(), self._drains.max())) + 1
+        share = torch.zeros(self.catchments, patches + 1)
+        share.scatter_(1, torch.where(self._drains >= 0, self._drains, patches), self._shares)
+        total = share[:, land] @ torch.isfinite(means).to(means.dtype)
+        return share[:, land] @ means.nan_to_num(0.0) / total.clamp_min(LEAST), total
 
     @property
     def catchments(self) -> int:
@@ -131,6 +154,7 @@ class WindowReader:
         last = len(self.store.times) - 1
         rows = which[..., None], days.clamp_max(last)[:, None]
         beyond = (days > last)[:, None]
+        first, land = torch.from_numpy(starts), torch.arange(self._land).expand(len(starts), -1)
         return Batch(
             grids={
                 name: torch.stack([grid.window(int(start), self.days) for start in starts])
@@ -141,22 +165,11 @@ class WindowReader:
             static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
             drains=self._drains[which] if self._drains is not None else None,
             shares=self._shares[which] if self._shares is not None else None,
-            past=self._past(torch.from_numpy(starts), which) if self._past_days else {},
+            past={name: one.before(first, which if name in self._series else land) for name, one in self._past.items()},
+            drained_past={name: one.before(first, which) for name, one in self._drained_past.items()},
             wanted={name: one[rows].masked_fill(beyond, torch.nan) for name, one in self._wanted.items()},
             spread={name: one[which] for name, one in self._spread.items()},
         )
-
-    def _past(self, starts: torch.Tensor, which: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the days before each window, NaN before the store begins."""
-        days = starts[:, None] + torch.arange(-self._past_days, 0)
-        there = days >= 0
-        found = {
-            name: one[which[..., None], days.clamp_min(0)[:, None]].masked_fill(~there[:, None], torch.nan)
-            for name, one in self._series.items()
-        }
-        for name, grid in self._grids.items():
-            found[name] = grid.patch_means[days.clamp_min(0)].masked_fill(~there[..., None], torch.nan)
-        return found
 
 
 def spread(training: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -192,7 +205,7 @@ def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> tuple[NDAr
 class _Grid:
     """One grid modality: decoded into memory once if it fits, else read window by window."""
 
-    def __init__(self, store: Store, name: str, scaling: Scaling, memory_gib: float, *, remember: bool) -> None:
+    def __init__(self, store: Store, name: str, scaling: Scaling, memory_gib: float) -> None:
         array = zarr.open_group(store.path, mode="r")[name]
         assert isinstance(array, zarr.Array)
         self._array = array
@@ -200,22 +213,20 @@ class _Grid:
         self._memory: NDArray[np.float32] | None = None
         if array.size * 4 <= memory_gib * 2**30:
             self._memory = self._scale.forward(np.asarray(array[:]))
-        if remember:
-            self.patch_means = self._means(store)
-            """``[days, L]`` of the land patches, NaN where no cell is observed."""
 
     @property
     def held_bytes(self) -> int:
         """Bytes held in memory."""
         return 0 if self._memory is None else self._memory.nbytes
 
-    def _means(self, store: Store, block: int = 360) -> torch.Tensor:
+    def patch_means(self, store: Store, block: int = 360) -> torch.Tensor:
+        """Return ``[L, D]``: means of the land patches, NaN where no cell is observed."""
         land = torch.from_numpy(store.land_patches)
         blocks = []
         for first in range(0, self._array.shape[0], block):
             fields = self.window(first, min(block, self._array.shape[0] - first))
             blocks.append(patchify(fields[None], store.patch_size)[0][:, land].nanmean(-1))
-        return torch.cat(blocks)
+        return torch.cat(blocks).T.contiguous()
 
     def window(self, start: int, days: int) -> torch.Tensor:
         """Return ``[T, Y, X]``; NaN beyond the last day."""

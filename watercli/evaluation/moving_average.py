@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config import MemoryConfig
-from model.memory import Seen, states
+from model.memory import Seen, carry, states
 from watercli.evaluation.network import Regional, fit_network
 from watercli.log import log
 
@@ -31,8 +31,8 @@ def features(weather: Floats) -> Tensor:
         parts = []
         for first in range(0, one.shape[1], 365):
             some, past = slice(first, first + 365), slice(max(first - MEMORY.past_days, 0), first)
-            seen = Seen(one[:, past].nan_to_num(), there[:, past], one[:, some].nan_to_num(), there[:, some])
-            parts.append(states(seen, MEMORY))
+            carried = carry(one[:, past].nan_to_num(), there[:, past], MEMORY)
+            parts.append(states(Seen(carried, one[:, some].nan_to_num(), there[:, some]), MEMORY))
         found.append(torch.cat(parts, dim=1))
     return torch.cat(found, dim=-1)
 

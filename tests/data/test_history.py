@@ -1,0 +1,72 @@
+"""What is carried into a window is what reading every day before it would give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import MemoryConfig
+from model.memory import carry
+from tests.conftest import FUSED
+from watercli.config import with_overrides
+from watercli.data.dataset import WindowReader
+from watercli.data.history import EVERY, History
+from watercli.data.scaling import Scaling
+from watercli.store import Store
+
+SHORT = MemoryConfig(time_constants=(1.0, 5.0, 30.0), recent=4)  # reaches 120 days back
+LONG = MemoryConfig(time_constants=(2.0, 4000.0), recent=1)  # further than the store
+
+
+@pytest.mark.parametrize("config", [SHORT, LONG])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_it_is_what_all_days_before_leave(config: MemoryConfig, weighted: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(5, 400, generator=generator)
+    values[torch.rand(5, 400, generator=generator) < 0.3] = torch.nan
+    values[3, 100:] = torch.nan  # what stopped long ago is forgotten
+    weight = torch.rand(5, 400, generator=generator) if weighted else None
+    history = History(values, config, weight)
+    days = torch.tensor([0, 1, 3, EVERY - 1, EVERY, EVERY + 1, 250, 399, 400])
+    places = torch.tensor([[0, 3, 4]]).expand(len(days), -1)
+    found = history.before(days, places)
+    for row, day in enumerate(days.tolist()):
+        before = slice(max(day - config.past_days, 0), day)
+        some = values[[0, 3, 4], before]
+        counts = torch.isfinite(some).float() * (1 if weight is None else weight[[0, 3, 4], before])
+        torch.testing.assert_close(found[row], carry(some.nan_to_num(), counts, config), rtol=1e-4, atol=1e-6)
+    assert (found[0] == 0).all()
+
+
+def test_a_reader_hands_it_over_for_series_patches_and_what_catchments_drain(tiny_store: Store) -> None:
+    config = with_overrides(tiny_store.config, FUSED)
+    assert config.model.memory is not None
+    memory = MemoryConfig(**config.model.memory.model_dump())
+    reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
+    start, catchments = 75, np.array([[4, 1]])
+    batch = reader.read(np.array([start]), catchments)
+    earlier = reader.read(np.arange(start), np.tile(catchments, (start, 1)))  # first days of windows, one by one
+
+    def carried(values: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        there = torch.isfinite(values).float() if weight is None else weight
+        return carry(values.nan_to_num(), there, memory)
+
+    for name, values in earlier.series.items():
+        torch.testing.assert_close(batch.past[name][0], carried(values[..., 0].T), rtol=1e-4, atol=1e-5)
+    land = tiny_store.land_patches
+    y, x = tiny_store.patch_size
+    for name, grid in earlier.grids.items():
+        cells = grid[:, 0].unflatten(1, (-1, y)).unflatten(3, (-1, x)).permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2)
+        means = cells[:, land].nanmean(-1).T
+        torch.testing.assert_close(batch.past[name][0], carried(means), rtol=1e-4, atol=1e-5)
+        assert batch.drains is not None
+        assert batch.shares is not None
+        for row in range(2):
+            own, share = batch.drains[0, row], batch.shares[0, row]
+            which = [int(np.flatnonzero(land == int(patch))[0]) for patch in own if patch in land]
+            share = share[[i for i, patch in enumerate(own) if patch in land]][:, None]
+            there = share * torch.isfinite(means[which])
+            mean = (share * means[which].nan_to_num()).sum(0) / there.sum(0).clamp_min(1e-6)
+            found = batch.drained_past[name][0, row]
+            torch.testing.assert_close(found, carried(mean[None], there.sum(0)[None])[0], rtol=1e-4, atol=1e-5)
