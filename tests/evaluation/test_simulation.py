@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,9 @@ from watercli import checkpoint as checkpoints
 from watercli.config import with_overrides
 from watercli.data.dataset import WindowReader, spread
 from watercli.data.scaling import Scaling, hidden_catchments
-from watercli.errors import ConfigError
+from watercli.errors import ConfigError, RunError
 from watercli.evaluation.cache import Cache
+from watercli.evaluation.fine_tuning import simulate_tuned
 from watercli.evaluation.heads import Inputs
 from watercli.evaluation.lstm import lstm
 from watercli.evaluation.moving_average import features, moving_average
@@ -27,6 +30,7 @@ from watercli.evaluation.protocol import evaluate
 from watercli.evaluation.riverflow import Flow, judge_flow, set_scene
 from watercli.evaluation.simulation import simulate, window_starts
 from watercli.store import Store
+from watercli.training import loop
 
 
 def altered(store: Store, name: str, days: slice, value: float, catchments: slice = slice(None)) -> Store:
@@ -224,3 +228,18 @@ def test_the_whole_model_is_fine_tuned_without_hidden_flow(fused_run: Path, tiny
     wild = altered(tiny_store, "riverflow", slice(None), 77.0, slice(1, 5, 3))
     wild = altered(wild, "riverflow", tiny_store.period("test"), 77.0)
     np.testing.assert_array_equal(judged(wild, "after").data["simulated"], simulated)
+
+
+def test_fine_tuning_that_is_stopped_says_what_is_true(
+    fused_run: Path, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = loop.train_step
+
+    def interrupted(*arguments: Any) -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "train_step", interrupted)
+    checkpoint = checkpoints.open_run(fused_run)
+    with pytest.raises(RunError, match="Stopped while training 'from_scratch'; the same command begins it anew"):
+        simulate_tuned(checkpoint, tiny_store, "riverflow", tiny_store.period("test"), 4, scratch=True)

@@ -15,6 +15,7 @@ from watercli import checkpoint as checkpoints
 from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Questions
 from watercli.data.windows import derived_seed
+from watercli.errors import RunError
 from watercli.evaluation.simulation import simulate
 from watercli.log import log
 from watercli.store import Store
@@ -35,7 +36,7 @@ def simulate_tuned(
     """Train on simulations of ``target`` in the training period, and return the flow of ``days``, ``[C, days]``.
 
     Gauges that were hidden in pretraining stay hidden. The best of a few checkpoints on the validation period is
-    used, as in pretraining.
+    used, as in pretraining. It does not go on where it was interrupted.
 
     Parameters
     ----------
@@ -43,6 +44,11 @@ def simulate_tuned(
         Of the size of pretraining's.
     scratch
         Begin with random weights, at pretraining's own learning rate.
+
+    Raises
+    ------
+    RunError
+        If it was asked to stop, or a loss is not finite.
     """
     config = _config(checkpoint.config, target, steps, scratch)
     log.info("%s for %d steps", "Training from scratch" if scratch else "Fine-tuning", steps)
@@ -57,7 +63,17 @@ def simulate_tuned(
         job = Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0)
         engine = TorchEngine(model, config.train, device)
         engine.average = Average.of(config.train)
-        train(job, engine, display(), Stop())
+        stop = Stop()
+        try:
+            train(job, engine, display(), stop)
+        except RunError as error:
+            if not stop.asked:
+                raise
+            # What training says of going on is not true of a folder that is gone.
+            raise RunError(
+                f"Stopped while training '{'from_scratch' if scratch else 'fine_tuned'}'; the same command begins it "
+                "anew, and keeps what other methods have computed"
+            ) from error
         best = checkpoints.best_of(checkpoints.all_checkpoints(run))
         return simulate(best, store, target, days, device=device)
 
