@@ -276,7 +276,7 @@ def experiments(found: Compared) -> Picture:
 
 def forecast_skill(forecast: Forecast) -> Picture:
     """Draw the median efficiency of every method by lead."""
-    colours = {"known_weather": COLOURS[PROBE], "blind": COLOURS["probe_shared"]}
+    colours = {"known_weather": COLOURS[PROBE], "blind": COLOURS["probe_shared"], "updated": COLOURS["corrected"]}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4.2))
         axis = figure.subplots()

@@ -17,6 +17,7 @@ from watercli.data.dataset import WindowReader
 from watercli.data.windows import Indices
 from watercli.evaluation.blocks import series_blocks
 from watercli.evaluation.climatology import Climatology
+from watercli.evaluation.correction import updated
 from watercli.evaluation.metrics import nse
 from watercli.evaluation.scene import Flags, Floats, Scene
 from watercli.evaluation.simulation import ROWS
@@ -26,6 +27,7 @@ FORECASTS = {
     "known_weather": "forecast by the model, coming weather known",
     "blind": "forecast by the model, coming weather unknown",
     "simulation": "simulation by the model, without any flow",
+    "updated": "the simulation, updated by its latest error",
     "persistence": "persistence of the day of issue",
     "climatology": "day-of-year climatology",
 }
@@ -34,6 +36,8 @@ SAW = {
     "of what a perfect weather forecast would give",
     "blind": "flow and weather up to the day of issue",
     "simulation": "weather up to the day itself, no flow",
+    "updated": "the same, and flow up to the day of issue: a share of the simulation's latest error, chosen on the "
+    "validation dates for each lead",
     "persistence": "the latest observed flow up to the day of issue",
     "climatology": "the gauge's own flow of the training dates, 15-day circular mean",
 }
@@ -82,11 +86,12 @@ def judge_forecasts(scene: Scene, notes: list[str]) -> Forecast | None:
     latest = pd.DataFrame(flow.T).ffill().to_numpy().T
     own = Climatology.of(series_blocks(store, scene.target, store.period("train")), len(store.gauge_ids))
     usual = own.at(store.times)[:, gauged].T
-    simulated = scene.simulated[gauged]
+    simulated, span = scene.simulated[gauged], scene.simulated_days
     found = {
         "known_weather": known,
         "blind": blind,
-        "simulation": simulated[:, days - scene.simulated_days.start].swapaxes(0, 1),
+        "simulation": simulated[:, days - span.start].swapaxes(0, 1),
+        "updated": updated(simulated, flow[:, span], days - span.start, scene.of_simulated(store.period("validation"))),
         "persistence": np.broadcast_to(latest[:, issued], (leads, len(gauged), len(issued))),
         "climatology": usual[:, days].swapaxes(0, 1),
     }

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from watercli.evaluation.correction import Correction
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
 NEAREST = 5
 LEAST_KM = 1.0
 """Nearer gauges count as this far away."""
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Of the neighbours' mean error; one is chosen on validation days."""
-LEAST_SHARE = 0.01
 
 
 def distances(store: Store) -> Floats:
@@ -66,9 +64,8 @@ def corrected(
 ) -> NDArray[np.float32]:
     """Return a simulation, corrected by how wrong it is at the nearest gauges on the same day, ``[C, T]``.
 
-    Errors are ratios of observed to simulated flow; their logarithms are averaged by inverse distance, and a share of
-    that mean is added to the logarithm of the simulation. The share is the one of the highest median efficiency on
-    the validation days, each gauge being corrected without its own flow.
+    The logarithms of their relative errors are averaged by inverse distance, and a share of that mean corrects the
+    simulation, as `Correction.by` does it; each gauge is corrected without its own flow.
 
     Parameters
     ----------
@@ -81,17 +78,5 @@ def corrected(
     validation
         Days, along T, on which the share is chosen.
     """
-    least = LEAST_SHARE * float(np.nanmean(np.where(usable[:, None], flow, np.nan)))
-    # Not to divide by next to nothing: both flows are raised by a hundredth of the mean.
-    raised = np.log(np.maximum(simulated, 0) + least)
-    error = np.log(np.maximum(flow, 0) + least) - raised
-    mean = np.nan_to_num(_weighted(away, error, usable))
-    found = [np.maximum(np.exp(raised + share * mean) - least, 0) for share in SHARES]
-    observed = np.where(usable[:, None], flow, np.nan)[:, validation]
-    squares = [np.square(one[:, validation] - observed) for one in found]
-    varies = usable & (np.isfinite(observed).sum(1) > 1)
-    spread = np.nanvar(observed[varies], axis=1)
-    scores = [float(np.nanmedian(1 - np.nanmean(one[varies], axis=1) / spread)) if varies.any() else 0.0
-              for one in squares]  # fmt: skip
-    best: NDArray[np.float32] = found[int(np.argmax(scores))].astype(np.float32)
-    return best
+    correction = Correction.of(simulated, flow, usable)
+    return correction.by(np.nan_to_num(_weighted(away, correction.error, usable)), validation)
