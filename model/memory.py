@@ -11,7 +11,7 @@ N averages, F state variables of a modality, G of them carried into a window, W 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,8 @@ from model.masking import TokenMask
 
 LEAST = 1e-6
 """Total weight below which an average is taken as unknown."""
+LEAST_SPREAD = 0.02
+"""Standard deviation below which a state variable is taken as constant."""
 
 
 @dataclass(frozen=True)
@@ -134,51 +136,73 @@ class Memory(nn.Module):
         assert config.memory is not None
         self.config, self.memory = config, config.memory
         self.networks = nn.ModuleDict()
+        self.groups: dict[str, str] = {}
+        """A modality that each network serves, by the network's name."""
         for name, modality in config.modalities.items():
             group, width = self._group(name), config.memory.width
-            if group in self.networks:
+            if group in self.groups:
                 continue
-            size = state_size(config.memory) * len(config.read_by(name))
-            if modality.kind == "series":
-                size += config.attributes
+            self.groups[group] = name
+            variables = state_size(config.memory) * len(config.read_by(name))
+            size = variables + (config.attributes if modality.kind == "series" else 0)
             self.networks[group] = nn.Sequential(
                 nn.Linear(size, width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width, width), nn.GELU()
             )
+            # Kept with the weights; nothing is trained of them.
+            self.register_buffer(f"centre_{group}", torch.zeros(variables))
+            self.register_buffer(f"spread_{group}", torch.ones(variables))
+
+    @torch.no_grad()
+    def standardise(self, windows: Iterable[tuple[Batch, Mapping[str, TokenMask]]]) -> None:
+        """Have the networks read standardised states, by their means and deviations over some windows.
+
+        The average of a year hardly varies beside a day's value, and a network would be slow to look at it.
+        """
+        sums: dict[str, Tensor] = {}
+        for batch, masks in windows:
+            for group, name in self.groups.items():
+                known = self._known(name, batch, masks).flatten(0, -2).double()
+                some = torch.stack((known.sum(0), known.square().sum(0), torch.full_like(known[0], len(known))))
+                sums[group] = sums[group] + some if group in sums else some
+        for group, (total, squares, count) in sums.items():
+            mean = total / count
+            spread = (squares / count - mean.square()).clamp_min(0).sqrt()
+            self.get_buffer(f"centre_{group}").copy_(mean)
+            # What never varies is left as it is.
+            self.get_buffer(f"spread_{group}").copy_(torch.where(spread > LEAST_SPREAD, spread, 1.0))
 
     def _group(self, name: str) -> str:
         return name if self.config.fusion == "none" else f"all_{self.config.modalities[name].kind}"
 
     def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Remembered]:
         """Return what is remembered at the tokens of every modality; rows are B for grids, B * C for series."""
-        groups: dict[str, Remembered] = {}
-        found = {}
-        for name, modality in self.config.modalities.items():
-            group = self._group(name)
-            if group not in groups:
-                groups[group] = (self._of_series if modality.kind == "series" else self._of_grids)(
-                    group, self.config.read_by(name), batch, masks
-                )
-            found[name] = groups[group]
-        return found
+        groups = {
+            group: (self._of_series if self.config.modalities[name].kind == "series" else self._of_grids)(
+                group, name, batch, masks
+            )
+            for group, name in self.groups.items()
+        }
+        return {name: groups[self._group(name)] for name in self.config.modalities}
 
-    def _known(
-        self,
-        of: Callable[[Batch, str, TokenMask], Seen],
-        names: Sequence[str],
-        batch: Batch,
-        masks: Mapping[str, TokenMask],
-    ) -> Tensor:
-        """Return the states of all these modalities, ``[R, T, F]``."""
+    def _known(self, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Tensor:
+        """Return the states of all modalities that a modality reads, ``[R, T, F]``."""
+        of = self._of_catchments if self.config.modalities[name].kind == "series" else self._of_patches
         # In float32 whatever the precision of the products: averages over years lose their slow part else.
         with torch.autocast(batch.static.device.type, enabled=False):
-            return torch.cat([states(of(batch, name, masks[name]), self.memory) for name in names], dim=-1)
+            return torch.cat(
+                [states(of(batch, other, masks[other]), self.memory) for other in self.config.read_by(name)], dim=-1
+            )
 
-    def _of_series(self, group: str, names: Sequence[str], batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
-        known = self._known(self._of_catchments, names, batch, masks)
+    def _standardised(self, group: str, known: Tensor) -> Tensor:
+        standardised: Tensor = (known - self.get_buffer(f"centre_{group}")) / self.get_buffer(f"spread_{group}")
+        return standardised
+
+    def _of_series(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
+        known = self._standardised(group, self._known(name, batch, masks))
         static = batch.static.flatten(0, 1)[:, None].expand(-1, batch.days, -1)
         return Remembered(self.networks[group](torch.cat((known, static), dim=-1)))
 
-    def _of_grids(self, group: str, names: Sequence[str], batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
+    def _of_grids(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
         """Read the states of land patches; zero in idle windows.
 
         Those are windows in which no token of these grids is visible or asked for.
@@ -187,11 +211,12 @@ class Memory(nn.Module):
         grid, days, device = self.config.grid, batch.days, batch.static.device
         busy = torch.zeros(batch.windows, dtype=torch.bool, device=device)
         busy[0] = True
-        for name in names:
-            busy |= masks[name].visible.any(1) | masks[name].target.any(1)
-        some = {name: masks[name].rows(busy) for name in names}
-        known = self._known(self._of_patches, names, batch.rows(busy), some)  # [busy * L, T, F]
-        read = self.networks[group](known.unflatten(0, (len(some[names[0]].visible), -1)).transpose(1, 2)).flatten(1, 2)
+        grids = self.config.read_by(name)
+        for other in grids:
+            busy |= masks[other].visible.any(1) | masks[other].target.any(1)
+        some = {other: masks[other].rows(busy) for other in grids}
+        known = self._standardised(group, self._known(name, batch.rows(busy), some))  # [busy * L, T, F]
+        read = self.networks[group](known.unflatten(0, (len(some[name].visible), -1)).transpose(1, 2)).flatten(1, 2)
         values: Tensor = read.new_zeros(batch.windows, *read.shape[1:])
         values[busy] = read
         land = torch.tensor(grid.land_patches, device=device)

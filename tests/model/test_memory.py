@@ -196,3 +196,24 @@ def test_errors_are_divided_by_the_spread_and_measured_where_they_are_wanted(bat
     error = (found.full(DAYS)[..., 0].unflatten(0, (2, 3)) - wanted) / spread[..., None]
     asked = masks["flow"].target.unflatten(0, (2, 3)) & torch.isfinite(wanted)
     torch.testing.assert_close(found.squared_error, error[asked].square().sum())
+
+
+@pytest.mark.parametrize("fusion", ["none", "keys"])
+def test_its_networks_read_standardised_states(batch: Batch, fusion: str) -> None:
+    model = make_model(replace(REMEMBERING, fusion=fusion))  # type: ignore[arg-type]
+    masks, memory = make_masks(batch, REMEMBERING), model.memory
+    assert memory is not None
+    memory.standardise([(batch, masks), (batch, masks)])
+    varying = 0
+    for group, name in memory.groups.items():
+        read = memory._standardised(group, memory._known(name, batch, masks)).flatten(0, -2)
+        torch.testing.assert_close(read.mean(0), torch.zeros(read.shape[-1]), atol=1e-4, rtol=0)
+        spread = read.std(0, correction=0)
+        varies = memory.get_buffer(f"spread_{group}") != 1
+        torch.testing.assert_close(spread[varies], torch.ones(int(varies.sum())), atol=1e-3, rtol=0)
+        assert (spread[~varies] <= 0.02).all()
+        varying += int(varies.sum())
+    assert varying > 50
+    twin = make_model(replace(REMEMBERING, fusion=fusion))  # type: ignore[arg-type]
+    twin.load_state_dict(model.state_dict())
+    torch.testing.assert_close(flow_of(twin, batch, masks), flow_of(model, batch, masks), equal_nan=True)

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from model.batch import Batch
 from model.config import GridConfig, MAEConfig, MemoryConfig, ModalityConfig
 from model.layers import patchify
+from model.mae import MultiModalMAE
 from model.masking import ASKING, Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch
 from model.memory import LEAST
 from watercli.config import Config, LayersByKind
@@ -65,6 +66,10 @@ def store_model_config(config: Config, store: Store) -> MAEConfig:
         land = tuple(int(patch) for patch in store.land_patches)
         grid = GridConfig(store.grid_shape, store.patch_size, land)
     return model_config(config, grid, len(store.attribute_names))
+
+
+SCALE_WINDOWS = 256
+"""Training windows over which `standardise_memory` looks."""
 
 
 class WindowReader:
@@ -325,6 +330,20 @@ class Steps(Dataset[Step]):
             blur = train.attribute_noise * torch.randn(shape, generator=generator)
             batch = replace(batch, static=batch.static + blur[self._rows])
         return Step(batch, masks)
+
+
+def standardise_memory(model: MultiModalMAE, reader: WindowReader, config: Config) -> None:
+    """Give a new model the scale of what its memory reads: that of the first training windows and their masks.
+
+    It is the same on every process, however many they are.
+    """
+    if model.memory is None:
+        return
+    steps = Steps(reader, Windows.within(reader.store.period("train"), config.window, "train"), config, model.config)
+    enough = min(-(-SCALE_WINDOWS // config.train.windows), config.train.steps)
+    device = next(model.parameters()).device
+    for_all = (steps[number].to(device) for number in range(enough))
+    model.memory.standardise((step.batch, step.masks) for step in for_all)
 
 
 def question_shares(config: Config) -> tuple[dict[Question, float], list[int]]:

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.mae import MultiModalMAE
 from watercli import checkpoint as checkpoints
 from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Questions
-from watercli.data.windows import derived_seed
 from watercli.errors import RunError
 from watercli.evaluation.simulation import simulate
+from watercli.evaluation.untrained import Untrained
 from watercli.log import log
 from watercli.store import Store
 from watercli.training.averaging import Average
@@ -52,12 +51,7 @@ def simulate_tuned(
     """
     config = _config(checkpoint.config, target, steps, scratch)
     log.info("%s for %d steps", "Training from scratch" if scratch else "Fine-tuning", steps)
-    if scratch:
-        with torch.random.fork_rng():
-            torch.manual_seed(derived_seed(config.seed, 6))
-            model = MultiModalMAE(checkpoint.structure)
-    else:
-        model = checkpoint.model()
+    model = (Untrained.of(checkpoint) if scratch else checkpoint).model()
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder, torch.random.fork_rng():
         run = Path(folder)
         job = Job(config, checkpoint.structure, store, checkpoint.scaling, run, 0)

@@ -21,7 +21,8 @@ class Untrained(Checkpoint):
         return cls(**{one.name: getattr(checkpoint, one.name) for one in fields(checkpoint)})
 
     def load_weights(self, model: MultiModalMAE) -> None:
-        """Draw the weights."""
+        """Draw the weights; what scales the memory's states is no weight, and is that of the run."""
+        super().load_weights(model)
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(self.config.seed, 6))
             model.init_weights()

@@ -89,13 +89,17 @@ class Engine(ABC):
         """Return what a checkpoint holds, on rank 0; every process must call it.
 
         Where weights are averaged, its weights are the average, and those to go on from stand beside the optimiser.
+        What the model keeps untrained (buffers) is part of the weights.
         """
         state = self.state()
-        if state is None or self.average is None or not self.average.values:
-            return state
+        if state is None:
+            return None
+        kept = {name: one.detach().cpu().clone() for name, one in self.model.named_buffers()}
+        if self.average is None or not self.average.values:
+            return State(state.weights | kept, state.optimiser)
         beside = {f"{PREFIX}{name}": one for name, one in state.weights.items()}
         average = {name: one.detach().cpu().clone() for name, one in self.average.values.items()}
-        return State(average, state.optimiser | beside)
+        return State(average | kept, state.optimiser | beside)
 
 
 @dataclass(frozen=True)

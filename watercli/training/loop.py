@@ -23,7 +23,7 @@ from watercli import checkpoint as checkpoints
 from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Train
 from watercli.data.ahead import read_ahead
-from watercli.data.dataset import Step, Steps, WindowReader, fixed_steps
+from watercli.data.dataset import Step, Steps, WindowReader, fixed_steps, standardise_memory
 from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
@@ -50,6 +50,8 @@ class Job:
     run: Path
     start: int
     """Steps done before."""
+    new: bool = False
+    """The model knows nothing yet: its memory is to be given the scale of what it reads."""
 
 
 def learning_rate(step: int, train: Train) -> float:
@@ -142,6 +144,8 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
     """
     config, structure = job.config, job.structure
     reader = WindowReader(job.store, config, job.scaling)
+    if job.new:
+        standardise_memory(engine.model, reader, config)
     training = Windows.within(job.store.period("train"), config.window, "train")
     validation = Windows.within(job.store.period("validation"), config.window, "validation")
     steps = Steps(reader, training, config, structure, engine.rank, engine.world)

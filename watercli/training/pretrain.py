@@ -109,7 +109,7 @@ def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint |
         raise ConfigError(f"{run} already has {newest.step} steps; raise train.steps to go on")
     scaling = newest.scaling if newest else Scaling.of(store, config)
     structure = store_model_config(config, store)
-    return Job(config, structure, store, scaling, run, newest.step if newest else 0), newest
+    return Job(config, structure, store, scaling, run, newest.step if newest else 0, new=newest is None), newest
 
 
 def work(
