@@ -17,7 +17,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
+from tests.conftest import FUSED
 from tests.training.conftest import longer, rows, same_losses
 from watercli import checkpoint as checkpoints
 from watercli.config import with_overrides
@@ -94,6 +96,27 @@ def test_any_zero_stage_goes_on_from_one_process_and_back(
     back = halved(tmp_path / "spread", tmp_path / "back")
     pretrain(longer(tiny_store.config, "model.dropout=0"), tiny_store, back, resume=True)
     same_losses(whole, back)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_memory_reads_at_the_same_scale_in_several_processes(tiny_store: Store, tmp_path: Path, stage: int) -> None:
+    settings = ("model.dropout=0", *FUSED)
+    pretrain(longer(tiny_store.config, *settings), tiny_store, tmp_path / "one")
+    options = [word for one in (*settings, f"train.deepspeed.zero_stage={stage}") for word in ("--set", one)]
+    done = command(tiny_store, tmp_path / "two", "--processes", "2", *options)
+    assert done.returncode == 0, done.stderr
+    same_losses(tmp_path / "one", tmp_path / "two")
+    one, two = (checkpoints.all_checkpoints(tmp_path / name)[-1].model() for name in ("one", "two"))
+    assert one.memory is not None
+    assert two.memory is not None
+    for buffer, other in zip(one.memory.buffers(), two.memory.buffers(), strict=True):
+        assert torch.equal(buffer, other)
+        assert len(buffer.unique()) > 10
+    run = halved(tmp_path / "two", tmp_path / "half")
+    done = command(tiny_store, run, "--resume", "--processes", "2", *options)
+    assert done.returncode == 0, done.stderr
+    same_losses(tmp_path / "one", run)
 
 
 @pytest.mark.slow

@@ -89,12 +89,13 @@ class Engine(ABC):
         """Return what a checkpoint holds, on rank 0; every process must call it.
 
         Where weights are averaged, its weights are the average, and those to go on from stand beside the optimiser.
-        What the model keeps untrained (buffers) is part of the weights.
+        What the model keeps untrained (persistent buffers) is part of the weights.
         """
         state = self.state()
         if state is None:
             return None
-        kept = {name: one.detach().cpu().clone() for name, one in self.model.named_buffers()}
+        trained = {name for name, _ in self.model.named_parameters()}
+        kept = {name: one.cpu().clone() for name, one in self.model.state_dict().items() if name not in trained}
         if self.average is None or not self.average.values:
             return State(state.weights | kept, state.optimiser)
         beside = {f"{PREFIX}{name}": one for name, one in state.weights.items()}
