@@ -1,4 +1,4 @@
-"""Memory: what a token knows of the days before it, at many time scales and at a cost that no past adds to.
+"""Memory: what a token knows of the days before it, at many time scales and at a cost that its reach does not add to.
 
 A day's state holds exponential moving averages of a modality with fixed time constants, of its values and of their
 squares, and the latest days one by one. It is a linear recurrence over what is visible,

@@ -31,9 +31,10 @@ class History:
         left = fading(config, torch.tensor(EVERY, dtype=torch.float64))
         kept = torch.zeros(days // EVERY + 1, places, 3, len(config.time_constants))
         sums = kept[0].double()
+        everywhere, block = torch.arange(places)[None], torch.arange(EVERY)[None]
         for number in range(1, len(kept)):
-            block = slice((number - 1) * EVERY, number * EVERY)
-            sums = sums * left + self._channels(slice(None), block).double() @ kernel
+            values, weight = self._read(block + (number - 1) * EVERY, everywhere)
+            sums = sums * left + channels(values[0], weight[0]).double() @ kernel
             kept[number] = sums
         self._kept = kept
 
@@ -67,9 +68,3 @@ class History:
         weight = torch.isfinite(values) & there[:, None]
         counts = weight.to(values.dtype) if self._weight is None else self._weight[where] * weight
         return torch.where(weight, values, 0), counts
-
-    def _channels(self, places: slice, days: slice) -> Tensor:
-        values = self._values[places, days]
-        there = torch.isfinite(values)
-        weight = there.to(values.dtype) if self._weight is None else self._weight[places, days] * there
-        return channels(torch.where(there, values, 0), weight)
