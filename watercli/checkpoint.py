@@ -172,7 +172,10 @@ class Checkpoint:
         except (OSError, SafetensorError) as error:
             raise RunError(f"{file} cannot be read; choose another checkpoint or train again") from error
         except RuntimeError as error:
-            raise RunError(f"{file} belongs to another configuration than {META} beside it says") from error
+            raise RunError(
+                f"{file} belongs to another configuration than {META} beside it says, or to an earlier version of "
+                "watercli; choose another checkpoint or train again"
+            ) from error
 
     def fingerprint_of_weights(self) -> str:
         """Return the SHA-256 of the weights' file: what embeddings and results say they come from."""
