@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     arguments = parser.parse_args()
     study = load_study(shipped_studies()["report"])
-    found = losses(study.configs(), arguments.seeds, arguments.steps)
+    found = losses(study.configs(load("demo")), arguments.seeds, arguments.steps)
     table = Table("", "mean loss", f"difference to {REFERENCE}", "95 % interval", title_justify="left",
                   title=f"Validation loss after {arguments.steps} steps, {arguments.seeds} seeds")  # fmt: skip
     reference = np.array(found[REFERENCE])

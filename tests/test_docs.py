@@ -236,7 +236,7 @@ def test_yaml_is_configuration(page: Path) -> None:
     for block in blocks(page, "yaml"):
         raw = yaml.safe_load(block.text)
         if "variants" in raw:
-            Study.model_validate(raw).configs()
+            Study.model_validate(raw).configs(config.load("demo"))
             continue
         whole = raw if "modalities" in raw and "name" in raw else merged(demo(), raw)
         config.parse(yaml.safe_dump(whole), origin=str(block))

@@ -330,6 +330,8 @@ def test_compare_what_is_not_there(watercli: Command) -> None:
     check(watercli("evaluate", "--compare", "raport"), 2, "raport", "did you mean 'report'?")
     check(watercli("evaluate", "--compare"), 2, "report")
     check(watercli("evaluate", "runs/demo"), 2, "--run runs/demo")
+    check(watercli("evaluate", "--config", "demo"), 2, "--config is for a study")
+    check(watercli("evaluate", "--compare", ".", "--config", "demo"), 2, "--config is for a study")
     assert not Path("comparison").exists()
 
 

@@ -109,9 +109,7 @@ def test_folds_of_an_experiment_make_one_row(tiny_store: Store, tmp_path: Path) 
 @pytest.mark.slow
 def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    (tmp_path / "base.yaml").write_text(tiny_store.config.to_yaml())
     file.write_text(
-        f"config: {tmp_path / 'base.yaml'}\n"
         f"common: [train.steps=3, model.use_weighted_fm=false, {', '.join(map(repr, QUICK))}]\n"
         "variants: {standard: [model.use_cross_attn=false], cross: []}\n"
     )
@@ -121,6 +119,12 @@ def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Pa
     before = [open_run(run).path.stat().st_mtime_ns for run in runs]
     assert run_study(study, tiny_store, tmp_path / "runs") == runs
     assert [open_run(run).path.stat().st_mtime_ns for run in runs] == before
+    # Other settings of the evaluation: evaluated anew, not trained anew.
+    run_study(load_study(file, ["evaluate.methods=[climatology, nearest, persistence]"]), tiny_store, tmp_path / "runs")
+    assert [open_run(run).path.stat().st_mtime_ns for run in runs] == before
+    assert "persistence" in json.loads((runs[1] / "evaluation" / "results.json").read_text())["riverflow"]["methods"]
+    with pytest.raises(ConfigError, match=r"another configuration.*move .*runs away"):
+        run_study(load_study(file, ["seed=5"]), tiny_store, tmp_path / "runs")
     found = compare_runs(runs)
     assert found.differences["cross"] == ["model.use_cross_attn: False -> True"]
     # Through DeepSpeed, as --gpus has it, the same.
@@ -132,9 +136,19 @@ def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Pa
 def test_shipped_studies_are_valid() -> None:
     assert set(shipped_studies()) == {"report", "rivers", "ungauged", "ungauged-regions"}
     for file in shipped_studies().values():
-        configs = load_study(file).configs()
-        assert len({config.to_yaml() for config in configs.values()}) == len(configs)
+        for name in ("demo", "gb12", "gb"):
+            configs = load_study(file).configs(load(name))
+            assert {config.name for config in configs.values()} == {name}
+        named = load_study(file, ["seed=3"], config="gb12").configs(load("demo"))
+        assert {(config.name, config.seed) for config in named.values()} == {("gb12", 3)}
     assert find_study("nothing-of-the-kind") is None
+
+
+def test_variants_that_do_not_differ_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "same.yaml"
+    file.write_text("variants: {one: [], two: [model.fusion=keys]}\n")
+    with pytest.raises(ConfigError, match="'one' and 'two' of demo are the same"):
+        load_study(file).configs(load("demo"))
 
 
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:

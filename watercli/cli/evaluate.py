@@ -24,7 +24,8 @@ def evaluate(
     compared: Annotated[
         list[str] | None,
         typer.Argument(
-            help="With --compare: run directories, or a study (report, rivers, or a YAML file).",
+            help="With --compare: run directories, or a study (ungauged, ungauged-regions, rivers, report, or a YAML "
+            "file).",
             metavar="[RUN...|STUDY]",
             show_default=False,
         ),
@@ -40,6 +41,16 @@ def evaluate(
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Reproduce the stored numbers of a tiny case on this machine.")
     ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Of a study: a shipped configuration's name or a YAML file; by default the study's own, else the "
+            "one that the store was prepared for.",
+            metavar="NAME|FILE",
+        ),
+    ] = None,
     gpus: Annotated[int, typer.Option(min=0, max=1, help="1: the model works on a GPU of this machine.")] = 0,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -54,8 +65,10 @@ def evaluate(
         check()
         return
     if compare:
-        _compare(compared or [], store, out, settings or [], overwrite=overwrite, gpus=gpus)
+        _compare(compared or [], store, out, config, settings or [], overwrite=overwrite, gpus=gpus)
         return
+    if config is not None:
+        raise ConfigError("--config is for a study, with --compare; a run has its own, which --set changes")
     if compared:
         raise ConfigError(f"'{compared[0]}' is one too many; give --run {compared[0]}, or --compare several runs")
     _evaluate(run, store, out, settings or [], overwrite=overwrite, gpus=gpus)
@@ -84,7 +97,14 @@ def _evaluate(
 
 
 def _compare(
-    names: list[str], store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool, gpus: int
+    names: list[str],
+    store: Path | None,
+    out: Path | None,
+    config: str | None,
+    settings: list[str],
+    *,
+    overwrite: bool,
+    gpus: int,
 ) -> None:
     from watercli.embed import check_devices
     from watercli.errors import ConfigError, nearest
@@ -101,13 +121,15 @@ def _compare(
     file = find_study(names[0]) if len(names) == 1 else None
     description = ""
     if file is not None:
-        study = load_study(file, settings)
+        study = load_study(file, settings, config)
         place = RUNS / file.stem
         target = target_of(out or place / "comparison", overwrite=overwrite)
         target.check()
         runs = run_study(study, Store.open(find_store(store)), place, device, Processes(gpus))
         description = study.description
     else:
+        if config is not None:
+            raise ConfigError("--config is for a study; runs have their own")
         runs = [Path(name) for name in names]
         for one in runs:
             if not one.is_dir():

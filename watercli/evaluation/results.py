@@ -98,6 +98,12 @@ def is_evaluation(path: Path) -> bool:
         return False
 
 
+def settings_of(path: Path) -> dict[str, Any]:
+    """Return the settings, ``evaluate``, of an evaluation."""
+    found: dict[str, Any] = json.loads((path / RESULTS).read_text(encoding="utf-8")).get("settings", {})
+    return found
+
+
 def write(outcome: Outcome, folder: Path) -> None:
     """Write ``results.json``, the CSV files and ``results.zarr``."""
     folder.mkdir(parents=True)

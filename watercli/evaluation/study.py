@@ -12,11 +12,11 @@ from watercli.checkpoint import all_checkpoints, open_run
 from watercli.config import Config, Section, Strings, config_folder, load, with_overrides
 from watercli.errors import ConfigError
 from watercli.evaluation.protocol import evaluate
-from watercli.evaluation.results import is_evaluation
+from watercli.evaluation.results import is_evaluation, settings_of
 from watercli.log import log
 from watercli.store import Store
 from watercli.training.launch import Processes
-from watercli.training.pretrain import CONFIG, ONE, pretrain
+from watercli.training.pretrain import CONFIG, ONE, another_experiment, pretrain
 
 FOLDER = "comparisons"
 
@@ -26,16 +26,29 @@ class Study(Section):
 
     description: str = ""
     """What is compared, in words."""
-    config: str
-    """The configuration that all vary, by shipped name or path."""
+    config: str | None = None
+    """The configuration that all vary, by shipped name or path; by default the one that the store was prepared for."""
     common: Strings = ()
     """Settings of all variants, as ``key=value``."""
     variants: dict[str, Strings] = Field(min_length=2)
     """Settings of each, by name; the first is the one that the others are held against."""
 
-    def configs(self) -> dict[str, Config]:
-        """Return the configuration of each variant."""
-        return {name: load(self.config, [*self.common, *changes]) for name, changes in self.variants.items()}
+    def configs(self, prepared: Config) -> dict[str, Config]:
+        """Return the configuration of each variant; ``prepared`` is that of the store.
+
+        Raises
+        ------
+        ConfigError
+            If a variant is no valid configuration, or the same as another.
+        """
+        base = load(self.config) if self.config else prepared
+        found: dict[str, Config] = {}
+        for name, changes in self.variants.items():
+            config = with_overrides(base, [*self.common, *changes])
+            if twins := [other for other in found if found[other] == config]:
+                raise ConfigError(f"Variants '{twins[0]}' and '{name}' of {base.name} are the same; leave one out")
+            found[name] = config
+        return found
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -51,13 +64,13 @@ def find_study(name: str) -> Path | None:
     return path if path.is_file() and path.suffix in (".yaml", ".yml") else None
 
 
-def load_study(file: Path, settings: Sequence[str] = ()) -> Study:
-    """Read a study; ``settings`` (``key=value``) are added to those of all variants.
+def load_study(file: Path, settings: Sequence[str] = (), config: str | None = None) -> Study:
+    """Read a study; ``settings`` (``key=value``) are added to those of all variants, ``config`` goes before its own.
 
     Raises
     ------
     ConfigError
-        If the file is no study, or a variant is no valid configuration.
+        If the file is no study.
     """
     try:
         found = Study.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
@@ -67,9 +80,7 @@ def load_study(file: Path, settings: Sequence[str] = ()) -> Study:
         raise ConfigError(
             f"{file} is no study of variants ({where}: {reason['msg']}); see docs/evaluation.md"
         ) from error
-    found = found.model_copy(update={"common": (*found.common, *settings)})
-    found.configs()
-    return found
+    return found.model_copy(update={"common": (*found.common, *settings), "config": config or found.config})
 
 
 def run_study(study: Study, store: Store, folder: Path, device: str = "cpu", processes: Processes = ONE) -> list[Path]:
@@ -78,19 +89,31 @@ def run_study(study: Study, store: Store, folder: Path, device: str = "cpu", pro
     A variant that was interrupted is continued. ``processes`` train it, and ``device`` evaluates it.
     """
     runs = []
-    for name, config in study.configs().items():
+    configs = study.configs(store.config)
+    begun = {name for name in configs if (folder / name / CONFIG).is_file()}
+    for name in begun:
+        if reason := another_experiment(configs[name], store, folder / name):
+            raise ConfigError(f"{reason}; move {folder} away, or work in another folder")
+    for name, config in configs.items():
         run = folder / name
         log.info("Variant %s", name)
         if not _finished(run, config):
-            pretrain(config, store, run, resume=(run / CONFIG).is_file(), processes=processes)
-        ensure_evaluated(run, store, device=device)
+            pretrain(config, store, run, resume=name in begun, processes=processes)
+        _evaluate(run, store, config, device)
         runs.append(run)
     return runs
 
 
 def _finished(run: Path, config: Config) -> bool:
     found = all_checkpoints(run)
-    return bool(found) and found[-1].step >= config.train.steps and found[-1].config.train == config.train
+    return bool(found) and found[-1].step >= config.train.steps
+
+
+def _evaluate(run: Path, store: Store, config: Config, device: str) -> None:
+    """Evaluate a variant, unless that was done with the same settings."""
+    out = run / "evaluation"
+    if not (is_evaluation(out) and settings_of(out) == config.evaluate.model_dump(mode="json")):
+        evaluate(open_run(run), store, out, config, run=run, overwrite=True, device=device)
 
 
 def ensure_evaluated(run: Path, store: Store, settings: Sequence[str] = (), *, device: str = "cpu") -> None:

@@ -63,7 +63,8 @@ def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: 
         If the directory is taken, is no run, or holds a run of another configuration or store.
     """
     if resume:
-        _check_resumable(config, store, run)
+        if reason := another_experiment(config, store, run):
+            raise ConfigError(f"{reason}; give the same settings and --store, or choose another --run")
     elif run.exists():
         if not overwrite:
             raise ConfigError(f"{run} exists; continue it with --resume, replace it with --overwrite or choose --run")
@@ -89,17 +90,18 @@ def run_config(run: Path) -> Config:
     return parse(file.read_text(encoding="utf-8"), origin=str(file))
 
 
-def _check_resumable(config: Config, store: Store, run: Path) -> None:
+def another_experiment(config: Config, store: Store, run: Path) -> str | None:
+    """Return why training in a run directory would not continue what is there, as a sentence; None if it would."""
     changed = [
         line
         for line in difference(run_config(run).model_dump(mode="json"), config.model_dump(mode="json"))
         if not line.startswith(FREE_ON_RESUME)
     ]
     if changed:
-        raise ConfigError(f"{run} was trained with another configuration ({changed[0]}); choose another --run")
-    for one in checkpoints.all_checkpoints(run)[-1:]:
-        if one.fingerprint != store.fingerprint:
-            raise ConfigError(f"{store.path} is not the data that {run} was trained on; give the same --store")
+        return f"{run} was trained with another configuration ({changed[0]})"
+    if any(one.fingerprint != store.fingerprint for one in checkpoints.all_checkpoints(run)[-1:]):
+        return f"{store.path} is not the data that {run} was trained on"
+    return None
 
 
 def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint | None]:
