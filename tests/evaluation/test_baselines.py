@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from watercli.evaluation.climatology import Climatology, calendar_slot
-from watercli.evaluation.interpolation import interpolate
+from watercli.evaluation.interpolation import carry_forward, interpolate
 from watercli.evaluation.weather import antecedent
 
 
@@ -72,6 +72,15 @@ def test_interpolation_against_brute_force() -> None:
         else:
             expected = fallback[r, t, p, v]
         assert found[r, t, p, v] == pytest.approx(expected)
+
+
+def test_the_latest_day_by_hand() -> None:
+    values = np.array([[[9.0, 9], [1, 9], [9, 7], [3, 9], [9, 9]]])[..., None]
+    visible = np.zeros((1, 5, 2), dtype=bool)
+    visible[0, [1, 3], 0] = visible[0, 2, 1] = True
+    found = carry_forward(values, visible, np.full_like(values, -1.0))[..., 0]
+    # Nothing yet: the day's visible mean, else the fallback. Nothing comes from a later day.
+    assert found[0].tolist() == [[-1, -1], [1, 1], [1, 7], [3, 7], [3, 7]]
 
 
 def test_interpolation_keeps_to_observed_cells() -> None:

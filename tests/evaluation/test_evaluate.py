@@ -21,7 +21,7 @@ from watercli.evaluation import evaluate
 from watercli.evaluation.cache import Cache
 from watercli.evaluation.heads import Inputs
 from watercli.evaluation.leakage import check_probe, check_splits, check_training
-from watercli.evaluation.reconstruction import climatologies, reconstruct
+from watercli.evaluation.reconstruction import Masked, climatologies, reconstruct
 from watercli.evaluation.riverflow import Flow, judge_flow, reason_to_skip, set_scene
 from watercli.store import Store
 
@@ -195,6 +195,29 @@ def test_all_methods_are_scored_on_the_same_reconstructed_values(checkpoint: Che
     for example in found.examples:
         hidden = np.isfinite(example.truth) & ~example.seen
         assert np.isfinite(example.predicted[hidden]).all()
+
+
+def test_a_model_that_remembers_is_held_against_baselines_that_do() -> None:
+    """Three days of one catchment, of which only the last is visible; the day before the window had 5."""
+
+    def days(*values: float) -> np.ndarray:
+        return np.array(values)[None, :, None, None]
+
+    told = Masked(
+        observed=days(5, 7, 9),
+        predicted=days(0, 0, np.nan),
+        climatology=days(1, 1, 1),
+        visible=np.array([False, False, True])[None, :, None],
+        target=np.array([True, True, False])[None, :, None],
+        before=days(5),
+        before_visible=np.array([True])[None, :, None],
+    )
+    assert told.sums()["latest"].rmse == pytest.approx(np.sqrt((0**2 + 2**2) / 2))
+    assert told.sums()["interpolation"].rmse == pytest.approx(
+        np.sqrt(((5 + 4 / 3 - 5) ** 2 + (5 + 8 / 3 - 7) ** 2) / 2)
+    )
+    untold = replace(told, before=told.before[:, :0], before_visible=told.before_visible[:, :0])
+    assert untold.sums()["latest"].rmse == pytest.approx(np.sqrt((4**2 + 6**2) / 2))
 
 
 def test_a_gauge_without_flow_is_named(

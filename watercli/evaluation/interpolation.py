@@ -36,7 +36,7 @@ def interpolate(values: Floats, visible: Flags, fallback: Floats) -> Floats:
         ``[R, T, P, V]``.
     """
     days = np.arange(visible.shape[1])[:, None]
-    before = np.maximum.accumulate(np.where(visible, days, -1), axis=1)
+    before = _latest(visible)
     after = np.flip(np.minimum.accumulate(np.flip(np.where(visible, days, visible.shape[1]), 1), axis=1), 1)
     has_before, has_after = before >= 0, after < visible.shape[1]
     left = np.where(has_before, before, np.where(has_after, after, 0))
@@ -45,6 +45,22 @@ def interpolate(values: Floats, visible: Flags, fallback: Floats) -> Floats:
     in_time = (1 - share) * _pick(values, left) + share * _pick(values, right)
     some = (has_before | has_after)[..., None]
     return np.where(some, in_time, _day_mean(values, visible, fallback))
+
+
+def carry_forward(values: Floats, visible: Flags, fallback: Floats) -> Floats:
+    """Fill every token as `interpolate` does, but from no later day: with the latest visible day of the same patch.
+
+    A patch that has none yet takes the mean of what is visible elsewhere on the day, or else the ``fallback``.
+    """
+    before = _latest(visible)
+    latest = _pick(values, np.maximum(before, 0))
+    return np.where((before >= 0)[..., None], latest, _day_mean(values, visible, fallback))
+
+
+def _latest(visible: Flags) -> NDArray[np.int64]:
+    """Return the latest visible day up to each day, ``[R, T, P]``; -1 where there is none."""
+    days = np.arange(visible.shape[1])[:, None]
+    return np.maximum.accumulate(np.where(visible, days, -1), axis=1)
 
 
 def _pick(values: Floats, day: NDArray[np.int64]) -> Floats:

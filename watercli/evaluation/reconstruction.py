@@ -1,4 +1,4 @@
-"""Masked reconstruction on the test period, in physical units, beside two baselines on the same values.
+"""Masked reconstruction on the test period, in physical units, beside baselines on the same values.
 
 Shapes: B windows, C catchments, T days, P patches, V cells of a patch; R = B for grids, B * C for series (P = V = 1).
 """
@@ -14,16 +14,17 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from model.batch import Batch
 from model.layers import unpatchify
 from model.mae import MultiModalMAE, Prediction
-from model.masking import draw_noise, mask_batch
+from model.masking import draw_noise, mask_batch, tokens
 from watercli.checkpoint import Checkpoint
 from watercli.config import Evaluate
 from watercli.data.dataset import Step, WindowReader
 from watercli.data.windows import Indices, Windows, derived_seed
 from watercli.evaluation.blocks import grid_blocks, land_cells, series_blocks, to_patches
 from watercli.evaluation.climatology import Climatology
-from watercli.evaluation.interpolation import interpolate
+from watercli.evaluation.interpolation import carry_forward, interpolate
 from watercli.evaluation.metrics import Sums
 from watercli.log import log, progress
 from watercli.store import Store
@@ -32,7 +33,8 @@ Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 BASELINES = {
     "model": "the pretrained model",
-    "interpolation": "linear in time between visible days, else the day's visible mean",
+    "latest": "the latest visible day, else the day's visible mean",
+    "interpolation": "linear in time between visible days, later ones too, else the day's visible mean",
     "climatology": "mean of the calendar day, 15 days wide, training dates",
 }
 
@@ -68,7 +70,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class _Tokens:
+class Masked:
     """One modality of a step in physical units: ``[R, T, P, V]``, masks ``[R, T, P]``."""
 
     observed: Floats
@@ -76,13 +78,21 @@ class _Tokens:
     climatology: Floats
     visible: Flags
     target: Flags
+    before: Floats
+    """What a model with a memory knows of the day before the window, ``[R, 1, P, V]``; ``[R, 0, P, V]`` without one."""
+    before_visible: Flags
 
     def sums(self) -> dict[str, Sums]:
         """Score the observed values of the target tokens, the same ones for every method."""
         scored = self.target[..., None] & np.isfinite(self.observed) & np.isfinite(self.climatology)
+        more = self.before.shape[1]
+        values = np.concatenate((self.before, self.observed), axis=1)
+        visible = np.concatenate((self.before_visible, self.visible), axis=1)
+        usual = np.concatenate((self.climatology[:, :more], self.climatology), axis=1)
         guesses = {
             "model": self.predicted,
-            "interpolation": interpolate(self.observed, self.visible, self.climatology),
+            "latest": carry_forward(values, visible, usual)[:, more:],
+            "interpolation": interpolate(values, visible, usual)[:, more:],
             "climatology": self.climatology,
         }
         return {method: Sums.of(guess, self.observed, scored) for method, guess in guesses.items()}
@@ -127,16 +137,23 @@ class _Scorer:
         return Step(batch, mask_batch(batch, self.structure, noise)), catchments
 
     @torch.inference_mode()
-    def tokens(self, starts: Indices, number: int) -> Iterator[tuple[str, _Tokens]]:
+    def tokens(self, starts: Indices, number: int) -> Iterator[tuple[str, Masked]]:
         """Predict and yield every modality's tokens."""
         step, catchments = self.step(starts, number)
+        earlier = self.reader.read(np.maximum(starts - 1, 0), catchments).to(self.device)
         predictions = self.model(step.batch, step.masks)
         for name in self.config.modalities:
-            yield name, self._tokens(name, step, predictions[name], starts, catchments)
+            yield name, self._masked(name, step, earlier, predictions[name], starts, catchments)
 
-    def _tokens(
-        self, name: str, step: Step, predicted: Prediction, starts: Indices, catchments: NDArray[np.int64]
-    ) -> _Tokens:
+    def _masked(
+        self,
+        name: str,
+        step: Step,
+        earlier: Batch,
+        predicted: Prediction,
+        starts: Indices,
+        catchments: NDArray[np.int64],
+    ) -> Masked:
         mask = step.masks[name]
         scale, values = self.scaling.predicted(name), self.model.wanted(step.batch, name)
         days, patches = self.reader.days, values.shape[1] // self.reader.days
@@ -145,7 +162,12 @@ class _Scorer:
             array: NDArray[Any] = x.unflatten(1, (days, patches)).cpu().numpy()
             return array
 
-        return _Tokens(
+        remembered = slice(0, 1 if self.structure.memory else 0)
+        known = shaped(tokens(earlier, self.structure, name).complete)[:, remembered]
+        known = known & (starts > 0).repeat(len(known) // len(starts))[:, None, None]
+        return Masked(
+            before=scale.inverse(shaped(self.model.wanted(earlier, name)))[:, remembered],
+            before_visible=known,
             observed=scale.inverse(shaped(values)),
             predicted=scale.inverse(shaped(predicted.full(values.shape[1]))),
             climatology=self._climatology(name, starts, catchments),
@@ -184,8 +206,8 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate, device
     log.info("Reconstructing masked values of %d test windows", len(starts))
     with progress() as display:
         for first in display.track(range(0, len(starts), size), description="reconstruct"):
-            for name, tokens in scorer.tokens(starts[first : first + size], first):
-                for method, sums in tokens.sums().items():
+            for name, masked in scorer.tokens(starts[first : first + size], first):
+                for method, sums in masked.sums().items():
                     result.sums[name][method] += sums
     grids = list(config.of_kind("grid"))
     if grids:
@@ -199,7 +221,7 @@ def _example(scorer: _Scorer, name: str, period: slice, day: int, why: str) -> E
     days = scorer.reader.days
     start = int(np.clip(day - days // 2, period.start, period.stop - days))
     number = _usual_mask(scorer, name, start, day)
-    tokens = dict(scorer.tokens(np.array([start]), number))[name]
+    masked = dict(scorer.tokens(np.array([start]), number))[name]
     (height, width), here = scorer.cells[name].shape, day - start
 
     def field_of(patches: NDArray[Any]) -> NDArray[Any]:
@@ -208,15 +230,15 @@ def _example(scorer: _Scorer, name: str, period: slice, day: int, why: str) -> E
         return array
 
     on_land = scorer.cells[name]
-    seen = np.broadcast_to(tokens.visible[..., None], tokens.observed.shape).copy()
+    seen = np.broadcast_to(masked.visible[..., None], masked.observed.shape).copy()
     return Example(
         name=name,
         units=scorer.config.modalities[name].units,
         date=scorer.store.times[day],
         why=why,
-        truth=np.where(on_land, field_of(tokens.observed), np.nan),
+        truth=np.where(on_land, field_of(masked.observed), np.nan),
         seen=field_of(seen) & on_land,
-        predicted=np.where(on_land, field_of(tokens.predicted), np.nan),
+        predicted=np.where(on_land, field_of(masked.predicted), np.nan),
     )
 
 

@@ -63,6 +63,7 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "reconstruction_rows": _reconstruction_rows(outcome),
         "reconstruction_sentence": verdict.reconstruction_sentence(outcome),
         "baselines": BASELINES,
+        "causal": outcome.checkpoint.structure.causal,
         "transforms": ", ".join(f"{name}: {one.transform}" for name, one in config.modalities.items()),
         "figures": _figures(outcome, run),
         "fields": [figures.masked_field(one, outcome.store) for one in outcome.reconstruction.examples],

@@ -108,7 +108,7 @@ def _or(names: list[str]) -> str:
 
 
 def reconstruction_sentence(outcome: Outcome) -> str:
-    """Say for which modalities the model is nearer to the hidden values than both baselines, by RMSE."""
+    """Say for which modalities the model is nearer to the hidden values than every baseline, by RMSE."""
     better: list[str] = []
     worse: list[str] = []
     for name, sums in outcome.reconstruction.sums.items():
@@ -118,7 +118,9 @@ def reconstruction_sentence(outcome: Outcome) -> str:
         (better if sums["model"].rmse < min(rivals, default=math.inf) else worse).append(name)
     parts = []
     if better:
-        parts.append(f"nearer to the hidden values than climatology and interpolation for {_and(better)}")
+        parts.append(
+            f"nearer to the hidden values than climatology, the latest visible day and interpolation for {_and(better)}"
+        )
     if worse:
-        parts.append(f"not nearer than the better of the two for {_and(worse)}")
+        parts.append(f"not nearer than the best of these for {_and(worse)}")
     return f"Reconstructing masked values, the model is {'; '.join(parts)}" if parts else "No masked value was scored"
