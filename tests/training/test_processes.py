@@ -141,13 +141,18 @@ def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage:
     for name, precision in (("fp32", "fp32"), ("bf16", "bf16")):
         config = with_overrides(tiny_store.config, [*settings, f"train.precision={precision}"])
         pretrain(config, tiny_store, tmp_path / name)
-    options = [word for one in (*settings, "train.precision=bf16", f"train.deepspeed.zero_stage={stage}")
-               for word in ("--set", one)]  # fmt: skip
-    done = command(tiny_store, tmp_path / "two", "--processes", "2", "--set", "train.checkpoint_every=3", *options)
-    assert done.returncode == 0, done.stderr
-    # With ZeRO 3 one loss of 27 was 0.6 % off.
-    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.01 if stage == 3 else 0.005)
-    same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.01)
+    shared = [*settings, "train.checkpoint_every=3", "train.precision=bf16", f"train.deepspeed.zero_stage={stage}"]
+    runs = {"two": shared}
+    if stage == 3:
+        # Its own linear layers round the product before they add the bias: once more than PyTorch's, in every layer.
+        plain = "{zero_optimization: {stage: 3, memory_efficient_linear: false}}"
+        runs = {"own linear": shared, "two": [*shared, f"train.deepspeed.config={plain}"]}
+    for name, given in runs.items():
+        options = [word for one in given for word in ("--set", one)]
+        done = command(tiny_store, tmp_path / name, "--processes", "2", *options)
+        assert done.returncode == 0, done.stderr
+        same_losses(tmp_path / "fp32", tmp_path / name, rel=0.01)
+    same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.005)
 
 
 @pytest.mark.slow

@@ -337,8 +337,7 @@ def standardise_memory(model: MultiModalMAE, reader: WindowReader, config: Confi
 
     It is the same on every process, however many they are.
     """
-    if model.memory is None:
-        return
+    assert model.memory is not None
     steps = Steps(reader, Windows.within(reader.store.period("train"), config.window, "train"), config, model.config)
     enough = min(-(-SCALE_WINDOWS // config.train.windows), config.train.steps)
     device = next(model.parameters()).device

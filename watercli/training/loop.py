@@ -144,7 +144,9 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
     """
     config, structure = job.config, job.structure
     reader = WindowReader(job.store, config, job.scaling)
-    if job.new:
+    if job.new and structure.memory:
+        if engine.rank == 0:
+            log.info("Looking at the first training windows for the scale of what the memory reads")
         standardise_memory(engine.model, reader, config)
     training = Windows.within(job.store.period("train"), config.window, "train")
     validation = Windows.within(job.store.period("validation"), config.window, "validation")
