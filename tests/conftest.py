@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import load, with_overrides
 from watercli.prepare import prepare
 from watercli.store import Store
@@ -79,3 +80,16 @@ def fused_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
     run = tmp_path_factory.mktemp("runs") / "fused"
     pretrain(with_overrides(tiny_store.config, FUSED), tiny_store, run)
     return run
+
+
+@pytest.fixture(scope="session")
+def fused(fused_run: Path) -> Checkpoint:
+    """A causal, fused model with a memory; gauges 1 and 4 of its six were hidden from training."""
+    return open_run(fused_run)
+
+
+@pytest.fixture(scope="session")
+def other_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The tiny domain with ten gauges, of which four are new to the runs, and half a year more."""
+    changes = ("recipe.demo.catchments=10", "recipe.period.end=2002-06-30")
+    return prepare(load("demo", (*TINY, *changes)), tmp_path_factory.mktemp("other") / "other.zarr", data=None)

@@ -16,7 +16,7 @@ from tests.training.test_processes import command, halved
 from watercli import checkpoint as checkpoints
 from watercli.embed import embed
 from watercli.evaluation.reconstruction import reconstruct
-from watercli.evaluation.simulation import simulate
+from watercli.simulation.simulator import simulate
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 

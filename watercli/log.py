@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -20,6 +21,8 @@ from rich.progress import (
 
 console = Console(stderr=True)
 log = logging.getLogger("watercli")
+SAID_EVERY = 30.0
+"""Seconds between two lines on progress where the output is no terminal."""
 
 
 def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
@@ -51,3 +54,26 @@ def progress() -> Iterator[Progress]:
     ]
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=False) as display:
         yield display
+
+
+def follow(done: Iterable[int], total: int, what: str, things: str) -> None:
+    """Consume counts of things as they are done, and show how far they are; on plain output by a line now and then.
+
+    ``what`` is being done to ``total`` ``things``, in words.
+    """
+    started = said = now = time.monotonic()
+    number = 0
+    with progress() as display:
+        task = display.add_task(what, total=total)
+        for count in done:
+            number += count
+            display.advance(task, count)
+            now = time.monotonic()
+            if not console.is_terminal and now - said > SAID_EVERY:
+                said = now
+                rate = number / (now - started)
+                log.info(
+                    "%d of %d %s, %.1f a second, %.0f s left", number, total, things, rate, (total - number) / rate
+                )
+    if number:
+        log.info("%d %s in %.0f s: %.1f a second", number, things, now - started, number / max(now - started, 1e-9))

@@ -5,19 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
 from watercli.checkpoint import Checkpoint, open_run
-from watercli.config import Embed, load
-from watercli.prepare import prepare
+from watercli.config import Embed
 from watercli.store import Store
 
 Settings = Callable[..., Embed]
-
-
-@pytest.fixture(scope="session")
-def fused(fused_run: Path) -> Checkpoint:
-    """A causal, fused model with a memory; gauges 1 and 4 of its six were hidden from training."""
-    return open_run(fused_run)
 
 
 @pytest.fixture(scope="session")
@@ -35,13 +27,6 @@ def settings(fused: Checkpoint) -> Settings:
         return Embed.model_validate(fused.config.embed.model_dump() | given)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def other_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The tiny domain with ten gauges, of which four are new to the runs, and half a year more."""
-    changes = ("recipe.demo.catchments=10", "recipe.period.end=2002-06-30")
-    return prepare(load("demo", (*TINY, *changes)), tmp_path_factory.mktemp("other") / "other.zarr", data=None)
 
 
 def written(store: Store, path: Path, days: int, **attributes: object) -> Store:

@@ -28,7 +28,7 @@ from watercli.evaluation.neighbours import corrected, distances, from_neighbours
 from watercli.evaluation.network import Regional
 from watercli.evaluation.protocol import evaluate
 from watercli.evaluation.riverflow import Flow, judge_flow, set_scene
-from watercli.evaluation.simulation import simulate, window_starts
+from watercli.simulation.simulator import simulate
 from watercli.store import Store
 from watercli.training import loop
 
@@ -40,19 +40,6 @@ def altered(store: Store, name: str, days: slice, value: float, catchments: slic
     values[catchments, days] = value
     dataset[name] = (dataset[name].dims, values, dataset[name].attrs)
     return replace(store, dataset=dataset)
-
-
-@pytest.mark.parametrize(
-    ("length", "days", "overlap"), [(90, 10, 5), (23, 10, 5), (10, 10, 5), (7, 10, 5), (31, 10, 9)]
-)
-def test_windows_cover_the_period(length: int, days: int, overlap: int) -> None:
-    period = slice(100, 100 + length)
-    starts = window_starts(period, days, overlap)
-    covered = np.unique(starts[:, None] + np.arange(days))
-    assert set(range(period.start, period.stop)) <= set(covered.tolist())
-    assert starts.max() + days == period.stop
-    assert starts.min() >= period.start - days
-    assert (np.diff(starts) <= days - overlap).all()
 
 
 def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny_store: Store) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from watercli import __version__
-from watercli.cli import embed, evaluate, inspect, prepare, pretrain
+from watercli.cli import embed, evaluate, inspect, prepare, pretrain, simulate
 from watercli.errors import WatercliError
 from watercli.threads import wait_briefly
 
@@ -21,7 +21,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (prepare.prepare, pretrain.pretrain, evaluate.evaluate, embed.embed, inspect.inspect):
+for command in (
+    prepare.prepare,
+    pretrain.pretrain,
+    evaluate.evaluate,
+    embed.embed,
+    simulate.simulate,
+    inspect.inspect,
+):
     app.command()(command)
 
 
@@ -35,7 +42,7 @@ def _version(asked: bool) -> None:
 def watercli(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
 ) -> None:
-    """Prepare a store, pretrain on it, evaluate the run, export its embeddings."""
+    """Prepare a store, pretrain on it, evaluate the run, export its embeddings, simulate flow."""
 
 
 def main() -> None:

@@ -184,7 +184,7 @@ class Embedder:
 
     @cached_property
     def _reader(self) -> WindowReader:
-        store = _whole(self.checkpoint, self.store)
+        store = whole(self.checkpoint, self.store)
         return WindowReader(store, self.checkpoint.config_for(store), self.checkpoint.scaling)
 
     @cached_property
@@ -266,7 +266,7 @@ class Embedder:
         return found
 
 
-def _whole(checkpoint: Checkpoint, store: Store) -> Store:
+def whole(checkpoint: Checkpoint, store: Store) -> Store:
     """Return the store, with NaN for the series of the run that it lacks."""
     absent = [name for name in checkpoint.config.modalities if name not in store.dataset]
     shape = tuple(store.dataset.sizes[dim] for dim in SERIES_DIMS) if absent else ()

@@ -10,7 +10,6 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,13 +31,10 @@ from watercli.embed.layout import SCHEMA_VERSION, Layout, lay_out
 from watercli.embed.processes import in_processes
 from watercli.errors import ConfigError
 from watercli.files import Target
-from watercli.log import console, log, progress
+from watercli.log import follow, log
 from watercli.prepare.extend import link
 from watercli.prepare.resume import Work, working
 from watercli.store import Store
-
-SAID_EVERY = 30.0
-"""Seconds between two lines on progress where the output is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -268,20 +264,7 @@ def _write(export: Export, numbers: Iterable[int], processes: int, gpus: int) ->
     """Write the blocks that are not written yet."""
     left = [number for number in numbers if not export.mark(number).exists()]
     total = sum(len(export.layout.dates[export.layout.block(number)]) for number in left)
-    started = said = time.monotonic()
-    done = 0
-    with progress() as display:
-        task = display.add_task("embed", total=total)
-        for dates in _done(export, left, processes, gpus):
-            done += dates
-            display.advance(task, dates)
-            now = time.monotonic()
-            if not console.is_terminal and now - said > SAID_EVERY:
-                said = now
-                rate = done / (now - started)
-                log.info("%d of %d dates, %.1f a second, %.0f s left", done, total, rate, (total - done) / rate)
-    if done:
-        log.info("%d dates in %.0f s: %.1f a second", done, now - started, done / max(now - started, 1e-9))
+    follow(_done(export, left, processes, gpus), total, "embed", "dates")
 
 
 def _done(export: Export, numbers: list[int], processes: int, gpus: int) -> Iterator[int]:

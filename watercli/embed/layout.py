@@ -6,8 +6,6 @@ Shapes: C catchments, N dates, M modalities, K maps, S ways of pooling over time
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +14,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from model.feature_maps import WeightedFeatureMaps
-from watercli import __version__
 from watercli.checkpoint import Checkpoint
 from watercli.config import Embed
 from watercli.data.windows import Indices
-from watercli.embed import provenance
+from watercli.embed import labels, provenance
 from watercli.embed.embedder import Embedder
 from watercli.embed.provenance import ROLES, SPLITS
-from watercli.store import Store
 
 SCHEMA_VERSION = 2
 BLOCK_BYTES = 256 * 2**20
@@ -143,18 +139,12 @@ def _arrays(embedder: Embedder, dates: int, settings: Embed) -> dict[str, Array]
 def _labels(embedder: Embedder, dates: Indices, settings: Embed, block_dates: int) -> xr.Dataset:
     store, checkpoint = embedder.store, embedder.checkpoint
     starts, ends = embedder.dates.starts(dates), embedder.dates.ends(dates)
-    remembered = (starts - _memory_days(checkpoint)).clip(min=0)
-    held = store.dataset.isel(catchment=embedder.catchments)
-    places = {name: held[name].load().drop_vars(held[name].coords)
-              for name in ("gauge_name", "latitude", "longitude", "area") if name in held}  # fmt: skip
+    remembered = (starts - labels.memory_days(checkpoint)).clip(min=0)
     coords: dict[str, Any] = {
-        "catchment": ("catchment", held["catchment"].values, {"cf_role": "timeseries_id", "long_name": "gauge id"}),
-        "time": ("time", store.times[dates], {"standard_name": "time", "long_name": "date that is embedded"}),
         "modality": np.array(embedder.modalities, dtype=object),
         "feature_map": np.arange(embedder.shape[1]),
         "pooling": np.array(embedder.labels, dtype=object),
         "channel": np.arange(embedder.shape[3]),
-        **places,
     }
     if embedder.fused:
         coords["target"] = np.array(embedder.targets, dtype=object)
@@ -169,63 +159,25 @@ def _labels(embedder: Embedder, dates: Indices, settings: Embed, block_dates: in
         "window_start": ("time", store.times[starts], {"long_name": "first day that the encoder sees"}),
         "window_end": ("time", store.times[ends], {"long_name": "last day that the encoder sees"}),
         "memory_start": ("time", store.times[remembered], {"long_name": "first day that the model remembers"}),
-        "split": ("time", provenance.splits(checkpoint, store, dates), _enumerated(SPLITS)),
-        "gauge_role": (
-            "catchment",
-            provenance.roles(checkpoint, store, [store.gauge_ids[number] for number in embedder.catchments]),
-            {"long_name": "part that the gauge had in training", **_enumerated(ROLES)},
-        ),
         **_flags(embedder, dates, remembered, ends),
         **_layer_weights(checkpoint, embedder.modalities),
     }
-    beyond = provenance.outside(checkpoint, store, embedder.catchments)
-    if beyond is not None:
-        coords["attribute"] = np.array(store.attribute_names, dtype=object)
-        long_name = "attribute lies outside the range of the training"
-        variables["attribute_outside"] = (
-            ("catchment", "attribute"), beyond.astype(np.int8), {"long_name": long_name, **_enumerated(("no", "yes"))}
-        )  # fmt: skip
-    return xr.Dataset(variables, coords, _attributes(embedder, settings, block_dates))
-
-
-def _enumerated(names: tuple[str, ...]) -> dict[str, Any]:
-    return {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
-
-
-def _memory_days(checkpoint: Checkpoint) -> int:
-    memory = checkpoint.structure.memory
-    return memory.past_days if memory else 0
+    both = labels.of_catchments(checkpoint, store, embedder.catchments)
+    both = both.merge(labels.of_dates(checkpoint, store, dates, "date that is embedded"))
+    return both.assign(variables).assign_coords(coords).assign_attrs(_attributes(embedder, settings, block_dates))
 
 
 def _attributes(embedder: Embedder, settings: Embed, block_dates: int) -> dict[str, Any]:
-    store, checkpoint = embedder.store, embedder.checkpoint
     return {
-        "Conventions": "CF-1.11",
         "title": "Catchment embeddings",
         "embeddings_schema_version": SCHEMA_VERSION,
-        "watercli_version": __version__,
-        "run_step": checkpoint.step,
-        "run_fingerprint": checkpoint.fingerprint_of_weights(),
-        "run_store_fingerprint": checkpoint.fingerprint,
-        "store_fingerprint": store.fingerprint,
-        "store_changed": provenance.changes(checkpoint, store),
-        "store_end": f"{store.times[-1]:%Y-%m-%d}",
-        "visible_modalities": [name for name in checkpoint.config.modalities if name not in embedder.hide],
+        **labels.of_origin(embedder.checkpoint, embedder.store),
+        "visible_modalities": [name for name in embedder.checkpoint.config.modalities if name not in embedder.hide],
         "hidden_modalities": list(embedder.hide),
-        "window_days": embedder.days,
-        "memory_days": _memory_days(checkpoint),
         "causal": int(embedder.causal),
-        "splits": store.dataset.attrs["splits"],
-        "config": checkpoint.config.to_yaml(),
-        "recipe_fingerprint": _recipe_fingerprint(store),
         "embed": settings.model_dump_json(),
         "block_dates": block_dates,
     }
-
-
-def _recipe_fingerprint(store: Store) -> str:
-    recipe = store.config.recipe.model_dump(mode="json") if store.config.recipe else None
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
 def _flags(embedder: Embedder, dates: Indices, first: Indices, last: Indices) -> dict[str, Any]:

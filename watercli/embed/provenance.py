@@ -129,7 +129,7 @@ def tell(checkpoint: Checkpoint, store: Store, catchments: Indices) -> None:
         names = np.array(list(checkpoint.scaling.attributes))
         which = [f"{gauges[number]}: {', '.join(names[beyond[number]])}" for number in np.flatnonzero(beyond.any(1))]
         log.warning(
-            "%d of %d gauges have attributes outside the range of the training (%s): their embeddings extrapolate",
+            "%d of %d gauges have attributes outside the range of the training (%s): the model extrapolates there",
             len(which),
             len(gauges),
             _some(which, "; "),

@@ -14,9 +14,9 @@ from watercli import checkpoint as checkpoints
 from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Questions
 from watercli.errors import RunError
-from watercli.evaluation.simulation import simulate
 from watercli.evaluation.untrained import Untrained
 from watercli.log import log
+from watercli.simulation.simulator import simulate
 from watercli.store import Store
 from watercli.training.averaging import Average
 from watercli.training.display import display

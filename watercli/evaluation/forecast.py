@@ -20,8 +20,8 @@ from watercli.evaluation.climatology import Climatology
 from watercli.evaluation.correction import updated
 from watercli.evaluation.metrics import nse
 from watercli.evaluation.scene import Flags, Floats, Scene
-from watercli.evaluation.simulation import ROWS
 from watercli.log import log, progress
+from watercli.simulation.simulator import ROWS
 
 FORECASTS = {
     "known_weather": "forecast by the model, coming weather known",

@@ -19,8 +19,8 @@ from watercli.embed import Embedder
 from watercli.embed.provenance import trained_gauges
 from watercli.evaluation.cache import Cache
 from watercli.evaluation.network import Regional
-from watercli.evaluation.simulation import simulate
 from watercli.evaluation.weather import catchment_weather
+from watercli.simulation.simulator import simulate
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
@@ -171,7 +171,8 @@ class Scene:
         def fill(array: Floats) -> None:
             array[:] = simulate(self.checkpoint, self.store, self.target, days, device=self.device)
 
-        return self.cache.filled("simulation", self.about_model(days=[days.start, days.stop]), shape, fill)
+        about = self.about_model(days=[days.start, days.stop], windows="from the store's first day")
+        return self.cache.filled("simulation", about, shape, fill)
 
     @property
     def simulated_days(self) -> slice:

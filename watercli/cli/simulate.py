@@ -1,0 +1,56 @@
+"""``watercli simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from watercli.cli.options import (
+    DebugOption,
+    OverwriteOption,
+    RunOption,
+    StoreOption,
+    as_settings,
+    find_run,
+    find_store,
+    note_idle_gpus,
+)
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="Where to write the flow, a Zarr store.")],
+    run: RunOption = None,
+    store: StoreOption = None,
+    since: Annotated[str | None, typer.Option(help="First date.", metavar="DATE")] = None,
+    until: Annotated[str | None, typer.Option(help="Last date.", metavar="DATE")] = None,
+    catchments: Annotated[
+        list[str] | None, typer.Option(help="Gauge ids, with commas or repeated; by default all.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The series; by default evaluate.target of the run.")] = None,
+    gpus: Annotated[int, typer.Option(min=0, max=1, help="1: the model works on a GPU of this machine.")] = 0,
+    overwrite: OverwriteOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write the river flow of every catchment, gauged or not, as the model knows it from weather and attributes.
+
+    Flow is hidden from the model, whether the store holds any or not.
+    """
+    from watercli.checkpoint import open_run
+    from watercli.config import Embed, with_overrides
+    from watercli.embed import check_devices
+    from watercli.log import log
+    from watercli.simulation import export_simulation
+    from watercli.store import Store
+
+    device = check_devices(0, gpus)
+    place = find_run(run)
+    checkpoint = open_run(place)
+    given = as_settings("embed", since=since, until=until, catchments=catchments)
+    chosen = with_overrides(checkpoint.config.model_copy(update={"embed": Embed()}), given).embed
+    opened = Store.open(find_store(store, place))
+    note_idle_gpus(gpus)
+    export_simulation(checkpoint, opened, out, chosen, target or checkpoint.config.evaluate.target, overwrite=overwrite,
+           device=device)  # fmt: skip
+    log.info("Done: xarray.open_zarr('%s') opens it", out)
