@@ -1,4 +1,4 @@
-"""What ``watercli inspect`` prints: the parameters of a model, the contents of a store, a run or embeddings."""
+"""What ``watercli inspect`` prints: the parameters of a model, the contents of a store, a run or an export."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def _half_made(path: Path) -> Work | None:
 
 
 def _of_half_made(work: Work) -> ModuleType:
-    """Return the module that knows what is half-made: a store or embeddings."""
+    """Return the module that knows what is half-made: a store or an export."""
     from watercli import inspect_embeddings, inspect_store
 
-    return inspect_embeddings if work.state.get("what") == "embeddings" else inspect_store
+    return inspect_embeddings if work.state.get("what") in inspect_embeddings.COMMANDS else inspect_store
 
 
 def _json(path: Path, unfinished: Work | None) -> None:
@@ -141,6 +141,8 @@ def _zarr(path: Path) -> None:
         show_store(path, console)
     elif "embeddings_schema_version" in dataset.attrs:
         inspect_embeddings.show(path, dataset, console)
+    elif "simulation_schema_version" in dataset.attrs:
+        inspect_embeddings.show_simulation(path, dataset, console)
     else:
         console.print(f"Zarr store {path}, not written by watercli")
         console.print(str(dataset))

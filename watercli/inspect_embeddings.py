@@ -1,4 +1,4 @@
-"""What ``watercli inspect`` says of embeddings, whole or half-made."""
+"""What ``watercli inspect`` says of embeddings and simulations, whole or half-made."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from watercli.embed.formats import description
 from watercli.embed.provenance import ROLES
 from watercli.prepare.resume import Work
 from watercli.sizes import in_bytes
+
+COMMANDS = {"embeddings": "embed", "simulation": "simulate"}
+"""What makes each."""
 
 
 def is_tables(path: Path) -> bool:
@@ -44,9 +47,7 @@ def show(path: Path, dataset: xr.Dataset, console: Console) -> None:
         f"{str(times[0])[:10]} to {str(times[-1])[:10]}, windows of {attributes['window_days']} days"
     )
     _origin(attributes, console)
-    if "gauge_role" in dataset:
-        numbers = np.bincount(dataset["gauge_role"].values, minlength=len(ROLES))
-        console.print("Gauges: " + ", ".join(f"{number} {role}" for number, role in zip(numbers, ROLES, strict=True)))
+    _gauges(dataset, console)
     arrays = Table("variable", "dims", "sizes", "numbers", "size", caption="before compression")
     for name, one in dataset.data_vars.items():
         if str(name).endswith("embedding"):
@@ -55,6 +56,28 @@ def show(path: Path, dataset: xr.Dataset, console: Console) -> None:
     console.print(arrays)
     if "layer_weight" in dataset:
         console.print(_layers(dataset))
+
+
+def show_simulation(path: Path, dataset: xr.Dataset, console: Console) -> None:
+    """Print what a Zarr store of simulated flow holds."""
+    times, (target,) = dataset["time"].values, dataset.attrs["hidden_modalities"]
+    flow = dataset[target]
+    what, units = flow.attrs["long_name"].capitalize(), flow.attrs["units"]
+    console.print(
+        f"{what} {path}: {dataset.sizes['catchment']} catchments, {len(times)} dates from {str(times[0])[:10]} to "
+        f"{str(times[-1])[:10]}, in {units}"
+    )
+    _origin(dataset.attrs, console)
+    _gauges(dataset, console)
+    known = dataset["known"].mean(("catchment", "time")).to_series()
+    console.print("Days with a value of: " + ", ".join(f"{name} {share:.1%}" for name, share in known.items()))
+    console.print(f"Days without an answer: {float(np.isnan(flow).mean()):.1%}")
+
+
+def _gauges(dataset: xr.Dataset, console: Console) -> None:
+    if "gauge_role" in dataset:
+        numbers = np.bincount(dataset["gauge_role"].values, minlength=len(ROLES))
+        console.print("Gauges: " + ", ".join(f"{number} {role}" for number, role in zip(numbers, ROLES, strict=True)))
 
 
 def _origin(attributes: dict[str, Any], console: Console) -> None:
@@ -76,7 +99,7 @@ def _layers(dataset: xr.Dataset) -> Table:
 
 
 def describe_half_made(work: Work) -> dict[str, Any]:
-    """Return how far unfinished embeddings have come."""
+    """Return how far an unfinished export has come."""
     state = work.state
     done = max((len(list(marks.iterdir())) for marks in work.folder.glob("blocks/*")), default=0)
     return {
@@ -90,10 +113,12 @@ def describe_half_made(work: Work) -> dict[str, Any]:
 
 
 def show_half_made(work: Work, console: Console) -> None:
-    """Print how far unfinished embeddings have come."""
-    found = describe_half_made(work)
+    """Print how far an unfinished export has come."""
+    what, found = work.state["what"], describe_half_made(work)
     console.print(
-        f"Half-made embeddings for {found['out']}: {found['blocks']['done']} of {found['blocks']['of']} blocks, begun "
+        f"Half-made {what} for {found['out']}: {found['blocks']['done']} of {found['blocks']['of']} blocks, begun "
         f"{found['begun']}"
     )
-    console.print(f"  {in_bytes(found['bytes'])} in {work.folder}; the same watercli embed goes on from there")
+    console.print(
+        f"  {in_bytes(found['bytes'])} in {work.folder}; the same watercli {COMMANDS[what]} goes on from there"
+    )

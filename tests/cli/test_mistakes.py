@@ -320,6 +320,19 @@ def test_evaluate_a_target_that_is_not_there(watercli: Command, tiny_store: Stor
     assert not Path("out").exists()
 
 
+def test_simulate_what_cannot_be(watercli: Command, tiny_store: Store, fused_run: Path, tiny_run: Path) -> None:
+    given = ("--run", fused_run, "--store", tiny_store.path, "--out", "flow.zarr")
+    check(watercli("simulate", *given, "--target", "rivreflow"), 2, "--target", "did you mean 'riverflow'?")
+    check(watercli("simulate", *given, "--catchments", "01001,0303"), 2, "--catchments", "did you mean '03003'?")
+    check(watercli("simulate", *given, "--until", "1999-01-01"), 2, "--until", "2000-01-01 to 2002-03-31")
+    check(watercli("simulate", "--run", tiny_run, *given[2:]), 2, "model.fusion", "a run that has it")
+    for command in ("simulate", "embed"):
+        outcome = watercli(command, *given, "--since", "2002-31-12")
+        assert outcome.code == 2
+        assert "'2002-31-12' is no date; write it as 2014-10-01" in " ".join(outcome.said.split())
+    assert not Path("flow.zarr").exists()
+
+
 def test_a_choice_that_there_is_not(watercli: Command, tiny_store: Store, tiny_run: Path) -> None:
     given = ("--run", tiny_run, "--store", tiny_store.path, "--out", "out", "--set", "evaluate.methods=[lsmt]")
     check(watercli("evaluate", *given), 2, "evaluate.methods", "'lsmt'", "did you mean 'lstm'?")

@@ -15,6 +15,7 @@ from tests.embed.test_new_places import NEW, without
 from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import Embed
 from watercli.errors import ConfigError
+from watercli.inspect import show
 from watercli.simulation.export import FORM, export_simulation
 from watercli.simulation.simulator import Simulator, simulate
 from watercli.store import Store
@@ -117,6 +118,7 @@ def test_it_goes_on_where_it_was(
     tiny_store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("watercli.simulation.export.BLOCK_DATES", 30)
     whole = export_simulation(fused, tiny_store, tmp_path / "whole.zarr", chosen(since="2002-01-01"), "riverflow")
@@ -133,12 +135,20 @@ def test_it_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         export_simulation(fused, tiny_store, out, chosen(since="2002-01-01"), "riverflow")
     assert not out.exists()
+    show(str(out))
+    assert "Half-made simulation for" in (said := capsys.readouterr().out)
+    assert "2 of 3 blocks" in said
+    assert "the same watercli simulate goes on" in " ".join(said.split())
     monkeypatch.setattr(FORM, "write", lambda *given: (write(*given), written.append(given[2])))
     export_simulation(fused, tiny_store, out, chosen(since="2002-01-01"), "riverflow")
     assert written == [0, 1, 2]
     for file in whole.rglob("*"):
         if file.is_file():
             assert (out / file.relative_to(whole)).read_bytes() == file.read_bytes()
+    show(str(out))
+    assert "6 catchments, 90 dates from 2002-01-01 to 2002-03-31, in mm/day" in (said := capsys.readouterr().out)
+    assert "0 new, 4 trained, 2 hidden" in said
+    assert "precip 100.0%" in said
 
 
 @pytest.mark.parametrize(

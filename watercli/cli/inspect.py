@@ -10,12 +10,14 @@ from watercli.cli.options import DebugOption, SetOption
 
 
 def inspect(
-    what: Annotated[str, typer.Argument(help="A configuration, a store, a run directory or embeddings.")],
+    what: Annotated[
+        str, typer.Argument(help="A configuration, a store, a run directory, embeddings or simulated flow.")
+    ],
     settings: SetOption = None,
     json: Annotated[bool, typer.Option("--json", help="Of a store, whole or half-made: for programs.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show what a configuration, a store, a run or embeddings hold; of a model, the table of its parameters."""
+    """Show what a configuration, a store, a run or an export hold; of a model, the table of its parameters."""
     from watercli.inspect import show
 
     show(what, settings or [], as_json=json)

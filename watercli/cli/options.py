@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,16 @@ from watercli.log import log
 STORE = Path("store.zarr")
 RUNS = Path("runs")
 
+
+def _date(text: str) -> str:
+    try:
+        return dt.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no date; write it as 2014-10-01") from None
+
+
+SinceOption = Annotated[str | None, typer.Option(help="First date.", metavar="DATE", parser=_date)]
+UntilOption = Annotated[str | None, typer.Option(help="Last date.", metavar="DATE", parser=_date)]
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", "-c", help="A shipped configuration's name or a YAML file.", metavar="NAME|FILE"),

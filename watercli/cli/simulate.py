@@ -11,7 +11,9 @@ from watercli.cli.options import (
     DebugOption,
     OverwriteOption,
     RunOption,
+    SinceOption,
     StoreOption,
+    UntilOption,
     as_settings,
     find_run,
     find_store,
@@ -23,8 +25,8 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Where to write the flow, a Zarr store.")],
     run: RunOption = None,
     store: StoreOption = None,
-    since: Annotated[str | None, typer.Option(help="First date.", metavar="DATE")] = None,
-    until: Annotated[str | None, typer.Option(help="Last date.", metavar="DATE")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     catchments: Annotated[
         list[str] | None, typer.Option(help="Gauge ids, with commas or repeated; by default all.")
     ] = None,
