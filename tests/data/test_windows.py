@@ -116,6 +116,19 @@ def test_training_values_are_standardised(reader: WindowReader, tiny_store: Stor
         assert np.nanstd(scaled) == pytest.approx(1, abs=1e-3)
 
 
+def test_how_often_a_day_is_shown() -> None:
+    windows, sample, catchments = Windows(20, 58, 7), 3, 5
+    shown = np.zeros((catchments, 100))
+    for step in range(12):
+        starts = draw_starts(windows, step=step, batch=4, seed=1)
+        which = draw_catchments(np.ones((4, catchments), dtype=bool), sample, np.random.default_rng(step))
+        for start, some in zip(starts, which, strict=True):
+            shown[some, start : start + 7] += 1
+    assert shown[:, 20:65].mean() == pytest.approx(windows.showings(48, sample, catchments))
+    assert shown[:, 65:].sum() == 0
+    assert windows.showings(48, 9, catchments) == windows.showings(48, 5, 0) == 48 * 7 / 45
+
+
 @pytest.mark.parametrize("name", list(TRANSFORMS))
 def test_transforms_invert(name: str) -> None:
     transform = TRANSFORMS[name]  # type: ignore[index]

@@ -39,6 +39,14 @@ class Windows:
     def __len__(self) -> int:
         return self.last - self.first + 1
 
+    def showings(self, number: int, sample: int, catchments: int) -> float:
+        """Return how often each day is shown on average by ``number`` windows, of each catchment if there are any.
+
+        Every window shows ``sample`` of the ``catchments``.
+        """
+        share = min(sample / catchments, 1.0) if catchments else 1.0
+        return number * share * self.days / (len(self) + self.days - 1)
+
     def spread(self, number: int) -> Indices:
         """Return the starts of at most ``number`` windows, evenly spread over the period."""
         return np.unique(np.linspace(self.first, self.last, min(number, len(self))).round().astype(np.int64))

@@ -55,6 +55,8 @@ class Estimate:
     validation_seconds: float
     epoch_steps: float
     """Steps in which each training window comes once."""
+    showings: float
+    """How often the run shows each training day, of each catchment if there are any."""
     checkpoint: int
 
 
@@ -114,6 +116,9 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
         read_seconds=statistics.median(reads[1:] or reads),
         validation_seconds=once * len(starts) / min(len(starts), config.train.windows),
         epoch_steps=len(training) / config.train.windows,
+        showings=training.showings(
+            config.train.steps * config.train.windows, config.train.catchments, reader.catchments
+        ),
         checkpoint=(12 if config.train.averaging is None else 16) * parameters,
     )
 
@@ -142,6 +147,7 @@ def show(found: Estimate, config: Config, processes: Processes) -> None:
         "epoch": f"{found.epoch_steps:,.1f} steps, {in_words(found.epoch_steps * step)}",
         "training": f"{train.steps:,} steps, {train.steps / found.epoch_steps:,.2f} epochs, {in_words(whole)} "
         f"with {validations} validations",
+        "data": f"each training day is shown {found.showings:.1f} times, of each catchment if there are any",
         "checkpoint": f"{in_bytes(found.checkpoint)}; {train.keep_checkpoints + 1} are kept at most",
     }
     plain = Table.grid(padding=(0, 2))

@@ -138,9 +138,16 @@ def work(
             engine.load(newest.path / OPTIMISER)
         engine.average = Average.of(config.train, {name: one.to(engine.device) for name, one in average.items()})
         if engine.rank == 0:
-            log.info("%s parameters, %d modalities, step %d of %d", f"{number:,}", len(config.modalities), job.start,
-                     config.train.steps)  # fmt: skip
+            log.info("%s parameters, %d modalities, step %d of %d; in all, each training day %sis shown %.1f times",
+                     f"{number:,}", len(config.modalities), job.start, config.train.steps,
+                     "of a catchment " if store.gauge_ids else "", showings(config, store))  # fmt: skip
         train(job, engine, display, stop)
+
+
+def showings(config: Config, store: Store) -> float:
+    """Return how often a run shows each day of its training period, of each catchment if there are any."""
+    train, windows = config.train, Windows.within(store.period("train"), config.window, "train")
+    return windows.showings(train.steps * train.windows, train.catchments, len(store.gauge_ids))
 
 
 def check(config: Config, store: Store, processes: Processes) -> None:
