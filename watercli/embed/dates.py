@@ -10,8 +10,17 @@ from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
+import pandas as pd
 
+from watercli.config import Embed
 from watercli.data.windows import Indices
+
+
+def first_and_last(times: pd.DatetimeIndex, chosen: Embed) -> tuple[int, int]:
+    """Return the positions of the first and the last day from ``since`` to ``until``; last < first if there is none."""
+    first = times.searchsorted(pd.Timestamp(chosen.since), side="left") if chosen.since else 0
+    last = times.searchsorted(pd.Timestamp(chosen.until), side="right") - 1 if chosen.until else len(times) - 1
+    return int(first), int(last)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from watercli.checkpoint import Checkpoint
 from watercli.config import Embed
 from watercli.data.windows import Indices
 from watercli.embed import provenance
+from watercli.embed.dates import first_and_last
 from watercli.embed.embedder import Embedder
 from watercli.embed.formats import FORMATS, description, format_of, is_export
 from watercli.embed.layout import SCHEMA_VERSION, Layout, lay_out
@@ -191,12 +192,7 @@ def chosen_dates(embedder: Embedder, settings: Embed) -> Indices:
         If there is none that can be embedded.
     """
     times, dates = embedder.store.times, embedder.dates
-    first, last = 0, len(times) - 1
-    if settings.since:
-        first = int(times.searchsorted(np.datetime64(settings.since), side="left"))
-    if settings.until:
-        last = int(times.searchsorted(np.datetime64(settings.until), side="right")) - 1
-    found = dates.between(first, last, settings.stride)
+    found = dates.between(*first_and_last(times, settings), settings.stride)
     if len(found):
         return found
     if dates.last < dates.first:

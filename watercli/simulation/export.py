@@ -20,6 +20,7 @@ from watercli.checkpoint import Checkpoint, check_fits
 from watercli.config import Embed
 from watercli.data.windows import Indices
 from watercli.embed import labels, provenance
+from watercli.embed.dates import first_and_last
 from watercli.embed.embedder import whole
 from watercli.embed.formats import ZarrFormat
 from watercli.embed.layout import Array, Layout
@@ -112,11 +113,7 @@ def _check(checkpoint: Checkpoint, store: Store, target: str, gauges: Sequence[s
 
 def _dates(store: Store, chosen: Embed) -> Indices:
     """Return the positions of the dates that are asked for."""
-    times, first, last = store.times, 0, len(store.times) - 1
-    if chosen.since:
-        first = int(times.searchsorted(np.datetime64(chosen.since), side="left"))
-    if chosen.until:
-        last = int(times.searchsorted(np.datetime64(chosen.until), side="right")) - 1
+    times, (first, last) = store.times, first_and_last(store.times, chosen)
     if first > last:
         raise ConfigError(
             f"No date of {store.path} lies between --since and --until; it holds {times[0]:%Y-%m-%d} to "
