@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+T = TypeVar("T")
 console = Console(stderr=True)
 log = logging.getLogger("watercli")
 SAID_EVERY = 30.0
@@ -56,24 +57,33 @@ def progress() -> Iterator[Progress]:
         yield display
 
 
-def follow(done: Iterable[int], total: int, what: str, things: str) -> None:
-    """Consume counts of things as they are done, and show how far they are; on plain output by a line now and then.
+def track(
+    items: Iterable[T], what: str, *, total: int | None = None, size: Callable[[T], int] = lambda _: 1
+) -> Iterator[T]:
+    """Yield items, and show how far the work on them is; on plain output by a line now and then, if it takes long.
 
-    ``what`` is being done to ``total`` ``things``, in words.
+    Parameters
+    ----------
+    items
+        What is worked on.
+    what
+        The work, in a word or two.
+    total
+        Sum of the sizes; by default the number of items, which must have a length.
+    size
+        How much of the work an item is.
     """
-    started = said = now = time.monotonic()
-    number = 0
+    whole = len(items) if total is None and isinstance(items, Sized) else total
+    started = said = time.monotonic()
+    done = 0
     with progress() as display:
-        task = display.add_task(what, total=total)
-        for count in done:
-            number += count
-            display.advance(task, count)
+        task = display.add_task(what, total=whole)
+        for item in items:
+            yield item
+            done += size(item)
+            display.advance(task, size(item))
             now = time.monotonic()
-            if not console.is_terminal and now - said > SAID_EVERY:
+            if not console.is_terminal and now - said > SAID_EVERY and whole:
                 said = now
-                rate = number / (now - started)
-                log.info(
-                    "%d of %d %s, %.1f a second, %.0f s left", number, total, things, rate, (total - number) / rate
-                )
-    if number:
-        log.info("%d %s in %.0f s: %.1f a second", number, things, now - started, number / max(now - started, 1e-9))
+                rate = done / (now - started)
+                log.info("%s: %d of %d, %.3g a second, %.0f s left", what, done, whole, rate, (whole - done) / rate)

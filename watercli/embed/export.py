@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +33,7 @@ from watercli.embed.layout import SCHEMA_VERSION, Layout, lay_out
 from watercli.embed.processes import in_processes
 from watercli.errors import ConfigError
 from watercli.files import Target
-from watercli.log import follow, log
+from watercli.log import log, track
 from watercli.prepare.extend import link
 from watercli.prepare.resume import Work, working
 from watercli.store import Store
@@ -260,7 +261,12 @@ def _write(export: Export, numbers: Iterable[int], processes: int, gpus: int) ->
     """Write the blocks that are not written yet."""
     left = [number for number in numbers if not export.mark(number).exists()]
     total = sum(len(export.layout.dates[export.layout.block(number)]) for number in left)
-    follow(_done(export, left, processes, gpus), total, "embed", "dates")
+    started = time.monotonic()
+    for _ in track(_done(export, left, processes, gpus), "embed", total=total, size=int):
+        pass
+    if total:
+        spent = max(time.monotonic() - started, 1e-9)
+        log.info("%d dates in %.0f s: %.1f a second", total, spent, total / spent)
 
 
 def _done(export: Export, numbers: list[int], processes: int, gpus: int) -> Iterator[int]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from watercli.config import Config
 from watercli.data.scaling import Scaling
 from watercli.evaluation.weather import catchment_weather
-from watercli.log import progress
+from watercli.log import track
 from watercli.prepare.quantities import quantity_of
 from watercli.store import Store
 
@@ -101,10 +101,9 @@ def gr4j(
         return best
 
     known = np.isfinite(flow[:, scored]).sum(1) >= LEAST_DAYS
-    with progress() as display:
-        for c in display.track(np.flatnonzero(known).tolist(), description="GR4J"):
-            if inputs[c] is not None:
-                parameters[c] = calibrate(c)
+    for c in track(np.flatnonzero(known).tolist(), "GR4J"):
+        if inputs[c] is not None:
+            parameters[c] = calibrate(c)
     simulated = np.full((len(flow), days.stop - days.start), np.nan)
     for c in range(len(flow)):
         able = [d for d in (c, *donors[c].tolist()) if np.isfinite(parameters[d]).all()]

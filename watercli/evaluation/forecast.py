@@ -20,7 +20,7 @@ from watercli.evaluation.climatology import Climatology
 from watercli.evaluation.correction import updated
 from watercli.evaluation.metrics import nse
 from watercli.evaluation.scene import Flags, Floats, Scene
-from watercli.log import log, progress
+from watercli.log import log, track
 from watercli.simulation.simulator import ROWS
 
 FORECASTS = {
@@ -112,27 +112,26 @@ def _by_model(scene: Scene, issued: Indices, gauged: Indices, leads: int, questi
 
     def fill(array: Floats) -> None:
         size = max(ROWS // len(gauged), 1)
-        with progress() as display:
-            for first in display.track(range(0, len(starts), size), description=question.name.lower()):
-                some = starts[first : first + size]
-                batch = reader.read(some, np.broadcast_to(gauged, (len(some), len(gauged))).copy()).to(scene.device)
-                everywhere = torch.ones(len(some), dtype=torch.int64)
-                asked = Questions(
-                    everywhere * int(question),
-                    everywhere * list(config.modalities).index(scene.target),
-                    everywhere * leads,
-                )
-                noise = draw_noise(
-                    structure,
-                    windows=len(some),
-                    catchments=len(gauged),
-                    days=config.window,
-                    generator=torch.Generator().manual_seed(0),
-                )
-                masks = ask(batch, structure, show_all(batch, structure), asked, noise)
-                predicted = model(batch, masks, names=(scene.target,))[scene.target].full(config.window)[..., 0]
-                values = scale.inverse(predicted.unflatten(0, (len(some), -1)).cpu().numpy())
-                array[first : first + len(some)] = values[..., -leads:]
+        for first in track(range(0, len(starts), size), question.name.lower()):
+            some = starts[first : first + size]
+            batch = reader.read(some, np.broadcast_to(gauged, (len(some), len(gauged))).copy()).to(scene.device)
+            everywhere = torch.ones(len(some), dtype=torch.int64)
+            asked = Questions(
+                everywhere * int(question),
+                everywhere * list(config.modalities).index(scene.target),
+                everywhere * leads,
+            )
+            noise = draw_noise(
+                structure,
+                windows=len(some),
+                catchments=len(gauged),
+                days=config.window,
+                generator=torch.Generator().manual_seed(0),
+            )
+            masks = ask(batch, structure, show_all(batch, structure), asked, noise)
+            predicted = model(batch, masks, names=(scene.target,))[scene.target].full(config.window)[..., 0]
+            values = scale.inverse(predicted.unflatten(0, (len(some), -1)).cpu().numpy())
+            array[first : first + len(some)] = values[..., -leads:]
 
     about = scene.about_model(issued=issued.tolist(), gauged=gauged.tolist())
     kind = f"forecast_{'blind' if question is Question.BLIND_FORECAST else 'known'}"

@@ -17,7 +17,7 @@ from watercli.evaluation.probe import Fitted, Task, gauged, shared
 from watercli.evaluation.scene import Flags, Floats, Scene
 from watercli.evaluation.untrained import Untrained
 from watercli.evaluation.weather import antecedent
-from watercli.log import log, progress
+from watercli.log import log, track
 
 SPANS = (1, 3, 7)
 """Days over which raw weather is averaged, beside the whole window."""
@@ -76,14 +76,11 @@ class Inputs:
 
         def fill(array: Floats) -> None:
             log.info("Embedding %d dates of %d catchments", len(worth), shape[0])
-            with progress() as display:
-                task = display.add_task(kind.replace("_", " "), total=len(worth))
-                done = 0
-                for some, values in embedder.windows(dates[worth], scene.config.embed.batch):
-                    flat = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
-                    array[:, worth[done : done + len(some)]] = flat
-                    done += len(some)
-                    display.update(task, completed=done)
+            windows, done = embedder.windows(dates[worth], scene.config.embed.batch), 0
+            for some, values in track(windows, kind.replace("_", " "), total=len(worth), size=lambda one: len(one[0])):
+                flat = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
+                array[:, worth[done : done + len(some)]] = flat
+                done += len(some)
 
         about = {
             "store": scene.store.fingerprint,

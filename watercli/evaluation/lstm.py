@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from watercli.data.windows import derived_seed
 from watercli.evaluation.network import Regional
-from watercli.log import log, progress
+from watercli.log import log, track
 
 Floats = NDArray[np.floating[Any]]
 WIDTH = 64
@@ -80,23 +80,22 @@ def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats
         optimiser = torch.optim.Adam(network.parameters(), RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         rng = np.random.default_rng([regional.seed, 10])
-        with progress() as display:
-            for _ in display.track(range(steps), description="LSTM"):
-                c = torch.from_numpy(rng.choice(observed, SEQUENCES))
-                first = torch.from_numpy(rng.integers(regional.train.start, last + 1, SEQUENCES))
-                scored = first[:, None] + torch.arange(min(SCORED, regional.train.stop - regional.train.start))
-                sequence = first[:, None] + torch.arange(WARM_UP + scored.shape[1])
-                noisy = attributes[c] + regional.noise * torch.randn_like(attributes[c])
-                predicted = network(x[c[:, None], sequence], noisy)[:, WARM_UP:]
-                error = (predicted - wanted[c[:, None], scored]) / per[c, None]
-                there = torch.isfinite(error)
-                if not there.any():
-                    continue
-                optimiser.zero_grad()
-                torch.where(there, error, 0).square().sum().div(there.sum()).backward()
-                nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-                optimiser.step()
-                schedule.step()
+        for _ in track(range(steps), "LSTM"):
+            c = torch.from_numpy(rng.choice(observed, SEQUENCES))
+            first = torch.from_numpy(rng.integers(regional.train.start, last + 1, SEQUENCES))
+            scored = first[:, None] + torch.arange(min(SCORED, regional.train.stop - regional.train.start))
+            sequence = first[:, None] + torch.arange(WARM_UP + scored.shape[1])
+            noisy = attributes[c] + regional.noise * torch.randn_like(attributes[c])
+            predicted = network(x[c[:, None], sequence], noisy)[:, WARM_UP:]
+            error = (predicted - wanted[c[:, None], scored]) / per[c, None]
+            there = torch.isfinite(error)
+            if not there.any():
+                continue
+            optimiser.zero_grad()
+            torch.where(there, error, 0).square().sum().div(there.sum()).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            optimiser.step()
+            schedule.step()
     network.eval()
     found = []
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from watercli.data.dataset import spread
 from watercli.data.windows import derived_seed
-from watercli.log import progress
+from watercli.log import track
 
 Floats = NDArray[np.floating[Any]]
 WIDTH = 256
@@ -95,18 +95,17 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
         optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         rng = np.random.default_rng([regional.seed, 9])
-        with progress() as display:
-            for _ in display.track(range(steps), description=what):
-                some = rng.integers(0, len(day), SAMPLES)
-                c, t = torch.from_numpy(catchment[some]), torch.from_numpy(day[some])
-                known = attributes[c]
-                noisy = known + regional.noise * torch.randn_like(known)
-                predicted = network(torch.cat((read(features[catchment[some], day[some]]), noisy), -1))[:, 0]
-                loss = ((predicted - wanted[c, t]) / per[c]).square().mean()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
+        for _ in track(range(steps), what):
+            some = rng.integers(0, len(day), SAMPLES)
+            c, t = torch.from_numpy(catchment[some]), torch.from_numpy(day[some])
+            known = attributes[c]
+            noisy = known + regional.noise * torch.randn_like(known)
+            predicted = network(torch.cat((read(features[catchment[some], day[some]]), noisy), -1))[:, 0]
+            loss = ((predicted - wanted[c, t]) / per[c]).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
     with torch.inference_mode():
         rows = (
             torch.cat((read(x), a.expand(len(x), -1)), -1)

@@ -26,7 +26,7 @@ from watercli.evaluation.blocks import grid_blocks, land_cells, series_blocks, t
 from watercli.evaluation.climatology import Climatology
 from watercli.evaluation.interpolation import carry_forward, interpolate
 from watercli.evaluation.metrics import Sums
-from watercli.log import log, progress
+from watercli.log import log, track
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
@@ -204,11 +204,10 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate, device
     result = Reconstruction(len(starts), {name: dict.fromkeys(BASELINES, Sums()) for name in config.modalities})
     size = config.train.windows
     log.info("Reconstructing masked values of %d test windows", len(starts))
-    with progress() as display:
-        for first in display.track(range(0, len(starts), size), description="reconstruct"):
-            for name, masked in scorer.tokens(starts[first : first + size], first):
-                for method, sums in masked.sums().items():
-                    result.sums[name][method] += sums
+    for first in track(range(0, len(starts), size), "reconstruct"):
+        for name, masked in scorer.tokens(starts[first : first + size], first):
+            for method, sums in masked.sums().items():
+                result.sums[name][method] += sums
     grids = list(config.of_kind("grid"))
     if grids:
         days = _telling_days(scorer.store, grids[0], scorer.cells[grids[0]], period)

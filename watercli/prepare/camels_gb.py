@@ -11,7 +11,7 @@ import re
 import pandas as pd
 import xarray as xr
 
-from watercli.log import progress
+from watercli.log import track
 from watercli.prepare.reader import Request
 from watercli.prepare.series import assemble, by_gauge, dated_csv
 
@@ -45,7 +45,6 @@ def read(request: Request) -> xr.DataArray:
     column = request.source.variable
     paths = by_gauge(request, FILE_NAME, "CAMELS_GB_hydromet_timeseries_<gauge_id>_<from>-<to>.csv, as CAMELS-GB's are")
     records: dict[str, pd.Series] = {}
-    with progress() as display:
-        for gauge, path in display.track(paths.items(), description=f"Reading {request.modality_name}"):
-            records[gauge] = dated_csv(request, path, "date", column)
+    for gauge, path in track(paths.items(), f"Reading {request.modality_name}"):
+        records[gauge] = dated_csv(request, path, "date", column)
     return assemble(request, records, UNITS.get(column), f"'{column}' of CAMELS-GB", DAY)

@@ -18,7 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import DataError, nearest
-from watercli.log import progress
+from watercli.log import track
 from watercli.prepare import tabular
 from watercli.prepare.reader import Request
 from watercli.prepare.series import assemble, by_gauge
@@ -51,10 +51,9 @@ def read(request: Request) -> xr.DataArray:
     paths = by_gauge(request, names, f"<gauge_id>_{like}.txt, as those of CAMELS-US")
     records: dict[str, pd.Series] = {}
     units: str | None = None
-    with progress() as display:
-        for gauge, path in display.track(paths.items(), description=f"Reading {request.modality_name}"):
-            request.sources.use([path])
-            records[gauge], units = _streamflow(request, path) if is_flow else _forcing(request, path, variable)
+    for gauge, path in track(paths.items(), f"Reading {request.modality_name}"):
+        request.sources.use([path])
+        records[gauge], units = _streamflow(request, path) if is_flow else _forcing(request, path, variable)
     return assemble(request, records, units, f"'{variable}' of CAMELS-US", DAY)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import DataError, nearest
-from watercli.log import progress
+from watercli.log import track
 from watercli.prepare import netcdf
 from watercli.prepare.reader import Request
 from watercli.prepare.series import assemble, by_gauge, dated_csv
@@ -48,13 +48,12 @@ def read(request: Request) -> xr.DataArray:
     paths = by_gauge(request, FILE_NAME, "<gauge_id>.csv or <gauge_id>.nc, as Caravan's are")
     records: dict[str, pd.Series] = {}
     zones: set[str] = set()
-    with progress() as display:
-        for gauge, path in display.track(paths.items(), description=f"Reading {request.modality_name}"):
-            if path.suffix == ".nc":
-                records[gauge], zone = _netcdf(request, path, variable)
-                zones |= {zone} if zone else set()
-            else:
-                records[gauge] = dated_csv(request, path, "date", variable)
+    for gauge, path in track(paths.items(), f"Reading {request.modality_name}"):
+        if path.suffix == ".nc":
+            records[gauge], zone = _netcdf(request, path, variable)
+            zones |= {zone} if zone else set()
+        else:
+            records[gauge] = dated_csv(request, path, "date", variable)
     day = f"{DAY}; {', '.join(sorted(zones))}" if zones else DAY
     return assemble(request, records, _units(variable), f"'{variable}' of Caravan", day)
 

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
-from watercli.log import progress
+from watercli.log import track
 from watercli.prepare import align, cf, daily, netcdf, regrid, units
 from watercli.prepare.reader import Request
 from watercli.prepare.sources import unreadable
@@ -44,17 +44,16 @@ def read(request: Request, mean_of: Sequence[str] = ()) -> xr.DataArray:
     """
     wanted, means = request.source.variable, request.source.mean_of or tuple(mean_of)
     parts: dict[str, list[Part]] = {}
-    with progress() as display:
-        for path in display.track(request.paths, description=f"Opening {request.modality_name}"):
-            dataset = _open(path, request)
-            found = [name for name in ((wanted,) if wanted in dataset else means) if name in dataset]
-            if not found:
-                known = [str(name) for name, data in dataset.data_vars.items() if data.ndim >= 2]
-                raise DataError(f"{request.name(path)} has no variable '{wanted}'{nearest(wanted, known)}")
-            for name in found:
-                where = f"'{name}' in {request.name(path)}"
-                data = cf.field(dataset, name, where, request)
-                parts.setdefault(name, []).append((path, cf.standard_calendar(data, where, request)))
+    for path in track(request.paths, f"Opening {request.modality_name}"):
+        dataset = _open(path, request)
+        found = [name for name in ((wanted,) if wanted in dataset else means) if name in dataset]
+        if not found:
+            known = [str(name) for name, data in dataset.data_vars.items() if data.ndim >= 2]
+            raise DataError(f"{request.name(path)} has no variable '{wanted}'{nearest(wanted, known)}")
+        for name in found:
+            where = f"'{name}' in {request.name(path)}"
+            data = cf.field(dataset, name, where, request)
+            parts.setdefault(name, []).append((path, cf.standard_calendar(data, where, request)))
     fields = {name: _daily(files, request) for name, files in parts.items()}
     return regrid.onto(request, fields[wanted] if wanted in fields else _mean(wanted, means, fields, request))
 

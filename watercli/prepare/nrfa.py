@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import DataError
-from watercli.log import progress
+from watercli.log import track
 from watercli.prepare import tabular
 from watercli.prepare.reader import Request
 from watercli.prepare.series import add, assemble, chosen
@@ -37,11 +37,10 @@ def read(request: Request) -> xr.DataArray:
     paths: dict[str, Path] = {}
     units: dict[str, str | None] = {}
     tables: dict[str, pd.DataFrame] = {}
-    with progress() as display:
-        for path in display.track(request.paths, description=f"Reading {request.modality_name}"):
-            about, rows = _split(request, path)
-            gauge = add(request, paths, about["station,id"], path)
-            tables[gauge], units[gauge] = rows, about.get("dataType,units")
+    for path in track(request.paths, f"Reading {request.modality_name}"):
+        about, rows = _split(request, path)
+        gauge = add(request, paths, about["station,id"], path)
+        tables[gauge], units[gauge] = rows, about.get("dataType,units")
     tables = chosen(request, tables)
     records: dict[str, pd.Series] = {}
     estimated = 0

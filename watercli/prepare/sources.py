@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watercli.errors import ConfigError, DataError
-from watercli.log import log, progress
+from watercli.log import log, track
 
 ZARR_METADATA = ("zarr.json", ".zmetadata", ".zgroup")
 """Files of which a Zarr store has one at its root."""
@@ -111,12 +111,9 @@ class Sources:
         """Return name, size and SHA-256 of every file that was used, by name."""
         paths = sorted(self.used, key=self.name)
         records: list[dict[str, str | int]] = []
-        with progress() as display:
-            task = display.add_task("Checksums of the sources", total=len(paths))
-            for path in paths:
-                size, digest = self._digest(path)
-                records.append({"name": self.name(path), "bytes": size, "sha256": digest})
-                display.advance(task)
+        for path in track(paths, "Checksums of the sources"):
+            size, digest = self._digest(path)
+            records.append({"name": self.name(path), "bytes": size, "sha256": digest})
         if paths:
             log.info("Read %d source files, %.1f MB", len(paths), sum(int(one["bytes"]) for one in records) / 1e6)
         return records

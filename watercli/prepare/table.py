@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
-from watercli.log import progress
+from watercli.log import track
 from watercli.prepare import netcdf, tabular
 from watercli.prepare.reader import Request
 from watercli.prepare.series import assemble, chosen
@@ -36,13 +36,12 @@ def read(request: Request) -> xr.DataArray:
     """
     pieces: dict[str, list[tuple[Path, pd.Series]]] = {}
     units: set[str | None] = set()
-    with progress() as display:
-        for path in display.track(request.paths, description=f"Reading {request.modality_name}"):
-            request.sources.use([path])
-            found, stated = _records(request, path)
-            units |= {stated} if found else set()
-            for gauge, record in found.items():
-                pieces.setdefault(gauge.removeprefix(request.source.gauge_id_prefix), []).append((path, record))
+    for path in track(request.paths, f"Reading {request.modality_name}"):
+        request.sources.use([path])
+        found, stated = _records(request, path)
+        units |= {stated} if found else set()
+        for gauge, record in found.items():
+            pieces.setdefault(gauge.removeprefix(request.source.gauge_id_prefix), []).append((path, record))
     records = {gauge: _joined(request, gauge, parts) for gauge, parts in chosen(request, pieces).items()}
     if len(units) > 1:
         raise DataError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from watercli.embed.formats import ZarrFormat
 from watercli.embed.layout import Array, Layout
 from watercli.errors import ConfigError, nearest
 from watercli.files import Target, zarr_with
-from watercli.log import follow, log
+from watercli.log import log, track
 from watercli.prepare.resume import Work, working
 from watercli.simulation.simulator import Simulator
 from watercli.store import Store
@@ -85,7 +85,8 @@ def export_simulation(
             work.marks(part).mkdir(parents=True, exist_ok=True)
         left = [number for number in range(layout.blocks) if not _mark(work, layout, number).exists()]
         total = sum(len(dates[layout.block(number)]) for number in left)
-        follow(_simulate(simulator, layout, work, left), total, "simulate", "dates")
+        for number in track(left, "simulate", total=total, size=lambda one: len(dates[layout.block(one)])):
+            _write(simulator, layout, work, number)
         missing = sum(np.load(_mark(work, layout, number)) for number in range(layout.blocks))
         FORM.finish(work.store)
     _tell(simulator, len(dates), missing, out)
@@ -161,19 +162,16 @@ def _key(simulator: Simulator, dates: Indices) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _simulate(simulator: Simulator, layout: Layout, work: Work, blocks: Sequence[int]) -> Iterator[int]:
-    """Write blocks, and yield the dates of each; its mark holds how many catchment days lack each input."""
-    for number in blocks:
-        dates = layout.dates[layout.block(number)]
-        found = simulator(dates)
-        flow = np.where(found.known.any(-1), found.flow, np.nan)
-        FORM.write(work.store, layout, number, {simulator.target: flow, "known": found.known.astype(np.int8)})
-        mark = _mark(work, layout, number)
-        unfinished = mark.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
-            np.save(file, (~found.known).sum((0, 1)))
-        unfinished.replace(mark)
-        yield len(dates)
+def _write(simulator: Simulator, layout: Layout, work: Work, number: int) -> None:
+    """Simulate and write a block; its mark holds how many catchment days lack each input."""
+    found = simulator(layout.dates[layout.block(number)])
+    flow = np.where(found.known.any(-1), found.flow, np.nan)
+    FORM.write(work.store, layout, number, {simulator.target: flow, "known": found.known.astype(np.int8)})
+    mark = _mark(work, layout, number)
+    unfinished = mark.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        np.save(file, (~found.known).sum((0, 1)))
+    unfinished.replace(mark)
 
 
 def _mark(work: Work, layout: Layout, number: int) -> Path:

@@ -20,7 +20,7 @@ from watercli.checkpoint import Checkpoint
 from watercli.data.dataset import WindowReader
 from watercli.data.windows import Indices
 from watercli.embed.dates import Dates
-from watercli.log import progress
+from watercli.log import track
 from watercli.store import Store
 
 ROWS = 512
@@ -118,7 +118,6 @@ def simulate(
 ) -> NDArray[np.float32]:
     """Return ``[C, N]`` of a series in physical units, for every day of a period and every catchment of the store."""
     simulator = Simulator(checkpoint, store, target, device)
-    with progress() as display:
-        parts = simulator.parts(np.arange(period.start, period.stop))
-        found = [simulator(some).flow for some in display.track(parts, description="simulate")]
+    parts = simulator.parts(np.arange(period.start, period.stop))
+    found = [simulator(some).flow for some in track(parts, "simulate")]
     return np.concatenate(found, axis=1)

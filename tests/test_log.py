@@ -1,0 +1,48 @@
+"""How far long work is: a bar for people, a line now and then where the output is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from watercli import log
+
+
+def test_long_work_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(log.log, "propagate", True)
+    now = iter(range(0, 1000, 20))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    with caplog.at_level("INFO", "watercli"):
+        assert list(log.track("abcde", "reading")) == list("abcde")
+    # A step takes 20 s: every second one is told.
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["reading: 2 of 5, 0.05 a second, 60 s left", "reading: 4 of 5, 0.05 a second, 20 s left"]
+
+
+def test_items_may_be_of_different_sizes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(log.log, "propagate", True)
+    now = iter(range(0, 1000, 40))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    with caplog.at_level("INFO", "watercli"):
+        assert list(log.track(iter((3, 5)), "writing", total=8, size=int)) == [3, 5]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["writing: 3 of 8, 0.075 a second, 67 s left", "writing: 8 of 8, 0.1 a second, 0 s left"]
+
+
+def test_short_work_is_not_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(log.log, "propagate", True)
+    with caplog.at_level("INFO", "watercli"):
+        assert list(log.track([1, 2, 3], "reading")) == [1, 2, 3]
+    assert not caplog.records
+
+
+def test_an_error_ends_the_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one may be begun: rich has one at a time."""
+    monkeypatch.setattr(log.console, "_force_terminal", True)
+
+    def fail() -> None:
+        for one in log.track([1, 2], "reading"):
+            raise ValueError(f"wrong {one}")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="wrong"):
+            fail()
