@@ -55,6 +55,7 @@ MethodName = Literal[
     "probe",
     "probe_untrained",
     "probe_shared",
+    "probe_fused",
     "probe_network",
     "weather_ridge",
     "moving_average",

@@ -37,7 +37,7 @@ FILES = {
     "few_labels.csv",
     "results.zarr",
 }
-DEFAULT = list(Evaluate().methods)
+DEFAULT = [name for name in Evaluate().methods if name != "probe_fused"]  # which needs fusion
 FAST = "evaluate.methods=[simulation, corrected, probe, probe_shared, weather_ridge, nearest, climatology, persistence]"
 SEE_TEST_FLOW = ("persistence", "corrected", "nearest", "inverse_distance")
 """Persistence sees the flow of the days before, the others that of other gauges on the day."""

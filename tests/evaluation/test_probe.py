@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from watercli.evaluation.probe import Task, gauged, shared
+from watercli.transforms import TRANSFORMS, TransformName
 
 TRAIN, VALIDATION, TEST = slice(0, 80), slice(80, 110), slice(110, 150)
 
@@ -23,7 +24,8 @@ def task(features: np.ndarray) -> Task:
     """A target that is linear in the features, in its own way in each catchment."""
     target = np.einsum("cnf,cf->cn", features, np.random.default_rng(1).normal(size=(3, 5)))
     whole = np.ones(target.shape, dtype=bool)
-    return Task(target, target, whole, TRAIN, VALIDATION, TEST, whole[:, 0], lambda x: x, (1e-3, 1.0, 1e4))
+    spaces = {"identity": TRANSFORMS["identity"]}
+    return Task(target, whole, TRAIN, VALIDATION, TEST, whole[:, 0], spaces, -np.inf, (1e-3, 1.0, 1e4))
 
 
 def test_a_gauged_probe_learns_each_catchment(features: np.ndarray, task: Task) -> None:
@@ -33,17 +35,35 @@ def test_a_gauged_probe_learns_each_catchment(features: np.ndarray, task: Task) 
     np.testing.assert_allclose(found.simulated, task.physical[:, TEST], atol=0.02)
 
 
+@pytest.mark.parametrize("space", ["log", "sqrt", "identity"])
+def test_the_validation_dates_choose_the_space(features: np.ndarray, task: Task, space: TransformName) -> None:
+    """Flow whose root, or logarithm, is linear in the features."""
+    linear = 0.2 * task.physical + {"log": 0.0, "sqrt": 4.0, "identity": 4.0}[space]
+    flow = TRANSFORMS[space].inverse(linear)
+    spaces = {name: TRANSFORMS[name] for name in ("log", "sqrt", "identity")}
+    positive = replace(task, physical=flow, spaces=spaces, floor=0.0)
+    for found in (gauged(features, positive), shared(features[:1], np.zeros((1, 1)), _first(positive))):
+        assert found.space == space
+        assert found.validation_nse == pytest.approx(1, abs=1e-3)
+        assert np.nanmin(found.simulated) >= 0
+
+
+def _first(task: Task) -> Task:
+    """Return the task of the first catchment alone."""
+    return replace(task, physical=task.physical[:1], complete=task.complete[:1], chosen=task.chosen[:1])
+
+
 def test_a_shared_probe_learns_what_is_common(features: np.ndarray, task: Task) -> None:
     static = np.array([[0.0], [1.0], [2.0]], dtype=np.float32)
     target = features[..., 0] * 2 + static
-    found = shared(features, static, replace(task, target=target, physical=target))
+    found = shared(features, static, replace(task, physical=target))
     np.testing.assert_allclose(found.simulated, target[:, TEST], atol=0.02)
 
 
 def test_the_test_period_changes_nothing(features: np.ndarray, task: Task) -> None:
-    altered = task.target.copy()
+    altered = task.physical.copy()
     altered[:, TEST] = 1e3
-    other = replace(task, target=altered, physical=altered)
+    other = replace(task, physical=altered)
     for fit in (lambda t: gauged(features, t), lambda t: shared(features, np.zeros((3, 1)), t)):
         np.testing.assert_array_equal(fit(task).simulated, fit(other).simulated)
 
@@ -52,9 +72,9 @@ def test_incomplete_rows_are_neither_fitted_nor_predicted(features: np.ndarray, 
     holes = features.copy()
     holes[0, [3, 90, 120]] = np.nan
     complete = np.isfinite(holes).all(-1)
-    target = task.target.copy()
+    target = task.physical.copy()
     target[0, 3] = 1e6
-    found = gauged(holes, replace(task, complete=complete, target=target))
+    found = gauged(holes, replace(task, complete=complete, physical=target))
     assert np.isnan(found.simulated[0]).tolist() == [day == 10 for day in range(40)]
     np.testing.assert_allclose(found.simulated[1:], task.physical[1:, TEST], atol=0.02)
 

@@ -20,6 +20,7 @@ from watercli.data.dataset import WindowReader, spread
 from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.errors import ConfigError, RunError
 from watercli.evaluation.cache import Cache
+from watercli.evaluation.few_labels import judge_few_labels
 from watercli.evaluation.fine_tuning import simulate_tuned
 from watercli.evaluation.heads import Inputs
 from watercli.evaluation.lstm import lstm
@@ -27,7 +28,7 @@ from watercli.evaluation.moving_average import features, moving_average
 from watercli.evaluation.neighbours import corrected, distances, from_neighbours
 from watercli.evaluation.network import Regional
 from watercli.evaluation.protocol import evaluate
-from watercli.evaluation.riverflow import Flow, judge_flow, set_scene
+from watercli.evaluation.riverflow import Flow, judge_flow, make_task, set_scene
 from watercli.simulation.simulator import simulate
 from watercli.store import Store
 from watercli.training import loop
@@ -170,6 +171,39 @@ def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store
     kept = corrected(distances(tiny_store), alone, truth, usable, slice(0, 100))
     before, after = (np.square(one - truth)[:, 100:].mean() for one in (alone, kept))
     assert after < 1.1 * before
+
+
+def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    """It learns what the decoder makes of the weather, of the gauge's own training dates."""
+    checkpoint = checkpoints.open_run(fused_run)
+    methods = "evaluate.methods=[simulation, probe, probe_fused]"
+    config = with_overrides(checkpoint.config, [methods, "train.hidden_gauges=null", "evaluate.probe_stride=1"])
+    known = replace(checkpoint, config=config, hidden_gauges=())
+
+    def judged(store: Store, folder: str) -> Flow:
+        scene = set_scene(known, store, config, Cache(tmp_path / folder))
+        return judge_flow(scene, Inputs(scene))
+
+    found = judged(tiny_store, "before")
+    assert found.methods == ["simulation", "probe", "probe_fused"]
+    simulated = found.data["simulated"]
+    assert np.isfinite(simulated.sel(predictor="probe_fused")).any("time").all()
+    # A gauge's own regression on what the head reads is at least as good as the head, of a model of six steps.
+    nse = found.data["score"].sel(metric="nse").median("catchment")
+    assert nse.sel(predictor="probe_fused") > nse.sel(predictor="simulation")
+    wild = altered(tiny_store, "riverflow", tiny_store.period("test"), 77.0)
+    np.testing.assert_array_equal(judged(wild, "after").data["simulated"], simulated)
+
+
+def test_short_records_are_learnt_from_fused_features_too(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    checkpoint = checkpoints.open_run(fused_run)
+    scene = set_scene(checkpoint, tiny_store, checkpoint.config, Cache(tmp_path))
+    inputs = Inputs(scene)
+    found = judge_few_labels(inputs, make_task(scene, inputs, {}, heads=True), [])
+    assert found is not None
+    assert found.hidden
+    assert list(found.scores) == ["probe_fused", "probe", "probe_untrained", "weather_ridge"]
+    assert all(np.isfinite(one.median) for by_length in found.scores.values() for one in by_length)
 
 
 def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import numpy as np
 import xarray as xr
 
 from watercli.evaluation.heads import HEADS, Inputs
+from watercli.evaluation.methods import FUSED
 from watercli.evaluation.metrics import Summary, nse, summarise
 from watercli.evaluation.probe import Task
 from watercli.log import log
 
 LABELS: dict[str, str] = {
+    FUSED: "linear probe on fused features",
     "probe": "linear probe on embeddings",
     "probe_untrained": "the same on the model before training",
     "weather_ridge": "ridge on raw weather",
@@ -48,6 +50,7 @@ class FewLabels:
 def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels | None:
     """Fit the probes to the last years of training alone, or note why it cannot be done."""
     scene = inputs.scene
+    labels = [head for head in LABELS if head != FUSED or inputs.fusion]
     dates = scene.dates.train
     years: list[int | None] = [
         one for one in scene.settings.label_years if len(dates) and dates[-1] - dates[0] > (one + 0.5) * DAYS_IN_YEAR
@@ -62,7 +65,7 @@ def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels 
         part = replace(part, chosen=task.chosen & (part.rows.sum(1) >= 2))
         rows.append(int(np.median(part.rows.sum(1)[part.chosen])) if part.chosen.any() else 0)
         log.info("Fitting probes to %s of flow", in_words(length))
-        simulated = np.stack([HEADS[head](inputs, part).simulated for head in LABELS])
+        simulated = np.stack([HEADS[head](inputs, part).simulated for head in labels])
         found.append(nse(xr.DataArray(simulated, dims=("head", "catchment", "time")), observed))
     scores = xr.concat(found, "years").transpose("head", "years", "catchment")
     scores = scores.where(scores.count(("head", "years")) == scores.sizes["head"] * scores.sizes["years"])
@@ -70,12 +73,12 @@ def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels 
         notes.append("Short records are left out: no catchment has enough flow in the shortest one")
         return None
     scores = scores.assign_coords(
-        head=np.array(list(LABELS), dtype=object),
+        head=np.array(labels, dtype=object),
         years=[one or 0 for one in [*years, None]],
         catchment=np.array(scene.store.gauge_ids, dtype=object),
     )
     summaries = {
         head: [summarise(scores.sel(head=head).isel(years=k).values, scene.config.seed) for k in range(len(rows))]
-        for head in LABELS
+        for head in labels
     }
     return FewLabels([*years, None], rows, summaries, scores, scene.ungauged)

@@ -50,10 +50,24 @@ class Inputs:
         means = antecedent(self.scene.weather, self.scene.dates.all, self.spans)
         return np.where(self.today[..., None], means, np.nan)
 
+    @property
+    def fusion(self) -> bool:
+        """Whether the run's decoders read other modalities."""
+        return self.scene.checkpoint.structure.fusion != "none"
+
     @cached_property
+    def _both(self) -> Floats:
+        return self._embed(replace(self.scene.embedder, fused=self.fusion), "embeddings")
+
+    @property
     def embedded(self) -> Floats:
         """Embeddings ``[C, N, F]`` of the run, in a file; NaN where a modality was absent."""
-        return self._embed(self.scene.embedder, "embeddings")
+        return self._both[..., : int(np.prod(self.scene.embedder.shape))]
+
+    @property
+    def fused(self) -> Floats:
+        """What the target's decoder makes of all that it reads, ``[C, N, F]``, in a file; needs `fusion`."""
+        return self._both[..., int(np.prod(self.scene.embedder.shape)) :]
 
     @cached_property
     def complete(self) -> Flags:
@@ -72,14 +86,18 @@ class Inputs:
     def _embed(self, embedder: Embedder, kind: str) -> Floats:
         scene, dates = self.scene, self.scene.dates.all
         worth = np.flatnonzero(self.today.any(0))
-        shape = (len(scene.store.gauge_ids), len(dates), int(np.prod(embedder.shape)))
+        more = embedder.checkpoint.structure.decoder_width if embedder.fused else 0
+        shape = (len(scene.store.gauge_ids), len(dates), int(np.prod(embedder.shape)) + more)
+
+        of = embedder.targets.index(scene.target)
 
         def fill(array: Floats) -> None:
             log.info("Embedding %d dates of %d catchments", len(worth), shape[0])
-            windows, done = embedder.windows(dates[worth], scene.config.embed.batch), 0
-            for some, values in track(windows, kind.replace("_", " "), total=len(worth), size=lambda one: len(one[0])):
-                flat = values.swapaxes(0, 1).reshape(shape[0], len(some), -1)
-                array[:, worth[done : done + len(some)]] = flat
+            windows, done = embedder.encode(dates[worth], scene.config.embed.batch), 0
+            for some, found in track(windows, kind.replace("_", " "), total=len(worth), size=lambda one: len(one[0])):
+                flat = found["embedding"].swapaxes(0, 1).reshape(shape[0], len(some), -1)
+                fused = [found["fused_embedding"][:, :, of].swapaxes(0, 1)] if embedder.fused else []
+                array[:, worth[done : done + len(some)]] = np.concatenate((flat, *fused), axis=-1)
                 done += len(some)
 
         about = {
@@ -87,6 +105,7 @@ class Inputs:
             "weights": embedder.checkpoint.fingerprint_of_weights(),
             "hide": embedder.hide,
             "pools": embedder.pools,
+            "fused": embedder.fused,
             "dates": dates.tolist(),
         }
         return scene.cache.filled(kind, about, shape, fill, np.float16)
@@ -109,6 +128,7 @@ HEADS: Mapping[str, Callable[[Inputs, Task], Fitted]] = {
     "probe_shared": lambda inputs, task: shared(
         inputs.embedded, inputs.scene.checkpoint.scaling.static(inputs.scene.store), task
     ),
+    "probe_fused": lambda inputs, task: gauged(inputs.fused, task),
     "probe_network": _network,
     "weather_ridge": lambda inputs, task: gauged(inputs.weather, task),
 }

@@ -8,6 +8,7 @@ from watercli.evaluation.scene import Scene
 
 SIMULATION = "simulation"
 PROBE = "probe"
+FUSED = "probe_fused"
 METHODS: dict[str, str] = {
     SIMULATION: "simulation by the model",
     "fine_tuned": "the model, fine-tuned",
@@ -16,6 +17,7 @@ METHODS: dict[str, str] = {
     PROBE: "linear probe, one for each gauge",
     "probe_untrained": "the same probe on the model before training",
     "probe_shared": "linear probe, one for all gauges",
+    FUSED: "linear probe on fused features, one for each gauge",
     "probe_network": "network on the embeddings, one for all gauges",
     "weather_ridge": "ridge on raw weather",
     "moving_average": "the moving-average network",
@@ -27,7 +29,7 @@ METHODS: dict[str, str] = {
     "persistence": "persistence",
 }
 """All methods, in the order of the tables."""
-HEADS = (PROBE, "probe_untrained", "probe_shared", "probe_network", "weather_ridge")
+HEADS = (PROBE, "probe_untrained", "probe_shared", FUSED, "probe_network", "weather_ridge")
 """Methods that learn from embeddings, or from weather as a probe does, and from the gauge's own flow."""
 OWN_FLOW = (*HEADS, "persistence")
 """Methods that need the flow of the gauge itself: there is none of them where it is hidden in training."""
@@ -60,6 +62,8 @@ def saw(scene: Scene, spans: list[int]) -> dict[str, str]:
         PROBE: f"{embedding}; {own}",
         "probe_untrained": f"as the probe, but the encoder's weights are random; {own}",
         "probe_shared": f"the same embedding and the static attributes; fitted to all gauges' {target} at once",
+        FUSED: f"what the model's decoder of {target} makes of {read}, static attributes and its memory on the day, "
+        f"before its last layer; {own}",
         "probe_network": f"the same embedding and the static attributes; a small network {gauges}",
         "weather_ridge": f"catchment means of {seen} on the day and over the last {means} days, no model; {own}",
         "moving_average": f"moving averages of {read} over 1 to 512 days, the last 7 days, static attributes; a small "

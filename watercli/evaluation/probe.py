@@ -1,11 +1,11 @@
-"""Linear probes: ridge regressions from features to a standardised target.
+"""Linear probes: ridge regressions from features to a target; validation chooses their penalty, and a space for it.
 
-Shapes: C catchments, N dates (training, validation and test one after the other), F features, A penalties.
+Shapes: C catchments, N dates (training, validation and test one after the other), F features, A penalties, S spaces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from watercli.evaluation.metrics import nse
 from watercli.log import log
+from watercli.transforms import Transform
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -29,10 +30,8 @@ MOST_SHARED_ROWS = 50_000
 class Task:
     """What a probe is to learn, whatever its features."""
 
-    target: Floats
-    """``[C, N]`` standardised, NaN where not observed."""
     physical: Floats
-    """The same in physical units, ``[C, N]``."""
+    """The target in physical units, ``[C, N]``, NaN where not observed."""
     complete: Flags
     """``[C, N]``: every input of the date is there; no other row is fitted or predicted."""
     train: slice
@@ -41,14 +40,35 @@ class Task:
     """Positions along N."""
     chosen: Flags
     """``[C]``: catchments with enough training rows to be fitted and scored."""
-    inverse: Callable[[Floats], Floats]
-    """Standardised target to physical units."""
+    spaces: Mapping[str, Transform]
+    """What the target may be transformed by, by name: a regression is linear in one of them."""
+    floor: float
+    """Least value that is simulated."""
     alphas: Sequence[float]
 
     @property
     def rows(self) -> Flags:
         """Training rows ``[C, N of training]``."""
-        return self.complete[:, self.train] & np.isfinite(self.target[:, self.train]) & self.chosen[:, None]
+        return self.complete[:, self.train] & np.isfinite(self.physical[:, self.train]) & self.chosen[:, None]
+
+    @property
+    def later(self) -> slice:
+        """Validation and test, along N."""
+        return slice(self.train.stop, None)
+
+    def nothing(self) -> Floats:
+        """Return what no probe has predicted yet, ``[A, S, C, later]`` of NaN."""
+        shape = len(self.alphas), len(self.spaces), *self.physical[:, self.later].shape
+        return np.full(shape, np.nan, dtype=np.float32)
+
+    def transformed(self, values: Floats) -> Floats:
+        """Return physical values ``[rows]`` in every space, ``[rows, S]``."""
+        return np.stack([space.forward(values) for space in self.spaces.values()], axis=-1)
+
+    def inverse(self, found: Floats) -> Floats:
+        """Return predictions ``[A, S, ...]`` of every space in physical units."""
+        back = [space.inverse(found[:, number]) for number, space in enumerate(self.spaces.values())]
+        return np.maximum(np.stack(back, axis=1), self.floor)
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,8 @@ class Fitted:
     """``[C, N of test]`` in physical units, NaN where the row is not complete or the catchment was not fitted."""
     alpha: float | None = None
     """None: it has no penalty."""
+    space: str | None = None
+    """Name of the space in which it is linear."""
     validation_nse: float | None = None
     """Median over catchments."""
     validated: tuple[Floats, Floats] | None = None
@@ -70,40 +92,37 @@ def gauged(features: Floats, task: Task) -> Fitted:
 
     One thread: the matrices are small, and threads that wait for a busy core made this ten times slower.
     """
-    later = slice(task.train.stop, None)
-    found = np.full((len(task.alphas), *task.target[:, later].shape), np.nan, dtype=np.float32)
-    rows = task.rows
+    found, rows, later = task.nothing(), task.rows, task.later
     with threadpool_limits(1):
         for c in np.flatnonzero(task.chosen):
-            x, y = features[c, task.train][rows[c]], task.target[c, task.train][rows[c]]
+            x, y = features[c, task.train][rows[c]], task.transformed(task.physical[c, task.train][rows[c]])
             wanted = task.complete[c, later]
             if wanted.any():
-                found[:, c, wanted] = _Ridges.fit(x, y, task.alphas).predict(features[c, later][wanted])
+                found[:, :, c, wanted] = _Ridges.fit(x, y, task.alphas).predict(features[c, later][wanted])
     return _choose(found, task)
 
 
 def shared(features: Floats, static: Floats, task: Task) -> Fitted:
     """Fit one regression to all catchments' rows of ``features`` ``[C, N, F]`` with attributes ``[C, S]`` appended."""
-    later = slice(task.train.stop, None)
-    found = np.full((len(task.alphas), *task.target[:, later].shape), np.nan, dtype=np.float32)
+    found, later = task.nothing(), task.later
     catchment, date = np.nonzero(task.rows)
     thin = np.linspace(0, len(date) - 1, min(len(date), MOST_SHARED_ROWS)).round().astype(np.int64)
     catchment, date = catchment[thin], date[thin] + task.train.start
     x = np.concatenate([features[catchment, date], static[catchment]], axis=1)
-    ridges = _Ridges.fit(x, task.target[catchment, date], task.alphas)
+    ridges = _Ridges.fit(x, task.transformed(task.physical[catchment, date]), task.alphas)
     for c in np.flatnonzero(task.chosen):
         wanted = task.complete[c, later]
         if not wanted.any():
             continue
         here = features[c, later][wanted]
         here = np.concatenate([here, np.broadcast_to(static[c], (len(here), static.shape[1]))], axis=1)
-        found[:, c, wanted] = ridges.predict(here)
+        found[:, :, c, wanted] = ridges.predict(here)
     return _choose(found, task)
 
 
 @dataclass(frozen=True)
 class _Ridges:
-    """Ridge regressions of several penalties on features that are standardised over the training rows."""
+    """Ridge regressions of several penalties to a target in several spaces, on standardised features."""
 
     scaler: StandardScaler
     fits: list[Ridge]
@@ -115,29 +134,36 @@ class _Ridges:
         return cls(scaler, [Ridge(alpha).fit(standard, y.astype(np.float64)) for alpha in alphas])
 
     def predict(self, x: Floats) -> Floats:
-        """Return ``[A, rows]`` of ``[rows, F]``."""
+        """Return ``[A, S, rows]`` of ``[rows, F]``."""
         standard = self.scaler.transform(x.astype(np.float64))
-        return np.stack([one.predict(standard) for one in self.fits])
+        return np.stack([one.predict(standard).reshape(len(x), -1).T for one in self.fits])
 
 
 def _choose(found: Floats, task: Task) -> Fitted:
-    """Take the penalty of the highest median efficiency on the validation dates; ``found`` is ``[A, C, later]``."""
+    """Take penalty and space of the highest median efficiency on the validation dates; of ``[A, S, C, later]``."""
     physical = task.inverse(found)
     held_out = task.validation.stop - task.validation.start
-    scores = validation_scores(physical[..., :held_out], task.physical[:, task.validation])
+    every = physical.reshape(-1, *physical.shape[2:])
+    scores = validation_scores(every[..., :held_out], task.physical[:, task.validation])
     if np.isfinite(scores).any():
         best = int(np.nanargmax(scores))
     else:
-        best = len(task.alphas) // 2
-        log.warning("No validation day can be scored; the ridge penalty is %g, chosen by nothing", task.alphas[best])
-    validated = physical[best, :, :held_out], task.physical[:, task.validation]
-    return Fitted(physical[best, :, held_out:], task.alphas[best], float(scores[best]), validated)
+        best = len(task.alphas) // 2 * len(task.spaces)
+        log.warning("No validation day can be scored; penalty and transform of the ridge are chosen by nothing")
+    alpha, space = divmod(best, len(task.spaces))
+    return Fitted(
+        every[best, :, held_out:],
+        task.alphas[alpha],
+        list(task.spaces)[space],
+        float(scores[best]),
+        (every[best, :, :held_out], task.physical[:, task.validation]),
+    )
 
 
 def validation_scores(simulated: Floats, observed: Floats) -> Floats:
-    """Return the median NSE over catchments of each penalty, ``[A]``, from ``[A, C, days]`` and ``[C, days]``."""
+    """Return the median NSE over catchments of each candidate, ``[K]``, from ``[K, C, days]`` and ``[C, days]``."""
     scores = nse(
-        xr.DataArray(simulated, dims=("alpha", "catchment", "time")),
+        xr.DataArray(simulated, dims=("candidate", "catchment", "time")),
         xr.DataArray(observed, dims=("catchment", "time")),
     )
     return np.asarray(scores.median("catchment").values, dtype=np.float64)

@@ -26,10 +26,10 @@ from watercli.evaluation.riverflow import Flow
 from watercli.training.metrics_log import read_metrics
 
 IN_WORDS = {
-    "identity": "standardised {}",
-    "log": "the standardised logarithm of {}",
-    "log1p": "the standardised log(1 + x) of {}",
-    "sqrt": "the standardised square root of {}",
+    "identity": "{}",
+    "log": "the logarithm of {}",
+    "log1p": "log(1 + x) of {}",
+    "sqrt": "the square root of {}",
 }
 
 
@@ -72,7 +72,6 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
 
 
 def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
-    transform = outcome.checkpoint.config.modalities[flow.target].transform
     held = explorer.payload(flow, outcome.insight) if flow.counts["catchments"] else None
     return {
         "stride": outcome.config.evaluate.probe_stride,
@@ -86,7 +85,6 @@ def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
         "catchment_heads": _catchment_heads(flow),
         "catchment_rows": _catchment_rows(flow),
         "main": METHODS[flow.main],
-        "transform": IN_WORDS[transform].format(flow.target),
         "series": explorer.as_script(held) if held is not None else None,
         "left_out": held["left_out"] if held is not None else "",
         "insight": insight_tables.values(outcome.insight, flow, outcome.config.seed) if outcome.insight else None,
@@ -170,6 +168,7 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
                 "main": method == flow.main,
                 "saw": flow.saw[method],
                 "alpha": DASH if fit is None or fit.alpha is None else f"{fit.alpha:g}",
+                "space": DASH if fit is None or fit.space is None else IN_WORDS[fit.space].format(flow.target),
             }
         )
     return rows

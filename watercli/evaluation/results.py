@@ -27,6 +27,7 @@ from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
 from watercli.evaluation.insight import Insight
 from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
+from watercli.evaluation.probe import Fitted
 from watercli.evaluation.reconstruction import Reconstruction
 from watercli.evaluation.riverflow import Flow
 from watercli.store import Store
@@ -173,6 +174,10 @@ def _few_labels_dict(found: FewLabels) -> dict[str, Any]:
     }
 
 
+def _ridge(fit: Fitted) -> dict[str, Any]:
+    return {"ridge_penalty": fit.alpha, "linear_in": fit.space}
+
+
 def _flow_dict(outcome: Outcome, flow: Flow) -> dict[str, Any]:
     return {
         "target": flow.target,
@@ -185,7 +190,7 @@ def _flow_dict(outcome: Outcome, flow: Flow) -> dict[str, Any]:
             method: {
                 "label": METHODS[method],
                 "saw": flow.saw[method],
-                **({"ridge_penalty": flow.fits[method].alpha} if method in flow.fits else {}),
+                **(_ridge(flow.fits[method]) if method in flow.fits else {}),
                 "scores": {metric: asdict(one) for metric, one in by_metric.items()},
             }
             for method, by_metric in outcome.summaries().items()

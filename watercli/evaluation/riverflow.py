@@ -20,13 +20,14 @@ from watercli.errors import ConfigError, nearest
 from watercli.evaluation.cache import Cache
 from watercli.evaluation.heads import HEADS, Inputs
 from watercli.evaluation.leakage import check_probe
-from watercli.evaluation.methods import METHODS, OWN_FLOW, PROBE, SIMULATION, saw
+from watercli.evaluation.methods import FUSED, METHODS, OWN_FLOW, PROBE, SIMULATION, saw
 from watercli.evaluation.metrics import catchment_scores, metric_units
 from watercli.evaluation.probe import Fitted, Task
 from watercli.evaluation.rivals import RIVALS
 from watercli.evaluation.scene import Dates, Flags, Floats, Scene
 from watercli.log import log
 from watercli.store import Store
+from watercli.transforms import TRANSFORMS, Transform
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def judge_flow(scene: Scene, inputs: Inputs) -> Flow:
     # Whatever is asked for, the model's own answer is there: the verdict is about it.
     wanted = [name for name in METHODS if name in (SIMULATION, *settings.methods)]
     wanted = [name for name in wanted if not (scene.ungauged and name in OWN_FLOW)]
+    if not inputs.fusion:
+        wanted = [name for name in wanted if name != FUSED]
     found: dict[str, Floats] = {}
     for name in wanted:
         answer = RIVALS[name](scene) if name in RIVALS else None
@@ -122,10 +125,9 @@ def judge_flow(scene: Scene, inputs: Inputs) -> Flow:
     found |= {name: fit.simulated for name, fit in fits.items()}
     simulated = {name: found[name] for name in METHODS if name in found}
     scored = _scored(task, store.dataset[target].values[:, scene.dates.test], simulated)
-    fused = checkpoint.structure.fusion != "none"
     left_out = _left_out(scene, task, scored)
     return Flow(
-        main=SIMULATION if scene.ungauged or fused or PROBE not in simulated else PROBE,
+        main=SIMULATION if scene.ungauged or inputs.fusion or PROBE not in simulated else PROBE,
         data=_dataset(store, target, scene.dates.test, simulated, scored, checkpoint.config.modalities[target].units),
         target=target,
         units=checkpoint.config.modalities[target].units,
@@ -146,7 +148,6 @@ def make_task(scene: Scene, inputs: Inputs, rivals: dict[str, Floats], *, heads:
     """
     store, settings, dates = scene.store, scene.settings, scene.dates
     complete = inputs.complete if heads else inputs.today
-    scale = scene.checkpoint.scaling.modalities[settings.target]
     physical: Floats = store.dataset[settings.target].values[:, dates.all]
     train, validation, test = dates.parts
     rows = (complete & np.isfinite(physical))[:, train].sum(1)
@@ -156,16 +157,23 @@ def make_task(scene: Scene, inputs: Inputs, rivals: dict[str, Floats], *, heads:
     floor = 0.0 if np.nanmin(physical[:, train], initial=np.inf) >= 0 else -np.inf
     candidates = scene.unseen if scene.ungauged else np.ones(len(rows), dtype=bool)
     return Task(
-        target=scale.forward(physical),
         physical=physical,
         complete=complete,
         train=train,
         validation=validation,
         test=test,
         chosen=candidates & (scene.ungauged | (rows >= settings.min_training_rows)) & days.any(1),
-        inverse=lambda x: np.maximum(scale.inverse(x), floor),
+        spaces=_spaces(scene, floor),
+        floor=floor,
         alphas=settings.alphas,
     )
+
+
+def _spaces(scene: Scene, floor: float) -> dict[str, Transform]:
+    """Return what regressions may be linear in: the run's own transform of the target, its root, or itself."""
+    own = scene.checkpoint.scaling.modalities[scene.target].transform
+    names = dict.fromkeys((own, *(("sqrt",) if floor == 0 else ()), "identity"))
+    return {name: TRANSFORMS[name] for name in names}
 
 
 def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags:
@@ -178,7 +186,7 @@ def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags
 def _left_out(scene: Scene, task: Task, scored: Flags) -> dict[str, str]:
     """Return why catchments are not scored that might have been: gauges that training saw are no part of ungauged."""
     observed = np.isfinite(task.physical[:, task.test])
-    rows = (task.complete & np.isfinite(task.target))[:, task.train].sum(1)
+    rows = (task.complete & np.isfinite(task.physical))[:, task.train].sum(1)
     least = 0 if scene.ungauged else scene.settings.min_training_rows
     reasons = {}
     for c, gauge in enumerate(scene.store.gauge_ids):
@@ -194,7 +202,7 @@ def _left_out(scene: Scene, task: Task, scored: Flags) -> dict[str, str]:
 
 
 def _counts(task: Task, scored: Flags) -> dict[str, int]:
-    known = np.isfinite(task.target)[:, task.train][task.chosen]
+    known = np.isfinite(task.physical)[:, task.train][task.chosen]
     inputs = task.complete[:, task.train][task.chosen]
     observed = np.isfinite(task.physical[:, task.test])[task.chosen]
     per_gauge = task.rows[task.chosen].sum(1)
