@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from watercli.evaluation.numbers import with_minus
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless",
@@ -210,3 +212,8 @@ def test_without_script_the_pictures_remain(out: Path) -> None:
     static = text[text.index('<div class="static">') :]
     assert "<svg" in static[:300] or "<img" in static[:300]
     assert '<html lang="en">' in text, "only the script may say that there is a script"
+
+
+def test_hyphens_of_names_and_dates_are_no_minus() -> None:
+    told = with_minus("window-7 (-0.05 to -0.02), no-memory-window-60, 2013-10-01")
+    assert told == "window-7 (\N{MINUS SIGN}0.05 to \N{MINUS SIGN}0.02), no-memory-window-60, 2013-10-01"

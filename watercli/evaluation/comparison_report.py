@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from watercli.evaluation import figures
 from watercli.evaluation.comparison import SHOWN, Compared, Row, to_dict
 from watercli.evaluation.insight_tables import interval_heads, interval_rows, interval_scores, interval_sentence
 from watercli.evaluation.methods import METHODS
-from watercli.evaluation.numbers import DASH, MINUS, number
+from watercli.evaluation.numbers import DASH, number, with_minus
 from watercli.evaluation.page import render
 from watercli.evaluation.results import finite
 from watercli.files import Target
@@ -110,7 +109,7 @@ def _sentences(found: Compared) -> list[str]:
             f"{label[:1].upper()}{label[1:]} {one.verdict} {first}: better in {one.better} of {one.count} catchments, "
             f"median difference in NSE {gain.median:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
         )
-        sentences.append(re.sub(r"-(?=\d)", MINUS, text))
+        sentences.append(with_minus(text))
     return sentences
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
@@ -23,3 +24,8 @@ def significant(value: float) -> str:
 def percent(value: float) -> str:
     """Return whole percent of a share; a dash for what is not a number."""
     return f"{100 * value:.0f}\N{NO-BREAK SPACE}%".replace("-", MINUS) if math.isfinite(value) else DASH
+
+
+def with_minus(text: str) -> str:
+    """Return a text with minus signs before its negative numbers; hyphens within names and dates stay."""
+    return re.sub(r"(?<![\w-])-(?=\d)", MINUS, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
 from watercli.evaluation.insight import FACTORS
 from watercli.evaluation.methods import METHODS
 from watercli.evaluation.metrics import METRICS, Summary, metric_units
-from watercli.evaluation.numbers import DASH, MINUS, number, significant
+from watercli.evaluation.numbers import DASH, number, significant, with_minus
 from watercli.evaluation.page import render
 from watercli.evaluation.pictures import TO_GAUGE, Picture
 from watercli.evaluation.reconstruction import BASELINES
@@ -47,7 +46,7 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "splits": outcome.splits,
         "headline": verdict.headline(outcome),
         "sentences": [
-            re.sub(r"-(?=\d)", MINUS, one)
+            with_minus(one)
             for one in (
                 *verdict.flow_sentences(outcome),
                 *verdict.insight_sentences(outcome),
