@@ -49,7 +49,7 @@ def test_options_are_settings(
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (("--since", "2002-02-30"), ("embed.since", "2002-02-30")),
+        (("--since", "2002-02-30"), ("--since", "'2002-02-30' is no date")),
         (("--since", "2002-03-02", "--until", "2002-03-01"), ("until 2002-03-01 lies before since 2002-03-02",)),
         (("--since", "2010-01-01"), ("embed.since", "2002-03-31")),
         (("--until", "1999-01-01"), ("embed.until", "2000-01-06")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +16,18 @@ STORE = Path("store.zarr")
 RUNS = Path("runs")
 
 
-def _date(text: str) -> str:
-    try:
-        return dt.date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise typer.BadParameter(f"'{text}' is no date; write it as 2014-10-01") from None
+def _date_of(option: str) -> Callable[[str], str]:
+    def date(text: str) -> str:
+        try:
+            return dt.date.fromisoformat(text).isoformat()
+        except ValueError:
+            raise ConfigError(f"{option} '{text}' is no date; write it as 2014-10-01") from None
+
+    return date
 
 
-SinceOption = Annotated[str | None, typer.Option(help="First date.", metavar="DATE", parser=_date)]
-UntilOption = Annotated[str | None, typer.Option(help="Last date.", metavar="DATE", parser=_date)]
+SinceOption = Annotated[str | None, typer.Option(help="First date.", metavar="DATE", parser=_date_of("--since"))]
+UntilOption = Annotated[str | None, typer.Option(help="Last date.", metavar="DATE", parser=_date_of("--until"))]
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", "-c", help="A shipped configuration's name or a YAML file.", metavar="NAME|FILE"),
