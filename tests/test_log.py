@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from watercli import log
 
 
+def clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Let so much time pass between two looks at the clock; other threads keep theirs."""
+    now = iter(range(0, 1000, seconds))
+    monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: next(now)))
+
+
 def test_long_work_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(log.log, "propagate", True)
-    now = iter(range(0, 1000, 20))
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    clock(monkeypatch, 20)
     with caplog.at_level("INFO", "watercli"):
         assert list(log.track("abcde", "reading")) == list("abcde")
     # A step takes 20 s: every second one is told.
@@ -20,8 +27,7 @@ def test_long_work_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch, caplog:
 
 def test_items_may_be_of_different_sizes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(log.log, "propagate", True)
-    now = iter(range(0, 1000, 40))
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    clock(monkeypatch, 40)
     with caplog.at_level("INFO", "watercli"):
         assert list(log.track(iter((3, 5)), "writing", total=8, size=int)) == [3, 5]
     told = [record.getMessage() for record in caplog.records]
