@@ -9,36 +9,36 @@ import pytest
 from watercli import log
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged."""
+    lines: list[str] = []
+    monkeypatch.setattr(log.log, "info", lambda text, *values: lines.append(text % values))
+    return lines
+
+
 def clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     """Let so much time pass between two looks at the clock; other threads keep theirs."""
     now = iter(range(0, 1000, seconds))
     monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: next(now)))
 
 
-def test_long_work_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(log.log, "propagate", True)
+def test_long_work_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
     clock(monkeypatch, 20)
-    with caplog.at_level("INFO", "watercli"):
-        assert list(log.track("abcde", "reading")) == list("abcde")
+    assert list(log.track("abcde", "reading")) == list("abcde")
     # A step takes 20 s: every second one is told.
-    told = [record.getMessage() for record in caplog.records]
     assert told == ["reading: 2 of 5, 0.05 a second, 60 s left", "reading: 4 of 5, 0.05 a second, 20 s left"]
 
 
-def test_items_may_be_of_different_sizes(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(log.log, "propagate", True)
+def test_items_may_be_of_different_sizes(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
     clock(monkeypatch, 40)
-    with caplog.at_level("INFO", "watercli"):
-        assert list(log.track(iter((3, 5)), "writing", total=8, size=int)) == [3, 5]
-    told = [record.getMessage() for record in caplog.records]
+    assert list(log.track(iter((3, 5)), "writing", total=8, size=int)) == [3, 5]
     assert told == ["writing: 3 of 8, 0.075 a second, 67 s left", "writing: 8 of 8, 0.1 a second, 0 s left"]
 
 
-def test_short_work_is_not_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(log.log, "propagate", True)
-    with caplog.at_level("INFO", "watercli"):
-        assert list(log.track([1, 2, 3], "reading")) == [1, 2, 3]
-    assert not caplog.records
+def test_short_work_is_not_told(told: list[str]) -> None:
+    assert list(log.track([1, 2, 3], "reading")) == [1, 2, 3]
+    assert not told
 
 
 def test_an_error_ends_the_display(monkeypatch: pytest.MonkeyPatch) -> None:
