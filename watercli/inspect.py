@@ -58,9 +58,9 @@ def _half_made(path: Path) -> Work | None:
 
 def _of_half_made(work: Work) -> ModuleType:
     """Return the module that knows what is half-made: a store or an export."""
-    from watercli import inspect_embeddings, inspect_store
+    from watercli import inspect_export, inspect_store
 
-    return inspect_embeddings if work.state.get("what") in inspect_embeddings.COMMANDS else inspect_store
+    return inspect_export if work.state.get("what") in inspect_export.COMMANDS else inspect_store
 
 
 def _json(path: Path, unfinished: Work | None) -> None:
@@ -125,10 +125,10 @@ def _run(path: Path) -> None:
 
 
 def _zarr(path: Path) -> None:
-    from watercli import inspect_embeddings
+    from watercli import inspect_export
 
-    if inspect_embeddings.is_tables(path):
-        inspect_embeddings.show_tables(path, wide_console())
+    if inspect_export.is_tables(path):
+        inspect_export.show_tables(path, wide_console())
         return
     try:
         dataset = xr.open_zarr(path)
@@ -140,9 +140,9 @@ def _zarr(path: Path) -> None:
 
         show_store(path, console)
     elif "embeddings_schema_version" in dataset.attrs:
-        inspect_embeddings.show(path, dataset, console)
+        inspect_export.show(path, dataset, console)
     elif "simulation_schema_version" in dataset.attrs:
-        inspect_embeddings.show_simulation(path, dataset, console)
+        inspect_export.show_simulation(path, dataset, console)
     else:
         console.print(f"Zarr store {path}, not written by watercli")
         console.print(str(dataset))

@@ -16,6 +16,7 @@ from watercli.errors import ConfigError
 from watercli.evaluation.comparison import compare_runs
 from watercli.evaluation.comparison_report import target_of, write
 from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.results import is_of
 from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
 from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
 from watercli.store import Store
@@ -57,6 +58,15 @@ def test_two_runs_stand_in_one_report(judged: Path, tiny_store: Store, tmp_path:
     assert len(rows) == 1 + found.catchments * len(found.summaries)
     with pytest.raises(ConfigError, match="exists"):
         write(found, target_of(tmp_path / "comparison", overwrite=False))
+
+
+def test_an_evaluation_is_of_its_weights_and_settings(judged: Path, fused_run: Path) -> None:
+    out, own, other = judged / "evaluation", open_run(judged), open_run(fused_run)
+    settings = with_overrides(own.config, QUICK).evaluate
+    assert is_of(out, own, settings)
+    assert not is_of(out, other, settings)
+    assert not is_of(out, own, with_overrides(own.config, [*QUICK, "evaluate.probe_stride=2"]).evaluate)
+    assert not is_of(judged, own, settings)
 
 
 def test_what_cannot_be_compared_is_refused(judged: Path, tiny_run: Path, tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def altered(store: Store, name: str, days: slice, value: float, catchments: slic
     return replace(store, dataset=dataset)
 
 
+def judged(checkpoint: checkpoints.Checkpoint, store: Store, cache: Path) -> Flow:
+    """Let the methods that the checkpoint's configuration names say what the rivers did."""
+    scene = set_scene(checkpoint, store, checkpoint.config, Cache(cache))
+    return judge_flow(scene, Inputs(scene))
+
+
 def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny_store: Store) -> None:
     checkpoint, period = checkpoints.open_run(fused_run), tiny_store.period("test")
     days = period.stop - period.start
@@ -180,11 +186,7 @@ def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store
     config = with_overrides(checkpoint.config, [methods, "train.hidden_gauges=null", "evaluate.probe_stride=1"])
     known = replace(checkpoint, config=config, hidden_gauges=())
 
-    def judged(store: Store, folder: str) -> Flow:
-        scene = set_scene(known, store, config, Cache(tmp_path / folder))
-        return judge_flow(scene, Inputs(scene))
-
-    found = judged(tiny_store, "before")
+    found = judged(known, tiny_store, tmp_path / "before")
     assert found.methods == ["simulation", "probe", "probe_fused"]
     simulated = found.data["simulated"]
     assert np.isfinite(simulated.sel(predictor="probe_fused")).any("time").all()
@@ -192,7 +194,7 @@ def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store
     nse = found.data["score"].sel(metric="nse").median("catchment")
     assert nse.sel(predictor="probe_fused") > nse.sel(predictor="simulation")
     wild = altered(tiny_store, "riverflow", tiny_store.period("test"), 77.0)
-    np.testing.assert_array_equal(judged(wild, "after").data["simulated"], simulated)
+    np.testing.assert_array_equal(judged(known, wild, tmp_path / "after").data["simulated"], simulated)
 
 
 def test_short_records_are_learnt_from_fused_features_too(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
@@ -234,11 +236,8 @@ def test_the_whole_model_is_fine_tuned_without_hidden_flow(fused_run: Path, tiny
     methods = "evaluate.methods=[simulation, fine_tuned, from_scratch]"
     config = with_overrides(checkpoint.config, [methods, "evaluate.fine_tune_steps=4"])
 
-    def judged(store: Store, folder: str) -> Flow:
-        scene = set_scene(checkpoint, store, config, Cache(tmp_path / folder))
-        return judge_flow(scene, Inputs(scene))
-
-    before = judged(tiny_store, "before")
+    tuned_here = replace(checkpoint, config=config)
+    before = judged(tuned_here, tiny_store, tmp_path / "before")
     assert before.methods == ["simulation", "fine_tuned", "from_scratch"]
     simulated = before.data["simulated"]
     assert np.isfinite(simulated).all()
@@ -248,7 +247,7 @@ def test_the_whole_model_is_fine_tuned_without_hidden_flow(fused_run: Path, tiny
     # Flow of hidden gauges, and of the test period anywhere, changes nothing.
     wild = altered(tiny_store, "riverflow", slice(None), 77.0, slice(1, 5, 3))
     wild = altered(wild, "riverflow", tiny_store.period("test"), 77.0)
-    np.testing.assert_array_equal(judged(wild, "after").data["simulated"], simulated)
+    np.testing.assert_array_equal(judged(tuned_here, wild, tmp_path / "after").data["simulated"], simulated)
 
 
 def test_fine_tuning_that_is_stopped_says_what_is_true(

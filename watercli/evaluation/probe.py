@@ -103,7 +103,7 @@ def gauged(features: Floats, task: Task) -> Fitted:
 
 
 def shared(features: Floats, static: Floats, task: Task) -> Fitted:
-    """Fit one regression to all catchments' rows of ``features`` ``[C, N, F]`` with attributes ``[C, S]`` appended."""
+    """Fit one regression to all rows of ``features`` ``[C, N, F]``, attributes ``static`` ``[C, K]`` appended."""
     found, later = task.nothing(), task.later
     catchment, date = np.nonzero(task.rows)
     thin = np.linspace(0, len(date) - 1, min(len(date), MOST_SHARED_ROWS)).round().astype(np.int64)

@@ -140,16 +140,22 @@ class _Scorer:
     def tokens(self, starts: Indices, number: int) -> Iterator[tuple[str, Masked]]:
         """Predict and yield every modality's tokens."""
         step, catchments = self.step(starts, number)
-        earlier = self.reader.read(np.maximum(starts - 1, 0), catchments).to(self.device)
+        earlier = self._earlier(starts, catchments)
         predictions = self.model(step.batch, step.masks)
         for name in self.config.modalities:
             yield name, self._masked(name, step, earlier, predictions[name], starts, catchments)
+
+    def _earlier(self, starts: Indices, catchments: NDArray[np.int64]) -> Batch | None:
+        """Return windows that begin a day before; None for a model without a memory, which does not know it."""
+        if self.structure.memory is None:
+            return None
+        return self.reader.read(np.maximum(starts - 1, 0), catchments).to(self.device)
 
     def _masked(
         self,
         name: str,
         step: Step,
-        earlier: Batch,
+        earlier: Batch | None,
         predicted: Prediction,
         starts: Indices,
         catchments: NDArray[np.int64],
@@ -162,16 +168,20 @@ class _Scorer:
             array: NDArray[Any] = x.unflatten(1, (days, patches)).cpu().numpy()
             return array
 
-        remembered = slice(0, 1 if self.structure.memory else 0)
-        known = shaped(tokens(earlier, self.structure, name).complete)[:, remembered]
-        known = known & (starts > 0).repeat(len(known) // len(starts))[:, None, None]
+        observed, visible = scale.inverse(shaped(values)), shaped(mask.visible)
+        before, before_visible = observed[:, :0], visible[:, :0]
+        if earlier is not None:
+            before = scale.inverse(shaped(self.model.wanted(earlier, name)))[:, :1]
+            before_visible = shaped(tokens(earlier, self.structure, name).complete)[:, :1]
+            # The store's first day has none before it.
+            before_visible &= (starts > 0).repeat(len(visible) // len(starts))[:, None, None]
         return Masked(
-            before=scale.inverse(shaped(self.model.wanted(earlier, name)))[:, remembered],
-            before_visible=known,
-            observed=scale.inverse(shaped(values)),
+            before=before,
+            before_visible=before_visible,
+            observed=observed,
             predicted=scale.inverse(shaped(predicted.full(values.shape[1]))),
             climatology=self._climatology(name, starts, catchments),
-            visible=shaped(mask.visible),
+            visible=visible,
             target=shaped(mask.target),
         )
 

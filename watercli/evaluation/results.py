@@ -20,7 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.checkpoint import Checkpoint, versions
-from watercli.config import Config, Splits
+from watercli.config import Config, Evaluate, Splits
 from watercli.evaluation import insight_tables
 from watercli.evaluation.few_labels import FewLabels
 from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
@@ -99,10 +99,13 @@ def is_evaluation(path: Path) -> bool:
         return False
 
 
-def settings_of(path: Path) -> dict[str, Any]:
-    """Return the settings, ``evaluate``, of an evaluation."""
-    found: dict[str, Any] = json.loads((path / RESULTS).read_text(encoding="utf-8")).get("settings", {})
-    return found
+def is_of(path: Path, checkpoint: Checkpoint, settings: Evaluate) -> bool:
+    """Return whether a folder holds the evaluation of these weights with these settings."""
+    if not is_evaluation(path):
+        return False
+    found = json.loads((path / RESULTS).read_text(encoding="utf-8"))
+    same_weights = found["run"]["weights_fingerprint"] == checkpoint.fingerprint_of_weights()
+    return bool(same_weights and found["settings"] == settings.model_dump(mode="json"))
 
 
 def write(outcome: Outcome, folder: Path) -> None:

@@ -12,7 +12,7 @@ from watercli.checkpoint import all_checkpoints, open_run
 from watercli.config import Config, Section, Strings, config_folder, load, with_overrides
 from watercli.errors import ConfigError
 from watercli.evaluation.protocol import evaluate
-from watercli.evaluation.results import is_evaluation, settings_of
+from watercli.evaluation.results import is_evaluation, is_of
 from watercli.log import log
 from watercli.store import Store
 from watercli.training.launch import Processes
@@ -110,10 +110,10 @@ def _finished(run: Path, config: Config) -> bool:
 
 
 def _evaluate(run: Path, store: Store, config: Config, device: str) -> None:
-    """Evaluate a variant, unless that was done with the same settings."""
-    out = run / "evaluation"
-    if not (is_evaluation(out) and settings_of(out) == config.evaluate.model_dump(mode="json")):
-        evaluate(open_run(run), store, out, config, run=run, overwrite=True, device=device)
+    """Evaluate a variant, unless that was done with the same weights and settings."""
+    checkpoint, out = open_run(run), run / "evaluation"
+    if not is_of(out, checkpoint, config.evaluate):
+        evaluate(checkpoint, store, out, config, run=run, overwrite=True, device=device)
 
 
 def ensure_evaluated(run: Path, store: Store, settings: Sequence[str] = (), *, device: str = "cpu") -> None:

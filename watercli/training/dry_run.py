@@ -22,6 +22,7 @@ from watercli.training.engine import TorchEngine
 from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes
 from watercli.training.loop import train_step, validate
+from watercli.training.pretrain import showings
 
 MEASURED = 4
 """Steps that are done; the first, which also sets things up, is not timed."""
@@ -116,9 +117,7 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
         read_seconds=statistics.median(reads[1:] or reads),
         validation_seconds=once * len(starts) / min(len(starts), config.train.windows),
         epoch_steps=len(training) / config.train.windows,
-        showings=training.showings(
-            config.train.steps * config.train.windows, config.train.catchments, reader.catchments
-        ),
+        showings=showings(config, store),
         checkpoint=(12 if config.train.averaging is None else 16) * parameters,
     )
 
