@@ -1,5 +1,5 @@
 """Tests mirror the packages; like the command line, they do not spin beside other programs."""
 
-from watercli.threads import wait_briefly
+from watercli.cli.threads import wait_briefly
 
 wait_briefly()

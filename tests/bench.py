@@ -24,19 +24,21 @@ import numpy as np
 import torch
 import xarray as xr
 import zarr
+from multimodal_mae.antecedent_state import carry
+from multimodal_mae.config import MemoryConfig
 from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
 
-from model.config import MemoryConfig
-from model.memory import carry
 from tests import factory
 from tests.bench_model import show_growth, show_variants
 from watercli.config import parse
-from watercli.data.history import History
-from watercli.prepare import align, prepare, readers
-from watercli.prepare.reader import Request
-from watercli.prepare.write import CHUNK_DAYS, COMPRESSORS, SHARD_DAYS
+from watercli.data.state_cache import History
+from watercli.preparation import align
+from watercli.preparation.prepare import prepare
+from watercli.preparation.readers import registry
+from watercli.preparation.readers.request import Request
+from watercli.preparation.write import CHUNK_DAYS, COMPRESSORS, SHARD_DAYS
 
 console = Console(width=110)
 
@@ -172,7 +174,7 @@ def generated(request: Request) -> xr.DataArray:
 
 def bench_prepare(years: int) -> None:
     """Prepare three lazily generated 5 km grids of many years: seconds, and the most memory that it takes."""
-    readers.READERS["generated"] = readers.Reader(generated, ("grid",), needs_files=False)
+    registry.READERS["generated"] = registry.Reader(generated, ("grid",), needs_files=False)
     config = parse(GENERATED.format(end=1980 + years), origin="the generated record")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

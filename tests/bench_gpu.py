@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 
 import torch
+from multimodal_mae.config import GridConfig, MAEConfig
+from multimodal_mae.mae import MultiModalMAE, total_loss
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import GridConfig, MAEConfig
-from model.mae import MultiModalMAE, total_loss
 from tests import scaling
 from tests.bench_model import report_structure, variants
 from tests.random_windows import batch_of, masks_of

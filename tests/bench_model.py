@@ -18,12 +18,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
+from multimodal_mae.config import GridConfig, MAEConfig
+from multimodal_mae.mae import MultiModalMAE, total_loss
 from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import GridConfig, MAEConfig
-from model.mae import MultiModalMAE, total_loss
 from tests.random_windows import batch_of, masks_of
 from watercli.config import load
 from watercli.data.dataset import model_config

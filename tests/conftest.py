@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import load, with_overrides
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
+from watercli.run.checkpoint import Checkpoint, open_run
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 

@@ -18,7 +18,7 @@ from scipy import stats
 
 from watercli.config import Config, load
 from watercli.evaluation.study import load_study, shipped_studies
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
 from watercli.training.pretrain import pretrain
 
 REFERENCE = "crossmae"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-
-from model.batch import Batch
-from model.config import MAEConfig
-from model.masking import TokenMask, draw_noise, mask_batch
-from model.memory import carried_size
+from multimodal_mae.antecedent_state import carried_size
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import MAEConfig
+from multimodal_mae.masking import TokenMask, draw_noise, mask_batch
 
 DRAINED = 2
 """Patches that each catchment drains."""

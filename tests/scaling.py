@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from multimodal_mae.config import GridConfig
+from multimodal_mae.mae import MultiModalMAE, total_loss
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import GridConfig
-from model.mae import MultiModalMAE, total_loss
 from tests.random_windows import batch_of, masks_of
 from watercli.config import Config, load
 from watercli.data.dataset import model_config
-from watercli.sizes import in_bytes
+from watercli.output.sizes import in_bytes
 from watercli.training.display import in_words
 
 CATCHMENTS, ATTRIBUTES = 8, 25

@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from watercli.files import Target
+from watercli.output.atomic import Target
 
 
 def test_stale_remains_go_and_living_ones_stay(tmp_path: Path) -> None:

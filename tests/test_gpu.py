@@ -13,10 +13,10 @@ import xarray as xr
 
 from tests.training.conftest import longer, same_losses
 from tests.training.test_processes import command, halved
-from watercli import checkpoint as checkpoints
-from watercli.embed import embed
 from watercli.evaluation.reconstruction import reconstruct
-from watercli.simulation.simulator import simulate
+from watercli.inference.embed import embed
+from watercli.inference.simulator import simulate
+from watercli.run import checkpoint as checkpoints
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 

@@ -11,8 +11,8 @@ import pytest
 from tests import factory
 from tests.cli.conftest import Command, contents
 from tests.cli.test_mistakes import check, prepare
-from watercli.gauge_map import gauge_map
-from watercli.prepare import write
+from watercli.inspection.gauge_map import gauge_map
+from watercli.preparation import write
 from watercli.store import Store
 
 

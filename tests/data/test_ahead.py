@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from watercli.data.ahead import read_ahead
+from watercli.data.prefetch import read_ahead
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from multimodal_mae.antecedent_state import carry
+from multimodal_mae.config import MemoryConfig
 
-from model.config import MemoryConfig
-from model.memory import carry
 from tests.conftest import FUSED
 from watercli.config import with_overrides
 from watercli.data.dataset import WindowReader
-from watercli.data.history import EVERY, History
 from watercli.data.scaling import Scaling
+from watercli.data.state_cache import EVERY, History
 from watercli.store import Store
 
 SHORT = MemoryConfig(time_constants=(1.0, 5.0, 30.0), recent=4)  # reaches 120 days back

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watercli.checkpoint import open_run
 from watercli.config import with_overrides
 from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
 from watercli.data.scaling import Scaling, regions
 from watercli.data.windows import Windows, draw_catchments, draw_starts
 from watercli.errors import ConfigError
+from watercli.run.checkpoint import open_run
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import Embed
+from watercli.run.checkpoint import Checkpoint, open_run
 from watercli.store import Store
 
 Settings = Callable[..., Embed]

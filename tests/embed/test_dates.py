@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from watercli.embed.dates import Dates
+from watercli.inference.window_dates import Dates
 
 LONG = 400
 

@@ -11,10 +11,13 @@ import pytest
 import torch
 import xarray as xr
 
-from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import with_overrides
-from watercli.embed import Embedder, embed, layer_weights, layout
 from watercli.errors import ConfigError, RunError
+from watercli.inference import layout
+from watercli.inference.embed import embed
+from watercli.inference.embedder import Embedder
+from watercli.inference.layout import layer_weights
+from watercli.run.checkpoint import Checkpoint, open_run
 from watercli.store import Store
 
 
@@ -143,7 +146,7 @@ def test_a_causal_embedding_is_the_same_whichever_dates_are_asked_for(fused_run:
 
 def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:
     """The mean over a series' tokens, and the area-weighted mean of the last day's patches, computed plainly."""
-    from model.masking import show_all
+    from multimodal_mae.masking import show_all
 
     embedder = Embedder(checkpoint, tiny_store, ("riverflow",))
     day, catchment = 480, 3

@@ -20,12 +20,15 @@ import xarray as xr
 from rich.console import Console
 
 from tests.embed.conftest import Settings, written
-from watercli.checkpoint import Checkpoint
 from watercli.config import Embed
-from watercli.embed import Embedder, append, dry_run, embed, layout
 from watercli.errors import ConfigError, RunError
-from watercli.inspect import show
-from watercli.prepare.resume import Work
+from watercli.inference import layout
+from watercli.inference.dry_run import dry_run
+from watercli.inference.embed import append, embed
+from watercli.inference.embedder import Embedder
+from watercli.inspection.show import show
+from watercli.output.resumable import Work
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 SLOW = pytest.mark.slow
@@ -130,7 +133,7 @@ def test_each_day_of_the_window(plain: Checkpoint, tiny_store: Store) -> None:
 
 def test_fused_features_are_what_the_simulation_is_made_of(fused: Checkpoint, tiny_store: Store) -> None:
     """The decoder's head on the fused features of a date is the model's own simulation of it."""
-    from watercli.simulation.simulator import simulate
+    from watercli.inference.simulator import simulate
 
     embedder = Embedder(fused, tiny_store, ("riverflow",), fused=True, only=("evap",))
     dates = embedder.dates.between(780, 809, 1)
@@ -216,7 +219,7 @@ def test_half_made_of_other_settings_is_not_gone_on_with(
 ) -> None:
     out = tmp_path / "emb.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr("watercli.embed.formats.ZarrFormat.finish", lambda *_: 1 / 0)
+        patch.setattr("watercli.inference.formats.ZarrFormat.finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             embed(fused, tiny_store, out, settings())
     found = xr.open_zarr(embed(fused, tiny_store, out, settings(pools=("mean",))))

@@ -13,9 +13,11 @@ import xarray as xr
 
 from tests.embed.conftest import Settings, written
 from tests.embed.test_export import flag
-from watercli.checkpoint import Checkpoint
-from watercli.embed import Embedder, embed, provenance
 from watercli.errors import ConfigError
+from watercli.inference import provenance
+from watercli.inference.embed import embed
+from watercli.inference.embedder import Embedder
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 NEW = ["07007", "08008", "09009", "10010"]

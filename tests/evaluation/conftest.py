@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import Config, Evaluate, with_overrides
-from watercli.evaluation import evaluate
+from watercli.evaluation.evaluate import evaluate
+from watercli.run.checkpoint import Checkpoint, open_run
 from watercli.store import Store
 
 MORE = (

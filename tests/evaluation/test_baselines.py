@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from watercli.evaluation.climatology import Climatology, calendar_slot
-from watercli.evaluation.interpolation import carry_forward, interpolate
-from watercli.evaluation.weather import antecedent
+from watercli.baselines.interpolation import carry_forward, interpolate
+from watercli.baselines.weather import antecedent
+from watercli.hydrology.climatology import Climatology, calendar_slot
 
 
 def blocks(values: pd.DataFrame, days: int = 50) -> list[tuple[pd.DatetimeIndex, np.ndarray]]:

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import FUSED
-from watercli.checkpoint import open_run
 from watercli.config import load, with_overrides
 from watercli.errors import ConfigError
 from watercli.evaluation.comparison import compare_runs
-from watercli.evaluation.comparison_report import target_of, write
-from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.evaluate import evaluate
+from watercli.evaluation.report.comparison import target_of, write
 from watercli.evaluation.results import is_of
 from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
 from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
+from watercli.run.checkpoint import open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
 from watercli.training.pretrain import pretrain

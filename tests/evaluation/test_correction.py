@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from watercli.evaluation.correction import Correction, updated
+from watercli.baselines.correction import Correction, updated
 
 DAYS, VALIDATION = 400, slice(0, 200)
 AHEAD = np.stack([np.arange(250, 350, 10) + lead for lead in (1, 2, 3)])

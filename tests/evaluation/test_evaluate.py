@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from watercli.checkpoint import Checkpoint
+from watercli.baselines.cache import Cache
+from watercli.baselines.probes import Inputs
 from watercli.config import Config, Evaluate, with_overrides
 from watercli.errors import ConfigError
-from watercli.evaluation import evaluate
-from watercli.evaluation.cache import Cache
-from watercli.evaluation.heads import Inputs
+from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.leakage import check_probe, check_splits, check_training
 from watercli.evaluation.reconstruction import Masked, climatologies, reconstruct
-from watercli.evaluation.riverflow import Flow, judge_flow, reason_to_skip, set_scene
+from watercli.evaluation.simulation import Flow, judge_flow, reason_to_skip, set_scene
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 FILES = {

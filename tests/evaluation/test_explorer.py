@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from watercli.evaluation import explorer
-from watercli.evaluation.explorer import MISSING, as_script, payload
-from watercli.evaluation.insight import Insight
-from watercli.evaluation.riverflow import Flow
+from watercli.evaluation.diagnostics import Insight
+from watercli.evaluation.report import explorer_data
+from watercli.evaluation.report.explorer_data import MISSING, as_script, payload
+from watercli.evaluation.simulation import Flow
 
 GAUGES, DAYS = 8, 50
 METHODS = ["simulation", "moving_average", "climatology", "persistence"]
@@ -82,7 +82,7 @@ def test_a_large_page_leaves_out_methods_and_then_catchments_and_says_so(
 ) -> None:
     per_series = 2 * DAYS * (GAUGES - 1)
     # Room for eight series: observed, scored, the main one, four ends of intervals, one more.
-    monkeypatch.setattr(explorer, "MOST_BYTES", 8 * per_series)
+    monkeypatch.setattr(explorer_data, "MOST_BYTES", 8 * per_series)
     keys = [one["key"] for one in payload(flow, insight)["series"]]
     assert keys == [
         "observed",
@@ -95,12 +95,12 @@ def test_a_large_page_leaves_out_methods_and_then_catchments_and_says_so(
         "moving_average",
     ]
     # For six: no interval loses one of its ends.
-    monkeypatch.setattr(explorer, "MOST_BYTES", 6 * per_series)
+    monkeypatch.setattr(explorer_data, "MOST_BYTES", 6 * per_series)
     found = payload(flow, insight)
     assert [one["key"] for one in found["series"]] == ["observed", "scored", "simulation", "lower0.9", "upper0.9"]
     assert "no curves of 5 series" in found["left_out"]
     # For three series of five catchments: the best and the worst are among them.
-    monkeypatch.setattr(explorer, "MOST_BYTES", 3 * 2 * DAYS * 5)
+    monkeypatch.setattr(explorer_data, "MOST_BYTES", 3 * 2 * DAYS * 5)
     found = payload(flow, insight)
     assert len(found["series"]) == 3
     assert [one["id"] for one in found["gauges"]] == ["006", "004", "003", "002", "000"]

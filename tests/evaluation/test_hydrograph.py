@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 from tests.evaluation.rivers import River, river
-from watercli.evaluation import hydrograph
-from watercli.evaluation.metrics import METRICS, catchment_scores
-from watercli.evaluation.signatures import SIGNATURES, baseflow_index, signatures
+from watercli.hydrology import hydrograph
+from watercli.hydrology.scores import METRICS, catchment_scores
+from watercli.hydrology.signatures import SIGNATURES, baseflow_index, signatures
 
 # NeuralHydrology 1.13.0 on the series of `river`: neuralhydrology.evaluation.metrics and .signatures.
 SCORES = {

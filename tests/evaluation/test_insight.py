@@ -13,18 +13,18 @@ import pytest
 import xarray as xr
 
 from tests.evaluation.conftest import MORE
-from watercli.checkpoint import open_run
+from watercli.baselines.cache import Cache
+from watercli.baselines.probes import Inputs
+from watercli.baselines.weather import catchment_rain
 from watercli.config import with_overrides
-from watercli.embed import Embedder
-from watercli.evaluation.blocks import to_patches
-from watercli.evaluation.cache import Cache
+from watercli.data.blocks import to_patches
+from watercli.evaluation.diagnostics import look_into
 from watercli.evaluation.donors import DATES, distance, mean_embeddings, ranked, search, spread_dates
-from watercli.evaluation.heads import Inputs
-from watercli.evaluation.insight import look_into
-from watercli.evaluation.insight_tables import donor_sentence
-from watercli.evaluation.riverflow import judge_flow, set_scene
-from watercli.evaluation.signatures import SIGNATURES, baseflow_index, signatures
-from watercli.evaluation.weather import catchment_rain
+from watercli.evaluation.report.tables import donor_sentence
+from watercli.evaluation.simulation import judge_flow, set_scene
+from watercli.hydrology.signatures import SIGNATURES, baseflow_index, signatures
+from watercli.inference.embedder import Embedder
+from watercli.run.checkpoint import open_run
 from watercli.store import Store
 
 CATCHMENTS = 12

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from watercli.evaluation.metrics import METRICS, Sums, catchment_scores, compare, summarise
+from watercli.hydrology.scores import METRICS, Sums, catchment_scores, compare, summarise
 
 OBSERVED = np.array([1.0, 2.0, 4.0, 3.0])
 

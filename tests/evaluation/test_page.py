@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from watercli.evaluation.numbers import with_minus
+from watercli.evaluation.report.formatting import with_minus
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (

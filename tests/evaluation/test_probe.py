@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from watercli.evaluation.probe import Task, gauged, shared
+from watercli.baselines.ridge import Task, gauged, shared
 from watercli.transforms import TRANSFORMS, TransformName
 
 TRAIN, VALIDATION, TEST = slice(0, 80), slice(80, 110), slice(110, 150)

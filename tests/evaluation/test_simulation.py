@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 import torch
 
-from watercli import checkpoint as checkpoints
+from watercli.baselines.cache import Cache
+from watercli.baselines.ema_mlp import features, moving_average
+from watercli.baselines.fine_tuning import simulate_tuned
+from watercli.baselines.lstm import lstm
+from watercli.baselines.mlp import Regional
+from watercli.baselines.neighbours import corrected, distances, from_neighbours
+from watercli.baselines.probes import Inputs
 from watercli.config import with_overrides
 from watercli.data.dataset import WindowReader, spread
 from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.errors import ConfigError, RunError
-from watercli.evaluation.cache import Cache
-from watercli.evaluation.few_labels import judge_few_labels
-from watercli.evaluation.fine_tuning import simulate_tuned
-from watercli.evaluation.heads import Inputs
-from watercli.evaluation.lstm import lstm
-from watercli.evaluation.moving_average import features, moving_average
-from watercli.evaluation.neighbours import corrected, distances, from_neighbours
-from watercli.evaluation.network import Regional
-from watercli.evaluation.protocol import evaluate
-from watercli.evaluation.riverflow import Flow, judge_flow, make_task, set_scene
-from watercli.simulation.simulator import simulate
+from watercli.evaluation.evaluate import evaluate
+from watercli.evaluation.short_records import judge_few_labels
+from watercli.evaluation.simulation import Flow, judge_flow, make_task, set_scene
+from watercli.inference.simulator import simulate
+from watercli.run import checkpoint as checkpoints
 from watercli.store import Store
 from watercli.training import loop
 

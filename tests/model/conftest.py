@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from model.batch import Batch
-from model.config import GridConfig, MAEConfig, ModalityConfig
-from model.mae import MultiModalMAE
-from model.masking import TokenMask, draw_noise, mask_batch
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import GridConfig, MAEConfig, ModalityConfig
+from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.masking import TokenMask, draw_noise, mask_batch
 
 SMALL = MAEConfig(
     modalities={

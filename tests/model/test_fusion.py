@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from multimodal_mae.batch import Batch
+from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.masking import TokenMask
 
-from model.batch import Batch
-from model.mae import MultiModalMAE
-from model.masking import TokenMask
 from tests.model.conftest import SMALL, make_batch, make_masks, make_model
 
 FUSED = replace(SMALL, fusion="keys")
@@ -64,7 +64,7 @@ def test_other_catchments_change_nothing(model: MultiModalMAE, batch: Batch) -> 
 
 
 def test_every_tensor_receives_a_gradient(model: MultiModalMAE, batch: Batch) -> None:
-    from model.mae import total_loss
+    from multimodal_mae.mae import total_loss
 
     total_loss(model(batch, make_masks(batch, FUSED)), FUSED).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from multimodal_mae.config import MAEConfig
+from multimodal_mae.decoder import CrossDecoder
+from multimodal_mae.encoder import Features
+from multimodal_mae.mae import MultiModalMAE, total_loss
+from multimodal_mae.masking import Selection
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import MAEConfig
-from model.decoder import CrossDecoder
-from model.encoder import Features
-from model.mae import MultiModalMAE, total_loss
-from model.masking import Selection
 from tests.model.conftest import SMALL, make_batch, make_masks, make_model
 from tests.model.test_fusion import DRAINS
 

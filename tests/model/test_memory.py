@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from multimodal_mae.antecedent_state import Seen, carried_size, carry, state_size, states
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import MAEConfig, MemoryConfig
+from multimodal_mae.mae import MultiModalMAE, total_loss
+from multimodal_mae.masking import TokenMask
 
-from model.batch import Batch
-from model.config import MAEConfig, MemoryConfig
-from model.mae import MultiModalMAE, total_loss
-from model.masking import TokenMask
-from model.memory import Seen, carried_size, carry, state_size, states
 from tests.model.conftest import SMALL, make_batch, make_masks, make_model
 from tests.model.test_fusion import DRAINS
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import GridConfig, MAEConfig
+from multimodal_mae.feature_maps import WeightedFeatureMaps
+from multimodal_mae.layers import attend, patchify, sincos, unpatchify
+from multimodal_mae.mae import MultiModalMAE, total_loss
+from multimodal_mae.masking import TokenMask, count_targets, random_mask, select, tokens
 
-from model.batch import Batch
-from model.config import GridConfig, MAEConfig
-from model.feature_maps import WeightedFeatureMaps
-from model.layers import attend, patchify, sincos, unpatchify
-from model.mae import MultiModalMAE, total_loss
-from model.masking import TokenMask, count_targets, random_mask, select, tokens
 from tests.model.conftest import SMALL, make_batch, make_masks, make_model
 
 
@@ -216,7 +216,7 @@ def test_a_modality_that_is_absent_has_no_part(variant: MAEConfig) -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_share_of_masked_tokens(observed: list[list[bool]], ratio: float, kept: float | None, seed: int) -> None:
-    from model.masking import Tokens
+    from multimodal_mae.masking import Tokens
 
     have = torch.tensor(observed)
     kept = None if kept is None else kept * ratio

@@ -6,9 +6,19 @@ from dataclasses import replace
 
 import pytest
 import torch
+from multimodal_mae.batch import Batch
+from multimodal_mae.masking import (
+    Question,
+    Questions,
+    TokenMask,
+    ask,
+    draw_noise,
+    draw_questions,
+    mask_batch,
+    show_all,
+    tokens,
+)
 
-from model.batch import Batch
-from model.masking import Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch, show_all, tokens
 from tests.model.conftest import SMALL, make_batch, make_model
 from tests.model.test_fusion import DRAINS
 from tests.model.test_memory import REMEMBERING, moved, with_past

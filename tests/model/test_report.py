@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import GridConfig, MAEConfig
+from multimodal_mae.encoder import GridEncoder, SeriesEncoder
+from multimodal_mae.feature_maps import WeightedFeatureMaps
+from multimodal_mae.mae import MultiModalMAE, total_loss
+from multimodal_mae.masking import Selection
 
-from model.batch import Batch
-from model.config import GridConfig, MAEConfig
-from model.encoder import GridEncoder, SeriesEncoder
-from model.feature_maps import WeightedFeatureMaps
-from model.mae import MultiModalMAE, total_loss
-from model.masking import Selection
 from tests.model.conftest import make_masks
 from watercli.config import load
 from watercli.data.dataset import model_config
@@ -86,7 +86,7 @@ def test_shapes_of_encoders(report: tuple[str, MultiModalMAE]) -> None:
 def test_shapes_of_decoders(
     report: tuple[str, MultiModalMAE], modality: str, tokens: int, days: int, values: int
 ) -> None:
-    from model.encoder import Features
+    from multimodal_mae.encoder import Features
 
     _, model = report
     length = 100 if values > 1 else 10

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import factory
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
 from watercli.store import Store
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 from tests import factory
 from watercli.config import Config, load
 from watercli.errors import ConfigError, DataError
-from watercli.prepare import append, prepare
+from watercli.preparation.prepare import append, prepare
 from watercli.store import Store
 
 END, LATER = "2002-01-31", "2003-03-15"

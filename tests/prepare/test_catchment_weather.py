@@ -15,7 +15,7 @@ from pyproj import CRS, Transformer
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
-from watercli.prepare import geometry
+from watercli.preparation import geometry
 from watercli.store import Store
 
 Build = Callable[..., Store]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tests import factory
 from watercli.config import find, load
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
 
 COLUMNS = {  # of the published tables of CAMELS-GB, those that the configuration uses
     "topographic": "gauge_lat gauge_lon area dpsbar elev_min elev_10 elev_50 elev_90 elev_max",

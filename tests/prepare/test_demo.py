@@ -8,8 +8,8 @@ import xarray as xr
 
 from watercli.config import Config, DemoDomain, Period, load
 from watercli.errors import ConfigError
-from watercli.prepare import demo as module
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
+from watercli.preparation.readers import demo as module
 from watercli.store import Store
 
 SMALL = DemoDomain(cells=(24, 22), catchments=5, missing=0.05)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from watercli.prepare.gr4j import Parameters, gr4j, production
+from watercli.hydrology.gr4j import Parameters, gr4j, production
 
 SETS = np.array([[350.0, 0.0, 90.0, 1.7], [120.0, -4.0, 25.0, 1.1], [1200.0, 2.5, 290.0, 2.9], [300.0, 0.5, 60.0, 0.6]])
 

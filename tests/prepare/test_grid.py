@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
-from watercli.prepare import geometry, regrid
+from watercli.preparation import geometry, regrid
 from watercli.store import Store
 
 Build = Callable[..., Store]

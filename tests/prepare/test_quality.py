@@ -14,9 +14,10 @@ import pytest
 
 from tests import factory
 from watercli.errors import ConfigError, DataError, RunError
-from watercli.prepare import checks, prepare
-from watercli.prepare.quality import Finding, Quality
-from watercli.prepare.quantities import quantity_of
+from watercli.hydrology.quantities import quantity_of
+from watercli.preparation.prepare import prepare
+from watercli.preparation.quality import checks
+from watercli.preparation.quality.records import Finding, Quality
 from watercli.store import Store
 
 Build = Callable[..., Store]

@@ -11,7 +11,7 @@ import pytest
 
 from watercli.config import load
 from watercli.errors import DataError
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
 from watercli.store import Store
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from watercli.config import Config, parse
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
 from watercli.store import Store
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"

@@ -18,8 +18,9 @@ import pytest
 from tests import factory
 from watercli.config import load
 from watercli.errors import ConfigError, DataError
-from watercli.prepare import prepare, write
-from watercli.prepare.resume import Inputs, Work
+from watercli.output.resumable import Inputs, Work
+from watercli.preparation import write
+from watercli.preparation.prepare import prepare
 from watercli.store import Store
 
 YEARS = 6
@@ -237,7 +238,7 @@ def test_a_cluster_of_which_a_worker_is_killed(years: Path, whole: dict[str, byt
 
 
 def test_no_scheduler_answers(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watercli.prepare.cluster.TIMEOUT", 1)
+    monkeypatch.setattr("watercli.preparation.cluster.TIMEOUT", 1)
     with pytest.raises(
         ConfigError, match=r"^No dask scheduler answers at tcp://127.0.0.1:1 \(--scheduler\); start one"
     ):

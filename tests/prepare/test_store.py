@@ -14,7 +14,8 @@ from pyproj import CRS
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
-from watercli.prepare import prepare, write
+from watercli.preparation import write
+from watercli.preparation.prepare import prepare
 from watercli.store import ROOT_ATTRIBUTES, STATISTICS, Store
 from watercli.transforms import TRANSFORMS
 

@@ -12,12 +12,12 @@ import pytest
 import xarray as xr
 
 from tests.embed.test_new_places import NEW, without
-from watercli.checkpoint import Checkpoint, open_run
 from watercli.config import Embed
 from watercli.errors import ConfigError
-from watercli.inspect import show
-from watercli.simulation.export import FORM, export_simulation
-from watercli.simulation.simulator import Simulator, simulate
+from watercli.inference.simulate import FORM, export_simulation
+from watercli.inference.simulator import Simulator, simulate
+from watercli.inspection.show import show
+from watercli.run.checkpoint import Checkpoint, open_run
 from watercli.store import Store
 
 Write = Callable[..., None]
@@ -120,7 +120,7 @@ def test_it_goes_on_where_it_was(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("watercli.simulation.export.BLOCK_DATES", 30)
+    monkeypatch.setattr("watercli.inference.simulate.BLOCK_DATES", 30)
     whole = export_simulation(fused, tiny_store, tmp_path / "whole.zarr", chosen(since="2002-01-01"), "riverflow")
     write, written = FORM.write, []
 

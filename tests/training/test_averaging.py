@@ -11,10 +11,10 @@ from torch import nn
 
 from tests.training.conftest import longer, rows, same_losses
 from tests.training.test_processes import command, halved
-from watercli import checkpoint as checkpoints
+from watercli.run import checkpoint as checkpoints
 from watercli.store import Store
-from watercli.training.averaging import EVERY, Average
 from watercli.training.pretrain import pretrain
+from watercli.training.weight_averaging import EVERY, Average
 
 AVERAGED = "train.averaging=2"
 

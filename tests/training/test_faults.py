@@ -23,9 +23,9 @@ import zarr
 from torch.utils.data import DataLoader, Dataset
 
 from tests.training.conftest import longer, rows
-from watercli import checkpoint as checkpoints
 from watercli.config import with_overrides
 from watercli.errors import ConfigError, RunError
+from watercli.run import checkpoint as checkpoints
 from watercli.store import Store
 from watercli.training import launch, loop
 from watercli.training.failures import in_a_sentence, lost_another

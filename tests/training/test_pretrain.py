@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from multimodal_mae.mae import MultiModalMAE
 
-from model.mae import MultiModalMAE
 from tests.training.conftest import longer, rows, same_losses
-from watercli import checkpoint as checkpoints
 from watercli.config import with_overrides
 from watercli.data.dataset import Steps, WindowReader, store_model_config
 from watercli.data.scaling import Scaling
 from watercli.data.windows import Windows
 from watercli.errors import ConfigError, RunError
+from watercli.run import checkpoint as checkpoints
 from watercli.store import Store
 from watercli.training import loop
 from watercli.training.engine import TorchEngine
@@ -131,7 +131,7 @@ def test_accumulation_changes_memory_not_losses(tiny_store: Store, tmp_path: Pat
 def test_a_loss_that_is_not_finite_names_its_modality(
     tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model.mae import MultiModalMAE
+    from multimodal_mae.mae import MultiModalMAE
 
     forward = MultiModalMAE.forward
 

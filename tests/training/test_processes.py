@@ -21,9 +21,9 @@ import torch
 
 from tests.conftest import FUSED
 from tests.training.conftest import longer, rows, same_losses
-from watercli import checkpoint as checkpoints
 from watercli.config import with_overrides
 from watercli.errors import ConfigError
+from watercli.run import checkpoint as checkpoints
 from watercli.store import Store
 from watercli.training import launch
 from watercli.training.deepspeed_engine import deepspeed_config

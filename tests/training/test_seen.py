@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from multimodal_mae.mae import MultiModalMAE
 from rich.console import Console
 
-from model.mae import MultiModalMAE
 from tests.training.conftest import longer
 from watercli.cli.main import _run
 from watercli.config import Config, with_overrides
@@ -195,7 +195,7 @@ def test_state_is_spread_by_the_zero_stage(tiny_store: Store) -> None:
 
 
 def test_a_checkpoint_is_as_large_as_estimated(tiny_run: Path) -> None:
-    from watercli import checkpoint as checkpoints
+    from watercli.run import checkpoint as checkpoints
 
     best = checkpoints.open_run(tiny_run)
     numbers = sum(one.numel() for one in best.model().parameters())

@@ -52,12 +52,14 @@ def embed(
         "embed", since=since, until=until, stride=stride, catchments=catchments, modalities=modalities,
         hide=hide, causal=causal, layers=layers, fused=fused, patches=patches, format=format,
     )  # fmt: skip
-    import watercli.embed as exports
-    from watercli.checkpoint import open_run
     from watercli.config import with_overrides
     from watercli.errors import ConfigError
-    from watercli.inspect import wide_console
+    from watercli.inference import embed as exports
+    from watercli.inference.dry_run import dry_run as preview
+    from watercli.inference.formats import format_of
+    from watercli.inspection.show import wide_console
     from watercli.log import log
+    from watercli.run.checkpoint import open_run
     from watercli.store import Store
 
     fixed = [setting for setting in (*given, *(settings or ())) if not setting.startswith("embed.until=")]
@@ -68,7 +70,7 @@ def embed(
     chosen = with_overrides(checkpoint.config, [*(settings or ()), *given]).embed
     opened = Store.open(find_store(store, place))
     if dry_run:
-        exports.dry_run(checkpoint, opened, out, chosen, wide_console(), overwrite=overwrite, processes=processes,
+        preview(checkpoint, opened, out, chosen, wide_console(), overwrite=overwrite, processes=processes,
                         gpus=gpus)  # fmt: skip
         return
     note_idle_gpus(gpus, processes)
@@ -78,4 +80,4 @@ def embed(
     else:
         exports.embed(checkpoint, opened, out, chosen, overwrite=overwrite, processes=processes, gpus=gpus)
     opens = {"zarr": f"xarray.open_zarr('{out}')", "parquet": f"pandas.read_parquet('{out / 'rows'}')"}
-    log.info("Done: %s opens them", opens[exports.format_of(out) or "zarr"])
+    log.info("Done: %s opens them", opens[format_of(out) or "zarr"])

@@ -77,11 +77,11 @@ def evaluate(
 def _evaluate(
     run: Path | None, store: Path | None, out: Path | None, settings: list[str], *, overwrite: bool, gpus: int
 ) -> None:
-    from watercli.checkpoint import open_run
     from watercli.config import with_overrides
-    from watercli.embed import check_devices
-    from watercli.evaluation import evaluate as judge
+    from watercli.evaluation.evaluate import evaluate as judge
+    from watercli.inference.embed import check_devices
     from watercli.log import log
+    from watercli.run.checkpoint import open_run
     from watercli.store import Store
 
     device = check_devices(0, gpus)
@@ -106,11 +106,11 @@ def _compare(
     overwrite: bool,
     gpus: int,
 ) -> None:
-    from watercli.embed import check_devices
     from watercli.errors import ConfigError, nearest
     from watercli.evaluation.comparison import compare_runs
-    from watercli.evaluation.comparison_report import PAGE, target_of, write
+    from watercli.evaluation.report.comparison import PAGE, target_of, write
     from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
+    from watercli.inference.embed import check_devices
     from watercli.log import log
     from watercli.store import Store
     from watercli.training.launch import Processes

@@ -18,6 +18,6 @@ def inspect(
     debug: DebugOption = False,
 ) -> None:
     """Show what a configuration, a store, a run or an export hold; of a model, the table of its parameters."""
-    from watercli.inspect import show
+    from watercli.inspection.show import show
 
     show(what, settings or [], as_json=json)

@@ -12,8 +12,8 @@ import typer
 
 from watercli import __version__
 from watercli.cli import embed, evaluate, inspect, prepare, pretrain, simulate
+from watercli.cli.threads import wait_briefly
 from watercli.errors import WatercliError
-from watercli.threads import wait_briefly
 
 app = typer.Typer(
     help="Pretrain a hydrology foundation model on gridded weather and catchment series.",

@@ -35,7 +35,7 @@ def prepare(
     """Make a Zarr store of grids, catchment series and attributes (without options: of the built-in demo domain)."""
     from watercli.config import load, with_overrides
     from watercli.errors import ConfigError
-    from watercli.inspect import wide_console
+    from watercli.inspection.show import wide_console
     from watercli.log import log
 
     if append and (overwrite or dry_run):
@@ -46,13 +46,13 @@ def prepare(
         loaded = with_overrides(Store.open(out).config, settings or ())
     else:
         loaded = load(config or "demo", settings or ())
-    import watercli.prepare as run
+    from watercli.preparation import prepare as preparation
 
     if dry_run:
-        run.dry_run(loaded, out, data=data, console=wide_console(), overwrite=overwrite)
+        preparation.dry_run(loaded, out, data=data, console=wide_console(), overwrite=overwrite)
         return
     if append:
-        store = run.append(loaded, out, data=data, strict=strict, scheduler=scheduler)
+        store = preparation.append(loaded, out, data=data, strict=strict, scheduler=scheduler)
     else:
-        store = run.prepare(loaded, out, data=data, overwrite=overwrite, strict=strict, scheduler=scheduler)
+        store = preparation.prepare(loaded, out, data=data, overwrite=overwrite, strict=strict, scheduler=scheduler)
     log.info("Done: %s. Next: watercli pretrain --store %s", store.path, store.path)

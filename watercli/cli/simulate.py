@@ -39,11 +39,11 @@ def simulate(
 
     Flow is hidden from the model, whether the store holds any or not.
     """
-    from watercli.checkpoint import open_run
     from watercli.config import Embed, with_overrides
-    from watercli.embed import check_devices
+    from watercli.inference.embed import check_devices
+    from watercli.inference.simulate import export_simulation
     from watercli.log import log
-    from watercli.simulation import export_simulation
+    from watercli.run.checkpoint import open_run
     from watercli.store import Store
 
     device = check_devices(0, gpus)

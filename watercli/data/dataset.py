@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import zarr
+from multimodal_mae.antecedent_state import LEAST
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import GridConfig, MAEConfig, MemoryConfig, ModalityConfig
+from multimodal_mae.layers import patchify
+from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.masking import ASKING, Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch
 from numpy.typing import NDArray
 from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
-from model.batch import Batch
-from model.config import GridConfig, MAEConfig, MemoryConfig, ModalityConfig
-from model.layers import patchify
-from model.mae import MultiModalMAE
-from model.masking import ASKING, Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch
-from model.memory import LEAST
 from watercli.config import Config, LayersByKind
-from watercli.data.history import History
 from watercli.data.scaling import Scaling, hidden_catchments
+from watercli.data.state_cache import History
 from watercli.data.windows import Indices, Windows, derived_seed, draw_catchments, draw_starts
 from watercli.errors import ConfigError
 from watercli.store import Store

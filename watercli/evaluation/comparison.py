@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from watercli.checkpoint import open_run
+from watercli.baselines.registry import METHODS, SIMULATION
 from watercli.config import Config, difference
 from watercli.errors import ConfigError
-from watercli.evaluation.insight_tables import intervals_dict
 from watercli.evaluation.intervals import across_folds
-from watercli.evaluation.methods import METHODS, SIMULATION
-from watercli.evaluation.metrics import Comparison, Summary, catchment_scores, compare, summarise
+from watercli.evaluation.report.tables import intervals_dict
 from watercli.evaluation.results import RESULTS, SCHEMA, is_evaluation
+from watercli.hydrology.scores import Comparison, Summary, catchment_scores, compare, summarise
 from watercli.log import log
+from watercli.run.checkpoint import open_run
 
 SHOWN = ("nse", "kge", "rmse", "bias")
 VALIDATED = ("validated", "validation")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
 from watercli.data.windows import Indices
-from watercli.embed import Embedder
-from watercli.evaluation.metrics import nse
+from watercli.hydrology.scores import nse
+from watercli.inference.embedder import Embedder
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from multimodal_mae.masking import Question, Questions, ask, draw_noise, show_all
 
-from model.masking import Question, Questions, ask, draw_noise, show_all
+from watercli.baselines.context import Flags, Floats, Scene
+from watercli.baselines.correction import updated
+from watercli.data.blocks import series_blocks
 from watercli.data.dataset import WindowReader
 from watercli.data.windows import Indices
-from watercli.evaluation.blocks import series_blocks
-from watercli.evaluation.climatology import Climatology
-from watercli.evaluation.correction import updated
-from watercli.evaluation.metrics import nse
-from watercli.evaluation.scene import Flags, Floats, Scene
+from watercli.hydrology.climatology import Climatology
+from watercli.hydrology.scores import nse
+from watercli.inference.simulator import ROWS
 from watercli.log import log, track
-from watercli.simulation.simulator import ROWS
 
 FORECASTS = {
     "known_weather": "forecast by the model, coming weather known",

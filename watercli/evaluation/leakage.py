@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 
-from watercli.checkpoint import Checkpoint
 from watercli.config import Splits
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 

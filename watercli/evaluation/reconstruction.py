@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from multimodal_mae.batch import Batch
+from multimodal_mae.layers import unpatchify
+from multimodal_mae.mae import MultiModalMAE, Prediction
+from multimodal_mae.masking import draw_noise, mask_batch, tokens
 from numpy.typing import NDArray
 
-from model.batch import Batch
-from model.layers import unpatchify
-from model.mae import MultiModalMAE, Prediction
-from model.masking import draw_noise, mask_batch, tokens
-from watercli.checkpoint import Checkpoint
+from watercli.baselines.interpolation import carry_forward, interpolate
 from watercli.config import Evaluate
+from watercli.data.blocks import grid_blocks, land_cells, series_blocks, to_patches
 from watercli.data.dataset import Step, WindowReader
 from watercli.data.windows import Indices, Windows, derived_seed
-from watercli.evaluation.blocks import grid_blocks, land_cells, series_blocks, to_patches
-from watercli.evaluation.climatology import Climatology
-from watercli.evaluation.interpolation import carry_forward, interpolate
-from watercli.evaluation.metrics import Sums
+from watercli.hydrology.climatology import Climatology
+from watercli.hydrology.scores import Sums
 from watercli.log import log, track
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]

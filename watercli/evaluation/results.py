@@ -19,17 +19,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from watercli.checkpoint import Checkpoint, versions
+from watercli.baselines.registry import METHODS
+from watercli.baselines.ridge import Fitted
 from watercli.config import Config, Evaluate, Splits
-from watercli.evaluation import insight_tables
-from watercli.evaluation.few_labels import FewLabels
+from watercli.evaluation.diagnostics import Insight
 from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
-from watercli.evaluation.insight import Insight
-from watercli.evaluation.methods import METHODS
-from watercli.evaluation.metrics import METRICS, Comparison, Summary, compare, summarise
-from watercli.evaluation.probe import Fitted
 from watercli.evaluation.reconstruction import Reconstruction
-from watercli.evaluation.riverflow import Flow
+from watercli.evaluation.report import tables
+from watercli.evaluation.short_records import FewLabels
+from watercli.evaluation.simulation import Flow
+from watercli.hydrology.scores import METRICS, Comparison, Summary, compare, summarise
+from watercli.run.checkpoint import Checkpoint, versions
 from watercli.store import Store
 
 SCHEMA = "evaluation_schema_version"
@@ -123,8 +123,8 @@ def write(outcome: Outcome, folder: Path) -> None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
         _write_csv(folder / "comparisons.csv", comparison_rows(outcome))
         if outcome.insight is not None:
-            _write_csv(folder / "catchments.csv", insight_tables.catchment_rows(outcome.insight, outcome.flow))
-            _write_csv(folder / "signatures.csv", insight_tables.signature_rows(outcome.insight))
+            _write_csv(folder / "catchments.csv", tables.catchment_rows(outcome.insight, outcome.flow))
+            _write_csv(folder / "signatures.csv", tables.signature_rows(outcome.insight))
         _write_zarr(outcome, outcome.flow, folder / "results.zarr")
 
 
@@ -152,7 +152,7 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
         "few_labels": _few_labels_dict(outcome.few_labels) if outcome.few_labels is not None else None,
-        "insight": insight_tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
+        "insight": tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
     }
 
 

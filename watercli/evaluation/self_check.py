@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from watercli.checkpoint import Checkpoint
 from watercli.config import Config, load
 from watercli.errors import RunError
-from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.results import RESULTS
 from watercli.log import log
-from watercli.prepare import prepare
+from watercli.preparation.prepare import prepare
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain

@@ -8,12 +8,12 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
-from watercli.checkpoint import all_checkpoints, open_run
 from watercli.config import Config, Section, Strings, config_folder, load, with_overrides
 from watercli.errors import ConfigError
-from watercli.evaluation.protocol import evaluate
+from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.results import is_evaluation, is_of
 from watercli.log import log
+from watercli.run.checkpoint import all_checkpoints, open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
 from watercli.training.pretrain import CONFIG, ONE, another_experiment, pretrain

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from multimodal_mae.mae import MultiModalMAE, Prediction
 from safetensors import safe_open
 from torch import Tensor
 
-from model.mae import MultiModalMAE, Prediction
 from watercli.config import Config, Train
 from watercli.data.dataset import Step
 from watercli.errors import ConfigError

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from watercli.log import console, log
-from watercli.sizes import in_bytes
+from watercli.output.sizes import in_bytes
 
 LINE_EVERY = 15.0
 """Seconds between two log lines where there is no terminal."""

@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass
 
 import torch
+from multimodal_mae.mae import MultiModalMAE
 from rich.console import Console
 from rich.table import Table
 
-from model.mae import MultiModalMAE
 from watercli.config import Config, Train
 from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
 from watercli.data.scaling import Scaling
 from watercli.data.windows import Windows
-from watercli.sizes import in_bytes
+from watercli.output.sizes import in_bytes
 from watercli.store import Store
 from watercli.training.display import in_words, peak_memory
 from watercli.training.engine import TorchEngine

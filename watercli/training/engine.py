@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from multimodal_mae.layers import DecoderBlock, EncoderLayer, SelfBlock
+from multimodal_mae.mae import MultiModalMAE, Prediction
 from safetensors import safe_open
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from model.layers import DecoderBlock, EncoderLayer, SelfBlock
-from model.mae import MultiModalMAE, Prediction
 from watercli.config import Train
 from watercli.data.dataset import Step
-from watercli.training.averaging import EVERY, PREFIX, Average
+from watercli.training.weight_averaging import EVERY, PREFIX, Average
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """What matrix products are computed in; fp32 needs no autocast."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from watercli.errors import RunError
-from watercli.files import DISK_FULL
+from watercli.output.atomic import DISK_FULL
 
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
 """What gloo and NCCL say in the processes that outlive another one."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from multimodal_mae.config import MAEConfig
 from torch import Tensor
 
-from model.config import MAEConfig
 from watercli.data.dataset import Step
 from watercli.training.engine import Engine
 

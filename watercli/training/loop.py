@@ -13,21 +13,21 @@ from pathlib import Path
 
 import torch
 import zarr
+from multimodal_mae.config import MAEConfig
+from multimodal_mae.mae import total_loss
+from multimodal_mae.masking import count_targets
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
-from model.config import MAEConfig
-from model.mae import total_loss
-from model.masking import count_targets
-from watercli import checkpoint as checkpoints
-from watercli.checkpoint import Checkpoint
 from watercli.config import Config, Train
-from watercli.data.ahead import read_ahead
 from watercli.data.dataset import Step, Steps, WindowReader, fixed_steps, standardise_memory
+from watercli.data.prefetch import read_ahead
 from watercli.data.scaling import Scaling, hidden_catchments
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
 from watercli.log import log
+from watercli.run import checkpoint as checkpoints
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 from watercli.training.display import Display, Report, peak_memory
 from watercli.training.engine import Engine, TorchEngine

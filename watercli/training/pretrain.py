@@ -9,18 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from multimodal_mae.mae import MultiModalMAE
 
-from model.mae import MultiModalMAE
-from watercli import checkpoint as checkpoints
-from watercli.checkpoint import OPTIMISER, Checkpoint
 from watercli.config import Config, difference, parse
 from watercli.data.dataset import share_of_step, store_model_config
 from watercli.data.scaling import Scaling
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
+from watercli.run import checkpoint as checkpoints
+from watercli.run.checkpoint import OPTIMISER, Checkpoint
 from watercli.store import Store
-from watercli.training.averaging import Average
 from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
 from watercli.training.engine import Engine, TorchEngine, load_trained
@@ -29,6 +28,7 @@ from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
 from watercli.training.metrics_log import check_loggers
 from watercli.training.stop import Stop
+from watercli.training.weight_averaging import Average
 
 CONFIG = "config.yaml"
 RUN = "run.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from watercli.files import alive
 from watercli.log import log
+from watercli.output.atomic import alive
 
 STOP_FILE = "stop"
 """In a run's ``logs``: made by the command that launched several processes, seen by rank 0 wherever it runs."""

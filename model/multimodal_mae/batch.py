@@ -1,0 +1,113 @@
+"""A typed batch that validates itself on construction.
+
+Shapes: B windows, C catchments in each window, T days, Y X cells, A static attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of the whole grid, and some catchments in each; standardised values, NaN where missing.
+
+    A grid is encoded once for a window, however many catchments it has.
+    """
+
+    grids: Mapping[str, Tensor]
+    """``[B, T, Y, X]`` each."""
+    cells: Mapping[str, Tensor]
+    """``[Y, X]`` bool: cells that the modality ever observes; the others (sea) are no part of it."""
+    series: Mapping[str, Tensor]
+    """``[B, C, T]`` each."""
+    static: Tensor
+    """``[B, C, A]``, without NaN; ``[B, 0, 0]`` where there are no catchments."""
+    drains: Tensor | None = None
+    """``[B, C, K]`` int64: patches that a catchment drains, -1 where it drains fewer; for fusion."""
+    shares: Tensor | None = None
+    """``[B, C, K]``: shares of the catchment in these patches; rows sum to 1."""
+    past: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the days before the window leave to a memory, as `multimodal_mae.antecedent_state.carry` returns it: series
+    ``[B, C, G]``, grids ``[B, L, G]`` (means of the L land patches)."""
+    drained_past: Mapping[str, Tensor] = field(default_factory=dict)
+    """The same of grids on the patches that each catchment drains, ``[B, C, G]``."""
+    wanted: Mapping[str, Tensor] = field(default_factory=dict)
+    """``[B, C, T]`` of a series whose predictions are in another space than what encoders see."""
+    spread: Mapping[str, Tensor] = field(default_factory=dict)
+    """``[B, C]``: what a catchment's errors are divided by before they are squared; 1 where there is none."""
+
+    def __post_init__(self) -> None:
+        windows, catchments, _ = self._dims("static", self.static, 3)
+        days: int | None = None
+        for name, grid in self.grids.items():
+            b, t, *cells = self._dims(name, grid, 4)
+            if name not in self.cells or list(self.cells[name].shape) != cells:
+                raise ValueError(f"cells: '{name}' needs a mask of shape {cells}")
+            days = self._agree(name, (b, t), (windows, days or t))
+        for name, one in self.series.items():
+            b, c, t = self._dims(name, one, 3)
+            if c != catchments:
+                raise ValueError(f"'{name}' has {c} catchments, static has {catchments}")
+            days = self._agree(name, (b, t), (windows, days or t))
+        if self.drains is not None and tuple(self.drains.shape[:2]) != (windows, catchments):
+            raise ValueError(f"drains: is of {tuple(self.drains.shape[:2])}, static of {(windows, catchments)}")
+        if days is None:
+            raise ValueError("a batch needs at least one modality")
+        if not bool(torch.isfinite(self.static).all()):
+            raise ValueError("static: has missing values; drop the catchment or the attribute")
+
+    @staticmethod
+    def _dims(name: str, tensor: Tensor, dims: int) -> tuple[int, ...]:
+        if tensor.ndim != dims:
+            raise ValueError(f"'{name}' has shape {list(tensor.shape)}, which is not of {dims} dimensions")
+        return tuple(tensor.shape)
+
+    @staticmethod
+    def _agree(name: str, have: tuple[int, int], want: tuple[int, int]) -> int:
+        if have != want:
+            raise ValueError(f"'{name}' has (windows, days) = {have}, the batch has {want}")
+        return have[1]
+
+    @property
+    def windows(self) -> int:
+        """B."""
+        return self.static.shape[0]
+
+    @property
+    def days(self) -> int:
+        """T."""
+        one = next(iter((*self.grids.values(), *self.series.values())))
+        return one.shape[1] if one.ndim == 4 else one.shape[2]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on another device."""
+        moved = self._each(lambda one: one.to(device, non_blocking=True))
+        return replace(moved, cells={name: one.to(device, non_blocking=True) for name, one in self.cells.items()})
+
+    def rows(self, rows: slice | Tensor) -> Batch:
+        """Return some of the windows."""
+        return self._each(lambda one: one[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with every tensor that has a row for each window changed."""
+
+        def all_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: change(one) for name, one in tensors.items()}
+
+        return replace(
+            self,
+            grids=all_of(self.grids),
+            series=all_of(self.series),
+            static=change(self.static),
+            drains=None if self.drains is None else change(self.drains),
+            shares=None if self.shares is None else change(self.shares),
+            past=all_of(self.past),
+            drained_past=all_of(self.drained_past),
+            wanted=all_of(self.wanted),
+            spread=all_of(self.spread),
+        )

@@ -1,0 +1,72 @@
+"""What took long to compute is kept beside the run, under a name that says all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watercli.log import log
+from watercli.run.checkpoint import versions
+
+SCHEMA_VERSION = 1
+"""Raised whenever what a key stands for is computed in another way."""
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of arrays. Each is written whole or not at all, and the newest of each kind replaces the one before."""
+
+    folder: Path
+
+    def filled(
+        self,
+        kind: str,
+        depends_on: Mapping[str, Any],
+        shape: tuple[int, ...],
+        fill: Callable[[Array], None],
+        dtype: type[np.floating[Any]] = np.float32,
+    ) -> Array:
+        """Return the array of this kind, read-only and mapped from its file; ``fill`` makes it where there is none.
+
+        Parameters
+        ----------
+        kind
+            What it is: begins the file's name.
+        depends_on
+            All that the array depends on, as JSON types; versions are added.
+        shape
+            Of the array that ``fill`` gets, all NaN.
+        dtype
+            Of its numbers.
+        """
+        about = {"schema": SCHEMA_VERSION, **versions(), "shape": list(shape), "dtype": dtype.__name__, **depends_on}
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:20]
+        file = self.folder / f"{kind}-{digest}.npy"
+        if file.is_file():
+            log.info("Kept from before: %s", kind.replace("_", " "))
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / f".{file.name}.{os.getpid()}"
+            try:
+                array = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+                array[:] = np.nan
+                fill(array)
+                array.flush()
+                del array
+                for old in self.folder.glob(f"{kind}-*.npy"):
+                    old.unlink()
+                os.replace(partial, file)
+            finally:
+                partial.unlink(missing_ok=True)
+        found: Array = np.load(file, mmap_mode="r")
+        return found

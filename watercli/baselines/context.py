@@ -1,0 +1,184 @@
+"""What every method is given: the run, the store, the days, and the gauges whose flow may be seen.
+
+Shapes: I inputs, C catchments, N dates (training, validation, test), D days of the store, T test days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watercli.baselines.cache import Cache
+from watercli.baselines.mlp import Regional
+from watercli.baselines.weather import catchment_weather
+from watercli.config import Config, Evaluate
+from watercli.data.windows import Indices
+from watercli.inference.embedder import Embedder
+from watercli.inference.provenance import trained_gauges
+from watercli.inference.simulator import simulate
+from watercli.run.checkpoint import Checkpoint
+from watercli.store import Store
+
+Floats = NDArray[np.floating[Any]]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Dates:
+    """Day indices: every ``probe_stride`` days of training and validation, every test day."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+    @classmethod
+    def of(cls, embedder: Embedder, stride: int) -> Dates:
+        """Return the dates on which a whole window ends."""
+        periods = [embedder.store.period(name) for name in ("train", "validation", "test")]
+        strides = (stride, stride, 1)
+        ends = [embedder.ends(one.start, one.stop - 1, step) for one, step in zip(periods, strides, strict=True)]
+        return cls(*ends)
+
+    @property
+    def all(self) -> Indices:
+        """All of them, in this order."""
+        return np.concatenate([self.train, self.validation, self.test])
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice]:
+        """Positions of the three along `all`."""
+        first, second = len(self.train), len(self.train) + len(self.validation)
+        return slice(0, first), slice(first, second), slice(second, second + len(self.test))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The run and the store, and what follows from them."""
+
+    checkpoint: Checkpoint
+    store: Store
+    config: Config
+    cache: Cache
+    embedder: Embedder
+    dates: Dates
+
+    @property
+    def settings(self) -> Evaluate:
+        """Settings of the evaluation."""
+        return self.config.evaluate
+
+    @property
+    def device(self) -> str:
+        """Where the model works."""
+        return self.embedder.device
+
+    @property
+    def target(self) -> str:
+        """The series that is predicted."""
+        return self.settings.target
+
+    @cached_property
+    def unseen(self) -> Flags:
+        """Catchments that gave no flow to training, ``[C]``: hidden there, or not in its store at all."""
+        gauges, hidden = self.store.gauge_ids, self.checkpoint.config.train.hidden_gauges
+        new = ~np.isin(gauges, trained_gauges(self.checkpoint, self.store))
+        if hidden is None or hidden.of != self.target:
+            return new
+        return new | np.isin(gauges, self.checkpoint.hidden_gauges)
+
+    @property
+    def ungauged(self) -> bool:
+        """Whether there are such catchments: they alone are then scored."""
+        return bool(self.unseen.any())
+
+    @cached_property
+    def flow(self) -> Floats:
+        """All observed flow ``[C, D]``, in physical units: for scores, and for what a method is allowed to see."""
+        return self.store.dataset[self.target].values.astype(np.float64)
+
+    @property
+    def seen_flow(self) -> Floats:
+        """The flow that methods may learn from, ``[C, D]``: NaN at gauges hidden in training."""
+        return np.where(self.unseen[:, None], np.nan, self.flow)
+
+    @property
+    def test(self) -> slice:
+        """Test days, along D."""
+        return slice(int(self.dates.test[0]), int(self.dates.test[-1]) + 1)
+
+    @property
+    def read_by_model(self) -> list[str]:
+        """Modalities that a simulation reads; without fusion there is none, and rivals see what probes see."""
+        structure, shown = self.checkpoint.structure, self.embedder.modalities
+        read = structure.read_by(self.target) if structure.fusion != "none" else shown
+        return [name for name in read if name in shown]
+
+    @cached_property
+    def weather(self) -> Floats:
+        """Standardised daily weather of the embedded modalities, ``[I, C, D up to the end of the test period]``."""
+        days = slice(0, self.store.period("test").stop)
+        return catchment_weather(self.store, self.checkpoint.scaling, self.embedder.modalities, days)
+
+    @property
+    def weather_of_model(self) -> Floats:
+        """The part of `weather` that the model's simulation reads: its rivals see no less and no more."""
+        read = self.read_by_model
+        return self.weather[[number for number, name in enumerate(self.embedder.modalities) if name in read]]
+
+    @property
+    def regional(self) -> Regional:
+        """What regional methods learn."""
+        return Regional(
+            static=self.checkpoint.scaling.static(self.store),
+            flow=self.seen_flow,
+            train=self.store.period("train"),
+            noise=self.checkpoint.config.train.attribute_noise,
+            seed=self.config.seed,
+        )
+
+    def about(self, **more: Any) -> dict[str, Any]:
+        """Return what the result of a method that knows the store, but not the model, depends on."""
+        config = self.checkpoint.config
+        return {
+            "store": self.store.fingerprint,
+            "target": self.target,
+            "inputs": self.read_by_model,
+            "scaling": self.checkpoint.scaling.to_dict(),
+            "unseen": np.flatnonzero(self.unseen).tolist(),
+            "noise": config.train.attribute_noise,
+            "seed": self.config.seed,
+            **more,
+        }
+
+    def about_model(self, **more: Any) -> dict[str, Any]:
+        """Return what a result of the model depends on."""
+        return self.about(weights=self._weights, **more)
+
+    @cached_property
+    def _weights(self) -> str:
+        return self.checkpoint.fingerprint_of_weights()
+
+    @cached_property
+    def simulated(self) -> Floats:
+        """The model's own simulation from the first validation day to the last test day, ``[C, days]``."""
+        days = self.simulated_days
+        shape = (len(self.store.gauge_ids), days.stop - days.start)
+
+        def fill(array: Floats) -> None:
+            array[:] = simulate(self.checkpoint, self.store, self.target, days, device=self.device)
+
+        about = self.about_model(days=[days.start, days.stop], windows="from the store's first day")
+        return self.cache.filled("simulation", about, shape, fill)
+
+    @property
+    def simulated_days(self) -> slice:
+        """Days of `simulated`, along D."""
+        return slice(self.store.period("validation").start, self.test.stop)
+
+    def of_simulated(self, days: slice) -> slice:
+        """Return where days of the store lie in `simulated`."""
+        return slice(days.start - self.simulated_days.start, days.stop - self.simulated_days.start)

@@ -1,0 +1,93 @@
+"""Weather of each catchment, without any model: what a regression on raw inputs sees.
+
+Shapes: I inputs, C catchments, T days, N dates, P land patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from cf_xarray.units import units as registry
+from numpy.typing import NDArray
+
+from watercli.data.blocks import grid_blocks, to_patches
+from watercli.data.scaling import Scaling
+from watercli.data.windows import Indices
+from watercli.hydrology.quantities import quantity_of
+from watercli.store import Store
+
+Array = NDArray[np.float32]
+
+
+def catchment_weather(store: Store, scaling: Scaling, names: Sequence[str], days: slice) -> Array:
+    """Return standardised daily inputs ``[I, C, T]`` of the days of ``days``; NaN where nothing was observed.
+
+    A series is taken as it is; a grid is averaged over the land patches that a catchment draws its weather from, each
+    patch by its share of the catchment's area (shares of patches without a value go to the others).
+    """
+    found = np.full((len(names), len(store.gauge_ids), days.stop - days.start), np.nan, dtype=np.float32)
+    for number, name in enumerate(names):
+        scale = scaling.modalities[name]
+        if store.config.modalities[name].kind == "series":
+            found[number] = scale.forward(store.dataset[name].values[:, days])
+            continue
+        for some, values in grid_blocks(store, name, days):
+            means = _drained(store, scale.forward(values))
+            found[number, :, some.start - days.start : some.stop - days.start] = means
+    return found
+
+
+def catchment_rain(store: Store, days: slice) -> Array | None:
+    """Return daily rain ``[C, T]`` in mm/day: a series of it, else a grid's mean over each catchment; None without."""
+    quantities = store.config.recipe.quality.quantities if store.config.recipe else {}
+    modalities = store.config.modalities
+    for kind in ("series", "grid"):
+        for name, modality in modalities.items():
+            quantity = quantity_of(name, modality, quantities.get(name))
+            if modality.kind != kind or quantity is None or quantity.name != "precipitation":
+                continue
+            factor = float(registry.Quantity(1.0, modality.units).to("mm/day").magnitude)
+            if kind == "series":
+                own: Array = store.dataset[name].values[:, days] * np.float32(factor)
+                return own
+            blocks = [_drained(store, values) for _, values in grid_blocks(store, name, days)]
+            return np.concatenate(blocks, axis=1) * np.float32(factor)
+    return None
+
+
+def _drained(store: Store, values: Array) -> Array:
+    """Return catchment means ``[C, T]`` of a field ``[T, Y, X]``."""
+    patches = to_patches(values, store.patch_size)[:, store.land_patches]
+    there = np.isfinite(patches)
+    number = there.sum(-1)
+    means = np.where(there, patches, 0).sum(-1) / np.maximum(number, 1)
+    weight = store.patch_weight[:, store.land_patches]
+    total, share = weight @ means.T, weight @ (number > 0).T.astype(np.float32)
+    drained: Array = np.divide(total, share, out=np.full_like(total, np.nan), where=share > 0).astype(np.float32)
+    return drained
+
+
+def antecedent(weather: Array, ends: Indices, spans: Sequence[int]) -> Array:
+    """Return means ``[C, N, I * spans]`` over the last days up to each end, of the days that were observed.
+
+    Parameters
+    ----------
+    weather
+        ``[I, C, T]``.
+    ends
+        Positions along T of the last day of each mean, ``[N]``; no span may reach before the first day.
+    spans
+        Numbers of days; 1 is the day itself.
+    """
+    assert ends.min(initial=max(spans)) >= max(spans) - 1, "a span reaches before the first day"
+    there = np.isfinite(weather)
+    start = np.zeros((*weather.shape[:2], 1))
+    total = np.concatenate([start, np.where(there, weather, 0).cumsum(-1, dtype=np.float64)], axis=-1)
+    number = np.concatenate([start, there.cumsum(-1)], axis=-1)
+    means = []
+    for span in spans:
+        sums, counts = (one[..., ends + 1] - one[..., ends + 1 - span] for one in (total, number))
+        means.append(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
+    stacked = np.stack(means, axis=1).astype(np.float32)  # [I, spans, C, N]
+    return np.ascontiguousarray(stacked.reshape(-1, *stacked.shape[2:]).transpose(1, 2, 0))

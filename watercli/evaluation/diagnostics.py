@@ -1,0 +1,209 @@
+"""What can be read off a finished evaluation: signatures, predictive intervals, donors, and what skill goes with.
+
+Shapes: C catchments, T days.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from watercli.baselines.context import Scene
+from watercli.baselines.neighbours import distances
+from watercli.baselines.probes import Inputs
+from watercli.baselines.registry import HEADS, SIMULATION
+from watercli.baselines.weather import catchment_rain
+from watercli.evaluation import donors, intervals
+from watercli.evaluation.simulation import Flow
+from watercli.hydrology.signatures import SIGNATURES, UNITS, table
+from watercli.log import log
+from watercli.store import Store
+
+Floats = NDArray[np.floating[Any]]
+
+FACTORS = {
+    "area": "area (km²)",
+    "baseflow_index": "base-flow index, observed",
+    "record": "days of flow in training",
+    "nearest_gauge": "nearest training gauge (km)",
+}
+"""What the skill of the main method is held against."""
+
+
+@dataclass(frozen=True)
+class Insight:
+    """A part is None where there is nothing to say."""
+
+    signatures: xr.DataArray
+    """``(signature, source, catchment)``: observed and by every method, over the scored days."""
+    intervals: xr.Dataset | None
+    """Of the main method; see `watercli.evaluation.intervals.judge`."""
+    donors: xr.Dataset | None
+    """See `watercli.evaluation.donors.search`."""
+    factors: xr.Dataset
+    """By ``factor``: ``value`` (catchment), ``correlation`` (Spearman) with the NSE of the main method."""
+
+    def dataset(self) -> xr.Dataset:
+        """Return all of it as one dataset, for the Zarr store."""
+        data = xr.Dataset({"signature_value": self.signatures})
+        if self.intervals is not None:
+            data = data.merge(self.intervals)
+        if self.donors is not None:
+            data = data.merge(
+                self.donors.rename({"correlation": "donor_correlation", "percentile": "donor_percentile"})
+            )
+        return data.merge(self.factors.rename({"value": "factor_value", "correlation": "factor_correlation"}))
+
+
+def look_into(scene: Scene, inputs: Inputs, flow: Flow) -> Insight | None:
+    """Return what the scored days and the model tell beyond scores; None if nothing was scored."""
+    if not flow.counts["catchments"]:
+        return None
+    log.info("Signatures, predictive intervals and donors")
+    train = scene.store.period("train")
+    # What kind of river it is, by its training dates; hidden gauges too, as a judge may know what the model may not.
+    kinds = table(scene.flow[:, train], scene.store.times[train], catchment_rain(scene.store, train))
+    return Insight(
+        signatures=_signatures(scene.store, flow),
+        intervals=_intervals(scene, flow),
+        donors=_donors(scene, inputs, flow, kinds),
+        factors=_factors(scene, flow, kinds),
+    )
+
+
+def _signatures(store: Store, flow: Flow) -> xr.DataArray:
+    """Return the signatures of observed and simulated flow over the scored test days."""
+    scored, times = flow.data["scored"].values, pd.DatetimeIndex(flow.data["time"].values)
+    period = slice(*store.times.searchsorted([times[0], times[-1]]))
+    rain = catchment_rain(store, slice(period.start, period.stop + 1))
+    observed = flow.data["observed"].values
+    series = {"observed": observed} | {one: flow.data["simulated"].sel(predictor=one).values for one in flow.methods}
+    found = [table(np.where(scored, values, np.nan), times, rain) for values in series.values()]
+    return xr.DataArray(
+        np.stack(found, axis=1),
+        dims=("signature", "source", "catchment"),
+        coords={
+            "signature": np.array(list(SIGNATURES), dtype=object),
+            "source": np.array(list(series), dtype=object),
+            "catchment": flow.data["catchment"].values,
+            "signature_units": (
+                "signature",
+                np.array([signature_units(one, flow.units) for one in SIGNATURES], object),
+            ),
+        },
+        attrs={"long_name": "flow signature over the scored days"},
+    )
+
+
+def signature_units(name: str, units: str) -> str:
+    """Return the units of a signature of a flow in ``units``."""
+    found = UNITS.get(name, "1")
+    return units if found == "flow" else found
+
+
+def _intervals(scene: Scene, flow: Flow) -> xr.Dataset | None:
+    """Return the intervals of the main method; None if it left no trace of the validation dates."""
+    period, train = scene.store.period("validation"), scene.store.period("train")
+    if flow.main == SIMULATION:
+        pair: tuple[Floats, Floats] | None = scene.simulated[:, scene.of_simulated(period)], scene.flow[:, period]
+    else:
+        pair = flow.fits[flow.main].validated if flow.main in flow.fits else None
+    if pair is None:
+        return None
+    validated, validation = (one.astype(np.float64) for one in pair)
+    usable = ~scene.unseen
+    if not (np.isfinite(validated) & np.isfinite(validation) & usable[:, None]).any():
+        return None
+    simulated = flow.data["simulated"].sel(predictor=flow.main).values.astype(np.float64)
+    found = intervals.calibrate(
+        validated,
+        validation,
+        simulated,
+        usable,
+        never_negative=float(np.nanmin(scene.flow[:, train], initial=np.inf)) >= 0,
+    )
+    observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
+    judged = intervals.judge(found, simulated, observed)
+    if flow.main != SIMULATION:
+        return judged
+    # Kept, so that a comparison of folds can calibrate each by the others.
+    about = {"units": flow.units}
+    return judged.assign(
+        validated=(("catchment", "validation_time"), validated.astype(np.float32), about),
+        validation=(("catchment", "validation_time"), validation.astype(np.float32), about),
+    ).assign_coords(validation_time=scene.store.times[period])
+
+
+def _mean_embeddings(scene: Scene, inputs: Inputs, flow: Flow) -> tuple[Floats, int]:
+    """Return the mean embedding of each catchment ``[C, F]``, and over how many training dates it is."""
+    if not set(HEADS) & set(flow.methods):
+        dates = donors.spread_dates(scene.embedder, scene.store.period("train"))
+        return donors.mean_embeddings(scene.embedder, dates, scene.config.embed.batch), len(dates)
+    # The probes have embedded many dates already.
+    train = scene.dates.parts[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a modality that a catchment lacks on all dates stays NaN
+        means = [np.nanmean(one[train].astype(np.float64), axis=0) for one in inputs.embedded]
+    return np.stack(means), len(scene.dates.train)
+
+
+def _donors(scene: Scene, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.Dataset | None:
+    store = scene.store
+    embedded, dates = _mean_embeddings(scene, inputs, flow)
+    # A modality that some catchments lack says nothing of who is like whom.
+    spaces = {"embedding": donors.distance(embedded[:, np.isfinite(embedded).all(0)])}
+    static = scene.checkpoint.scaling.static(store).astype(np.float64)
+    if static.size:
+        spaces["attributes"] = donors.distance(static)
+    if {"latitude", "longitude"} <= set(store.dataset.variables):
+        spaces["geography"] = distances(store)
+        np.fill_diagonal(spaces["geography"], 0)
+    lent = flow.data["observed"].astype(np.float64)
+    found = donors.search(
+        spaces,
+        donors.distance(donors.ranked(kinds)),
+        lent,
+        lent.where(flow.data["scored"]),
+        ~scene.unseen,
+        flow.data["days"].values > 0,
+        scene.config.seed,
+    )
+    return found if found is None else found.assign_attrs(embedded_dates=dates)
+
+
+def _factors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset:
+    """Return what each catchment is like, and how the skill goes with it."""
+    store, usable = scene.store, ~scene.unseen
+    seen = np.isfinite(scene.seen_flow[:, store.period("train")]).sum(1)
+    values = {
+        "baseflow_index": kinds[list(SIGNATURES).index("baseflow_index")],
+        "record": seen.astype(np.float64),
+    }
+    if "area" in store.dataset:
+        values["area"] = store.dataset["area"].values.astype(np.float64)
+    if {"latitude", "longitude"} <= set(store.dataset.variables) and usable.sum() > 1:
+        values["nearest_gauge"] = np.where(usable, distances(store), np.inf).min(1)
+    skill = flow.data["score"].sel(metric="nse", predictor=flow.main).values
+    chosen = {name: values[name] for name in FACTORS if name in values}
+    return xr.Dataset(
+        {
+            "value": (("factor", "catchment"), np.stack(list(chosen.values()))),
+            "correlation": ("factor", [rank_correlation(one, skill) for one in chosen.values()]),
+        },
+        coords={"factor": np.array(list(chosen), dtype=object), "catchment": flow.data["catchment"].values},
+    )
+
+
+def rank_correlation(one: Floats, other: Floats) -> float:
+    """Return Spearman's correlation over the catchments that have both; NaN where one does not vary."""
+    there = np.isfinite(one) & np.isfinite(other)
+    if there.sum() < donors.FEWEST or np.ptp(one[there]) == 0 or np.ptp(other[there]) == 0:
+        return float("nan")
+    return float(spearmanr(one[there], other[there]).statistic)

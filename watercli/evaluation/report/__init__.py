@@ -1,0 +1,1 @@
+"""Shows an evaluation: page, figures, tables, terminal."""

@@ -1,0 +1,452 @@
+"""The figures of the report: training, where and how well flow is simulated, a masked field, the learned maps.
+
+Colours: Okabe and Ito (2008), told apart by the colour-blind; fields in cividis, viridis and PuOr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
+
+from watercli.baselines.registry import METHODS, PROBE, SIMULATION
+from watercli.evaluation.comparison import Compared
+from watercli.evaluation.forecast import FORECASTS, Forecast
+from watercli.evaluation.reconstruction import Example
+from watercli.evaluation.report.formatting import number
+from watercli.evaluation.report.svg import STYLE, TO_GAUGE, Picture, picture
+from watercli.evaluation.simulation import Flow
+from watercli.store import Store
+
+COLOURS = {
+    "observed": "#000000",
+    SIMULATION: "#D55E00",
+    "fine_tuned": "#A33F00",
+    "from_scratch": "#F0A36B",
+    "corrected": "#882255",
+    PROBE: "#0072B2",
+    "probe_untrained": "#6C8EBF",
+    "probe_shared": "#56B4E9",
+    "probe_network": "#004B77",
+    "weather_ridge": "#009E73",
+    "moving_average": "#7A5195",
+    "lstm": "#117733",
+    "gr4j": "#B58900",
+    "nearest": "#8C8C8C",
+    "inverse_distance": "#5C5C5C",
+    "climatology": "#E69F00",
+    "persistence": "#CC79A7",
+}
+DASHES = {
+    "from_scratch": "--",
+    "probe_untrained": "--",
+    "probe_shared": "--",
+    "probe_network": "-.",
+    "weather_ridge": "-.",
+    "moving_average": "--",
+    "lstm": "-.",
+    "gr4j": "--",
+    "nearest": ":",
+    "inverse_distance": "-.",
+    "persistence": ":",
+}
+"""Of the methods whose line is not solid."""
+IN_DISTRIBUTION = (PROBE, "moving_average", "lstm", "gr4j", "inverse_distance", "climatology", "persistence")
+"""Methods whose distribution is drawn beside that of the main one, where all would be more than `MOST_LINES`."""
+MOST_LINES = 9
+"""Lines that can be told apart."""
+LAND = ListedColormap(["#e4e4e0"])
+MASKED = "#d9d9d9"
+SHOWN_DAYS = 365
+
+
+def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Picture | None:
+    """Draw training and validation loss of each modality; None without rows."""
+    keys = {"all, weighted": "loss", **{name: f"loss/{name}" for name in names}}
+    table = pd.DataFrame(list(rows))
+    if table.empty or not {"step", "split"} <= set(table.columns):
+        return None
+    with mpl.rc_context(STYLE):
+        lines = -(-len(keys) // 2)
+        figure = Figure(figsize=(6.4, 1.75 * lines + 0.5))
+        axes = figure.subplots(lines, 2, sharex=True, squeeze=False)
+        for axis, (name, key) in zip(axes.flat, keys.items(), strict=False):
+            for split, colour, marker in (("train", "#56B4E9", ""), ("validation", "#D55E00", "o")):
+                known = table[(table["split"] == split) & table[key].notna()] if key in table else table[:0]
+                axis.plot(
+                    known["step"], known[key] if len(known) else [], color=colour, marker=marker, ms=4, label=split
+                )
+            axis.set_title(name)
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("")
+        for axis in axes.flat[len(keys) :]:
+            axis.axis("off")
+        for axis in axes.flat[max(len(keys) - 2, 0) : len(keys)]:
+            axis.tick_params(labelbottom=True)
+            axis.set_xlabel("step")
+        figure.supylabel("mean squared error, standardised", fontsize=11)
+        axes[0, 0].legend()
+    last = table[table["split"] == "validation"]
+    told = (
+        f"Validation loss {last['loss'].iloc[0]:.3g} at first, {last['loss'].iloc[-1]:.3g} at last."
+        if len(last)
+        else ""
+    )
+    caption = f"Loss while pretraining, in all and by modality (1 = no better than the training mean). {told}"
+    return picture(figure, alt=f"Training and validation loss against step. {told}", caption=caption, name="loss")
+
+
+def nse_map(flow: Flow, store: Store) -> Picture:
+    """Draw the main method's efficiency at each gauge on the land mask."""
+    nse = flow.data["score"].sel(metric="nse", predictor=flow.main)
+    scored = flow.data["days"].values > 0
+    on_grid = "gauge_x" in flow.data.coords and "land_fraction" in store.dataset
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 5.2))
+        axis = figure.subplots()
+        if on_grid:
+            x, y = flow.data["gauge_x"].values / 1000, flow.data["gauge_y"].values / 1000
+            _draw_land(axis, store)
+            axis.set(xlabel="easting (km)", ylabel="northing (km)", aspect="equal")
+        else:
+            x, y = flow.data["longitude"].values, flow.data["latitude"].values
+            axis.set(xlabel="longitude (degrees east)", ylabel="latitude (degrees north)")
+        points = axis.scatter(
+            x[scored], y[scored], c=nse.values[scored], vmin=0, vmax=1, cmap="viridis", s=60, edgecolor="black", lw=0.7
+        )
+        points.set_urls([f"{TO_GAUGE}{gauge}" for gauge in flow.data["catchment"].values[scored]])
+        left_out = np.isin(flow.data["catchment"].values, list(flow.left_out))
+        others = ~scored & ~left_out
+        if others.any():
+            axis.scatter(x[others], y[others], s=9, color="#777777", lw=0, label="not judged: seen in training")
+        if left_out.any():
+            axis.scatter(x[left_out], y[left_out], marker="x", color="#D55E00", label="not scored")
+        if (~scored).any():
+            figure.legend(loc="outside lower center", ncols=2, fontsize=10)
+        figure.colorbar(points, ax=axis, label=f"NSE of {METHODS[flow.main]}", extend="min", shrink=0.75)
+    values = nse.values[np.isfinite(nse.values)]
+    alt = (
+        f"Map of the NSE of {METHODS[flow.main]} at {len(values)} gauges, from {values.min():.2f} to {values.max():.2f}"
+    )
+    caption = f"NSE of {METHODS[flow.main]} on the test period; grey: land."
+    return picture(figure, alt=alt, caption=caption, name="map", linked=True)
+
+
+def _draw_land(axis: Axes, store: Store) -> None:
+    land = store.dataset["land_fraction"].values
+    x, y = store.dataset["x"].values / 1000, store.dataset["y"].values / 1000
+    shown = np.where(land > 0, 1.0, np.nan)
+    axis.imshow(shown, origin="lower", extent=_extent(y, x), cmap=LAND, interpolation="nearest")
+    inside = np.argwhere(land > 0)
+    if len(inside):
+        (low_y, low_x), (high_y, high_x) = inside.min(0), inside.max(0)
+        axis.set(xlim=(x[low_x] - 15, x[high_x] + 15), ylim=(y[low_y] - 15, y[high_y] + 15))
+
+
+def _extent(y: NDArray[Any], x: NDArray[Any]) -> tuple[float, float, float, float]:
+    """Return left, right, bottom and top of cells whose centres these are, rows from south to north."""
+    dy, dx = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
+    return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
+
+
+def colour_of(method: str) -> str:
+    """Return the colour of a method's lines; grey for one that has none of its own."""
+    return COLOURS.get(method, "#777777")
+
+
+def drawn(flow: Flow) -> list[str]:
+    """Return the methods that a figure of many lines shows: all, or the main one and the foremost of the others."""
+    if len(flow.methods) <= MOST_LINES:
+        return flow.methods
+    return [method for method in flow.methods if method == flow.main or method in IN_DISTRIBUTION]
+
+
+def nse_distribution(flow: Flow) -> Picture:
+    """Draw the share of catchments below each efficiency, for the foremost methods."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 4.4))
+        axis = figure.subplots()
+        medians = []
+        for method in drawn(flow):
+            label = METHODS[method]
+            nse = flow.data["score"].sel(metric="nse", predictor=method).values
+            nse = np.sort(nse[np.isfinite(nse)])
+            if not len(nse):
+                continue
+            share = np.arange(1, len(nse) + 1) / len(nse)
+            style: dict[str, Any] = {"color": colour_of(method), "linestyle": DASHES.get(method, "-")}
+            style["lw"] = 2.4 if method == flow.main else 1.7
+            axis.step(np.concatenate([[-9.0], nse, [1.0]]), np.concatenate([[0.0], share, [1.0]]), where="post",
+                      label=label, **style)  # fmt: skip
+            medians.append(f"{label} {np.median(nse):.2f}")
+        axis.axhline(0.5, color="#999999", lw=0.8)
+        axis.set(xlim=(-0.5, 1), ylim=(0, 1), xlabel="NSE", ylabel="share of catchments")
+        figure.legend(loc="outside lower center", ncols=1, fontsize=10)
+    alt = f"Cumulative distribution of NSE over catchments; medians: {'; '.join(medians)}"
+    caption = "Share of catchments with an NSE below the value on the axis; further right is better."
+    if len(drawn(flow)) < len(flow.methods):
+        caption += " The other methods are in the table."
+    return picture(figure, alt=alt, caption=caption, name="cdf")
+
+
+def hydrographs(flow: Flow) -> Picture:
+    """Draw a year of observed and simulated flow of the best, the median and the worst catchment."""
+    nse = flow.data["score"].sel(metric="nse", predictor=flow.main)
+    ranked = nse.dropna("catchment").sortby(nse.dropna("catchment"))["catchment"].values
+    chosen = dict(zip(("best", "median", "worst"), (ranked[-1], ranked[len(ranked) // 2], ranked[0]), strict=True))
+    year = _fullest_year(flow.data["scored"].sel(catchment=list(chosen.values())).values)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 7.0))
+        axes = figure.subplots(3, 1, sharex=True)
+        for axis, (rank, gauge) in zip(axes, chosen.items(), strict=True):
+            _hydrograph(axis, flow.data.sel(catchment=gauge), year, rank, flow.main)
+        figure.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside upper left")
+    told = ", ".join(f"{rank} {gauge} (NSE {float(nse.sel(catchment=gauge)):.2f})" for rank, gauge in chosen.items())
+    caption = (
+        f"A year of {flow.target} in {flow.units} in the catchments where {METHODS[flow.main]} is best, "
+        "median and worst by NSE of the whole test period. Gaps: not observed, or an input missing."
+    )
+    alt = f"Observed and simulated flow ({METHODS[flow.main]}): {told}"
+    return picture(figure, alt=alt, caption=caption, name="flow", wide=True)
+
+
+def _fullest_year(scored: NDArray[np.bool_]) -> slice:
+    """Return the year with most scored days of ``[C, T]``, the first of equal ones."""
+    starts = range(0, max(scored.shape[1] - SHOWN_DAYS, 0) + 1, 30)
+    start = max(starts, key=lambda first: int(scored[:, first : first + SHOWN_DAYS].sum()))
+    return slice(start, start + SHOWN_DAYS)
+
+
+def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str, main: str) -> None:
+    year = here.isel(time=days)
+    time = pd.DatetimeIndex(year["time"].values)
+    simulated = year["simulated"]
+    axis.plot(time, year["observed"], color=COLOURS["observed"], lw=1.1, label="observed")
+    shown = [one for one in ("climatology", main) if one in simulated["predictor"].values]
+    for method in shown:
+        axis.plot(time, simulated.sel(predictor=method), color=colour_of(method), lw=1.5, label=METHODS[method])
+    nse = here["score"].sel(metric="nse")
+    told = ", ".join(f"{method} {float(nse.sel(predictor=method)):.2f}" for method in reversed(shown))
+    name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
+    axis.set_title(f"{rank}: {here['catchment'].item()} {name}   (NSE: {told})", fontsize=10.5)
+    axis.set(ylabel=here["observed"].attrs["units"], xlim=(time[0], time[-1]))
+    axis.set_ylim(bottom=min(0.0, float(year["observed"].min(skipna=True).fillna(0))))
+    ticks = pd.date_range(time[0], time[-1], freq="2MS")
+    axis.set_xticks(ticks, [f"{tick:%b}\n{tick:%Y}" if tick.month <= 2 else f"{tick:%b}" for tick in ticks])
+
+
+def experiments(found: Compared) -> Picture:
+    """Draw the share of catchments below each efficiency, for every experiment and the foremost other methods."""
+    labels = [row.label for row in found.rows]
+    others = {METHODS[name]: name for name in IN_DISTRIBUTION if METHODS[name] in found.summaries}
+    colours = mpl.color_sequences["tab10"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 5))
+        axis = figure.subplots()
+        for number, label in enumerate([*labels, *others]):
+            nse = found.scores.sel(metric="nse", predictor=label).values
+            nse = np.sort(nse[np.isfinite(nse)])
+            share = np.arange(1, len(nse) + 1) / len(nse)
+            style: dict[str, Any] = (
+                {"color": colour_of(others[label]), "linestyle": ":", "lw": 1.3}
+                if label in others
+                else {"color": colours[number % len(colours)], "lw": 2.0}
+            )
+            axis.step(np.concatenate([[-9.0], nse, [1.0]]), np.concatenate([[0.0], share, [1.0]]), where="post",
+                      label=label, **style)  # fmt: skip
+        axis.set(xlim=(-0.5, 1), ylim=(0, 1), xlabel="NSE", ylabel="share of catchments below")
+        axis.grid(color="#e6e9ec")
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    medians = "; ".join(f"{label} {found.summaries[label]['nse'].median:.2f}" for label in [*labels, *others])
+    alt = f"Cumulative distribution of NSE over {found.catchments} catchments; medians: {medians}"
+    caption = "Share of catchments with an NSE below the value on the axis; further right is better."
+    return picture(figure, alt=alt, caption=caption, name="experiments")
+
+
+def forecast_skill(forecast: Forecast) -> Picture:
+    """Draw the median efficiency of every method by lead."""
+    colours = {"known_weather": COLOURS[PROBE], "blind": COLOURS["probe_shared"], "updated": COLOURS["corrected"]}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4.2))
+        axis = figure.subplots()
+        leads = forecast.data["lead"].values
+        medians = forecast.medians()
+        for method, values in medians.items():
+            line = "--" if method == "blind" else DASHES.get(method, "-")
+            axis.plot(leads, values, color=colours.get(method) or colour_of(method), linestyle=line, marker="o", ms=4,
+                      label=FORECASTS[method])  # fmt: skip
+        lowest = min(min(values) for values in medians.values())
+        axis.set(xlabel="lead (days)", ylabel="median NSE", ylim=(max(lowest - 0.05, -0.5), 1), xticks=leads)
+        axis.grid(color="#e6e9ec")
+        figure.legend(loc="outside lower center", ncols=1, fontsize=10)
+    told = "; ".join(f"{FORECASTS[name]} {values[0]:.2f} to {values[-1]:.2f}" for name, values in medians.items())
+    alt = f"Median NSE by lead of {leads[0]} to {leads[-1]} days: {told}"
+    return picture(figure, alt=alt, caption="Median NSE over catchments, by lead.", name="forecast")
+
+
+def scatter(flow: Flow) -> Picture:
+    """Draw simulated against observed flow of all scored days of all catchments, as a density on logarithmic axes."""
+    scored = flow.data["scored"].values
+    observed = flow.data["observed"].values[scored].astype(np.float64)
+    simulated = flow.data["simulated"].sel(predictor=flow.main).values[scored].astype(np.float64)
+    # Days of no flow, and what rounds to it, stand at the edge of the axes.
+    least = max(float(np.percentile(observed[observed > 0], 0.1)), 1e-3) if (observed > 0).any() else 1e-3
+    most = max(float(observed.max()), float(simulated.max()), 2 * least)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 4.4))
+        axis = figure.subplots()
+        cells = axis.hexbin(
+            observed.clip(least, most), simulated.clip(least, most), gridsize=60, bins="log", mincnt=1,
+            xscale="log", yscale="log", cmap="cividis", linewidths=0.1,
+        )  # fmt: skip
+        axis.plot([least, most], [least, most], color="#D55E00", lw=1.2)
+        axis.set(
+            xlim=(least, most), ylim=(least, most), aspect="equal",
+            xlabel=f"observed ({flow.units})", ylabel=f"{METHODS[flow.main]} ({flow.units})",
+        )  # fmt: skip
+        figure.colorbar(cells, ax=axis, label="catchment days", shrink=0.8)
+    alt = f"Density of {scored.sum():,} catchment days: {METHODS[flow.main]} against observed flow, around the 1:1 line"
+    caption = f"All {scored.sum():,} scored catchment days; the line is where both are equal."
+    return picture(figure, alt=alt, caption=caption, name="scatter")
+
+
+def reliability(found: xr.Dataset, main: str) -> Picture:
+    """Draw the coverage of central intervals against their probability: median and middle half of the catchments."""
+    levels, coverage = 100 * found["level"].values, 100 * found["coverage"]
+    middle, low, high = (coverage.quantile(share, "catchment", skipna=True).values for share in (0.5, 0.25, 0.75))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 4.2))
+        axis = figure.subplots()
+        axis.plot([0, 100], [0, 100], color="#999999", lw=0.9, label="as wanted")
+        axis.fill_between(levels, low, high, color=colour_of(main), alpha=0.25, lw=0, label="half of the catchments")
+        axis.plot(levels, middle, color=colour_of(main), marker="o", ms=4, label="median catchment")
+        axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
+        axis.set(xlabel="probability of the interval (%)", ylabel="scored days inside (%)")
+        axis.legend(loc="upper left")
+    told = ", ".join(f"{level:.0f} %: {value:.0f} %" for level, value in zip(levels[::4], middle[::4], strict=True))
+    alt = f"Coverage of the predictive intervals against their probability; median catchment: {told}"
+    caption = "Days inside the intervals. Below the line: too narrow, the model is surer than it should be."
+    return picture(figure, alt=alt, caption=caption, name="reliability")
+
+
+def factors(found: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture | None:
+    """Draw the main method's efficiency against what the catchments are like; None if nothing varies."""
+    skill = flow.data["score"].sel(metric="nse", predictor=flow.main).values
+    shown = [str(one) for one in found["factor"].values if np.isfinite(found["correlation"].sel(factor=one))]
+    if not shown:
+        return None
+    lines = -(-len(shown) // 2)
+    bottom = float(np.clip(np.nanmin(skill) - 0.05, -0.5, 0.5))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 2.5 * lines))
+        axes = figure.subplots(lines, 2, sharey=True, squeeze=False)
+        for axis, name in zip(axes.flat, shown, strict=False):
+            values = found["value"].sel(factor=name).values
+            axis.scatter(values, skill.clip(bottom), s=16, color=colour_of(flow.main), alpha=0.75, lw=0)
+            axis.set_xlabel(names[name])
+            axis.set_title(f"rank correlation {number(float(found['correlation'].sel(factor=name)))}")
+            there = values[np.isfinite(values) & np.isfinite(skill)]
+            if there.min() > 0 and there.max() > 20 * there.min():
+                axis.set_xscale("log")
+            axis.set_ylim(bottom, 1)
+        for axis in axes.flat[len(shown) :]:
+            axis.axis("off")
+        figure.supylabel("NSE", fontsize=11)
+    told = ", ".join(f"{names[one]} {number(float(found['correlation'].sel(factor=one)))}" for one in shown)
+    alt = f"NSE of {METHODS[flow.main]} against four properties of the catchments; rank correlations: {told}"
+    caption = (
+        f"Where {METHODS[flow.main]} does well: its NSE in each catchment. Values below {number(bottom)} stand there."
+    )
+    return picture(figure, alt=alt.replace(" four ", f" {len(shown)} "), caption=caption, name="factors")
+
+
+def masked_field(example: Example, store: Store) -> Picture:
+    """Draw a field, what the encoder saw of it, what the model made of that, and the error."""
+    filled = np.where(example.seen, example.truth, example.predicted)
+    error = np.where(example.seen, np.nan, example.predicted - example.truth)
+    finite = example.truth[np.isfinite(example.truth)]
+    low, high = float(min(0.0, finite.min())), float(np.percentile(finite, 99.5))
+    # Nine tenths of the errors decide the scale, so that a single storm does not bleach the rest.
+    span = float(np.nanpercentile(np.abs(error), 98)) if np.isfinite(error).any() else 1.0
+    rows, columns = (slice(one.min(), one.max() + 1) for one in np.nonzero(np.isfinite(example.truth)))
+    extent = _extent(store.dataset["y"].values[rows] / 1000, store.dataset["x"].values[columns] / 1000)
+    shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    panels = (
+        ("truth", example.truth, "cividis", (low, high)),
+        ("what the encoder saw", np.where(example.seen, example.truth, np.nan), "cividis", (low, high)),
+        ("reconstruction, visible kept", filled, "cividis", (low, high)),
+        ("error: model minus truth", error, "PuOr", (-span, span)),
+    )
+    on_land = np.where(np.isfinite(example.truth), 1.0, np.nan)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, min(4.7 * shape + 1.0, 9.5)))
+        for axis, (title, field, colours, (bottom, top)) in zip(figure.subplots(2, 2).flat, panels, strict=True):
+            axis.imshow(on_land[rows, columns], origin="lower", extent=extent, cmap=ListedColormap([MASKED]))
+            hidden = np.isfinite(on_land) & ~np.isfinite(field)
+            image = axis.imshow(
+                field[rows, columns], origin="lower", extent=extent, cmap=colours, vmin=bottom, vmax=top,
+                interpolation="nearest",
+            )  # fmt: skip
+            if hidden.any():
+                axis.contourf(hidden[rows, columns].astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"],
+                              extent=extent, origin="lower")  # fmt: skip
+            axis.set_title(title)
+            axis.set(xticks=[], yticks=[])
+            for spine in axis.spines.values():
+                spine.set_visible(False)
+            figure.colorbar(
+                image, ax=axis, shrink=0.8, label=example.units, extend="both" if colours == "PuOr" else "max"
+            )
+    share = 1 - example.seen.sum() / np.isfinite(example.truth).sum()
+    rmse = float(np.sqrt(np.nanmean(np.square(error))))
+    told = (
+        f"{example.name} on {example.date:%d %B %Y}, {share:.0%} of the land hidden; "
+        f"RMSE there {rmse:.2g} {example.units}"
+    )
+    caption = (
+        f"{told}. {example.why}; the mask is random, of the usual share. "
+        "The encoder also saw the visible patches of the other days "
+        "of the window. Hatched grey: hidden from the encoder (in the error panel: seen, so not predicted)."
+    )
+    alt = f"Four maps: truth, visible part, reconstruction, error. {told}"
+    return picture(figure, alt=alt, caption=caption, name=f"field{example.date:%Y%m%d}")
+
+
+def layer_weight_maps(weights: Mapping[str, NDArray[Any]], labels: Mapping[str, Sequence[str]]) -> Picture | None:
+    """Draw what mixes encoder layers into each feature map, ``[K, layers]`` by modality; None without any."""
+    if not weights:
+        return None
+    bound = max(float(np.abs(one).max()) for one in weights.values())
+    lines = -(-len(weights) // 2)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 2.0 * lines + 0.4))
+        axes = figure.subplots(lines, 2, squeeze=False)
+        for axis, (name, values) in zip(axes.flat, weights.items(), strict=False):
+            image = axis.imshow(values, cmap="PuOr", vmin=-bound, vmax=bound, aspect="auto")
+            axis.set_title(name)
+            axis.set_xticks(range(values.shape[1]), labels[name])
+            axis.set_yticks(range(values.shape[0]), [str(k + 1) for k in range(values.shape[0])])
+            axis.spines[:].set_visible(False)
+            if values.size <= 24:
+                for (k, layer), value in np.ndenumerate(values):
+                    axis.text(layer, k, f"{value:.2f}", ha="center", va="center", fontsize=9,
+                              color="white" if abs(value) > 0.6 * bound else "black")  # fmt: skip
+        for axis in axes.flat[len(weights) :]:
+            axis.axis("off")
+        figure.supxlabel("encoder layer", fontsize=11)
+        figure.supylabel("feature map (decoder layer)", fontsize=11)
+        figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+    caption = "Learned weight of each encoder layer in each weighted feature map, before the map's normalisation."
+    alt = f"Heat maps of the layer weights of {', '.join(weights)}"
+    return picture(figure, alt=alt, caption=caption, name="layers")

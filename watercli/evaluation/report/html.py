@@ -1,0 +1,253 @@
+"""``report.html``: one page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from watercli.baselines.registry import METHODS
+from watercli.evaluation.diagnostics import FACTORS
+from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
+from watercli.evaluation.reconstruction import BASELINES
+from watercli.evaluation.report import explorer_data, figures, summary_text, tables
+from watercli.evaluation.report.formatting import DASH, number, significant, with_minus
+from watercli.evaluation.report.svg import TO_GAUGE, Picture
+from watercli.evaluation.report.templating import render
+from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
+from watercli.evaluation.short_records import LABELS, FewLabels, in_words
+from watercli.evaluation.simulation import Flow
+from watercli.hydrology.scores import METRICS, Summary, metric_units
+from watercli.inference.layout import layer_weights
+from watercli.run.checkpoint import Checkpoint
+from watercli.training.metrics_log import read_metrics
+
+IN_WORDS = {
+    "identity": "{}",
+    "log": "the logarithm of {}",
+    "log1p": "log(1 + x) of {}",
+    "sqrt": "the square root of {}",
+}
+
+
+def write(outcome: Outcome, run: Path, file: Path) -> None:
+    """Draw the figures and fill the page."""
+    file.write_text(render("report.html.j2", _values(outcome, run)), encoding="utf-8")
+
+
+def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
+    config, flow = outcome.checkpoint.config, outcome.flow
+    return {
+        "name": config.name,
+        "checkpoint": outcome.checkpoint,
+        "days": config.window,
+        "splits": outcome.splits,
+        "headline": summary_text.headline(outcome),
+        "sentences": [
+            with_minus(one)
+            for one in (
+                *summary_text.flow_sentences(outcome),
+                *summary_text.insight_sentences(outcome),
+                summary_text.reconstruction_sentence(outcome),
+            )
+        ],
+        "notes": outcome.notes,
+        "flow": flow,
+        **(_flow_values(outcome, flow) if flow is not None else {"series": None, "insight": None}),
+        "forecast": _forecast_values(outcome.forecast) if outcome.forecast is not None else None,
+        "few_labels": _few_labels_values(outcome.few_labels) if outcome.few_labels is not None else None,
+        "windows": outcome.reconstruction.windows,
+        "reconstruction_rows": _reconstruction_rows(outcome),
+        "reconstruction_sentence": summary_text.reconstruction_sentence(outcome),
+        "baselines": BASELINES,
+        "causal": outcome.checkpoint.structure.causal,
+        "transforms": ", ".join(f"{name}: {one.transform}" for name, one in config.modalities.items()),
+        "figures": _figures(outcome, run),
+        "fields": [figures.masked_field(one, outcome.store) for one in outcome.reconstruction.examples],
+        "origin": _origin(outcome),
+    }
+
+
+def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
+    held = explorer_data.payload(flow, outcome.insight) if flow.counts["catchments"] else None
+    return {
+        "stride": outcome.config.evaluate.probe_stride,
+        "method_heads": ["method", "NSE", "95\u00a0% interval", "25th\u00a0pct.", "KGE", "log-NSE",
+                         "RMSE", "bias"],
+        "method_rows": _method_rows(outcome, flow),
+        "score_heads": ["method", *(_with_units(one, flow.units) for one in METRICS)],
+        "score_rows": _score_rows(outcome, flow),
+        "metrics": METRICS,
+        "against_rows": _against_rows(outcome),
+        "catchment_heads": _catchment_heads(flow),
+        "catchment_rows": _catchment_rows(flow),
+        "main": METHODS[flow.main],
+        "series": explorer_data.as_script(held) if held is not None else None,
+        "left_out": held["left_out"] if held is not None else "",
+        "insight": tables.values(outcome.insight, flow, outcome.config.seed) if outcome.insight else None,
+    }  # fmt: skip
+
+
+def _forecast_values(forecast: Forecast) -> dict[str, Any]:
+    leads = [int(lead) for lead in forecast.data["lead"].values]
+    return {
+        "issues": forecast.data.sizes["issued"],
+        "catchments": forecast.catchments,
+        "heads": ["method", *(f"{lead} day" + "s" * (lead > 1) for lead in leads)],
+        "rows": [
+            {"label": FORECASTS[method], "saw": SAW[method], "cells": [FORECASTS[method], *map(number, medians)]}
+            for method, medians in forecast.medians().items()
+        ],
+    }
+
+
+def _few_labels_values(found: FewLabels) -> dict[str, Any]:
+    note = (
+        "The gauges were hidden in pretraining: the encoder has seen nothing of their flow."
+        if found.hidden
+        else "The encoder was pretrained with all years of the flow of these gauges among its targets: only the record "
+        "of the probe is short. Evaluate a run with hidden gauges for short records in earnest."
+    )
+    return {
+        "gauges": "hidden in training" if found.hidden else "seen in training",
+        "catchments": max(one.count for scores in found.scores.values() for one in scores),
+        "heads": [
+            "probe",
+            *(f"{in_words(one)} ({rows} rows)" for one, rows in zip(found.years, found.rows, strict=True)),
+        ],
+        "rows": [
+            {"cells": [LABELS[head], *(f"{number(one.median)} ({_interval(one)})" for one in scores)]}
+            for head, scores in found.scores.items()
+        ],
+        "note": f"Rows: dates with flow and all inputs, the median gauge. {note}",
+    }
+
+
+def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
+    flow = outcome.flow
+    scored = flow if flow is not None and flow.counts["catchments"] else None
+    weights = layer_weights(outcome.checkpoint)
+    more = outcome.insight
+    return {
+        "map": figures.nse_map(scored, outcome.store) if scored else None,
+        "cdf": figures.nse_distribution(scored) if scored else None,
+        "flow": figures.hydrographs(scored) if scored else None,
+        "scatter": figures.scatter(scored) if scored else None,
+        "reliability": figures.reliability(more.intervals, scored.main)
+        if scored and more and more.intervals is not None
+        else None,
+        "forecast": figures.forecast_skill(outcome.forecast) if outcome.forecast is not None else None,
+        "factors": figures.factors(more.factors, scored, FACTORS) if scored and more else None,
+        "loss": figures.training_curves(read_metrics(run), list(outcome.checkpoint.config.modalities)),
+        "layers": figures.layer_weight_maps(weights, {name: _layers(outcome.checkpoint, name) for name in weights}),
+    }
+
+
+def _layers(checkpoint: Checkpoint, name: str) -> list[str]:
+    """Return the names of the layers that feed a modality's maps, counted from 1."""
+    structure = checkpoint.structure
+    layers = [str(layer + 1) for layer in structure.map_layers(structure.modalities[name].kind)]
+    return ["input", *layers] if structure.use_input else layers
+
+
+def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
+    """Return the few columns that a reader compares methods by."""
+    rows = []
+    for method, scores in outcome.summaries().items():
+        nse = scores["nse"]
+        others = [number(scores[name].median) for name in ("kge", "log_nse", "rmse", "bias")]
+        cells = [METHODS[method], number(nse.median), _interval(nse), number(nse.p25), *others]
+        fit = flow.fits.get(method)
+        rows.append(
+            {
+                "label": METHODS[method],
+                "cells": cells,
+                "main": method == flow.main,
+                "saw": flow.saw[method],
+                "alpha": DASH if fit is None or fit.alpha is None else f"{fit.alpha:g}",
+                "space": DASH if fit is None or fit.space is None else IN_WORDS[fit.space].format(flow.target),
+            }
+        )
+    return rows
+
+
+def _against_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return how the main method compares with every other one."""
+    rows = []
+    for method, one in outcome.comparisons().items():
+        difference = one.difference
+        cells = [number(difference.median), _interval(difference), one.verdict, significant(one.p_value)]
+        rows.append({"cells": [METHODS[method], f"{one.better} of {one.count}", *cells]})
+    return rows
+
+
+def _score_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
+    return [
+        {
+            "cells": [METHODS[method], *(number(scores[name].median) for name in METRICS)],
+            "main": method == flow.main,
+        }
+        for method, scores in outcome.summaries().items()
+    ]
+
+
+def _with_units(metric: str, units: str) -> str:
+    found = metric_units(metric, units)
+    name = metric.replace("_", " ")
+    return name if found == "1" else f"{name} ({found})"
+
+
+def _interval(one: Summary) -> str:
+    return f"{number(one.low)} to {number(one.high)}"
+
+
+def _catchment_heads(flow: Flow) -> list[str]:
+    area = ["area (km²)"] if "area" in flow.data.coords else []
+    return ["gauge", "name", *area, "days", *(one.replace("_", " ") for one in flow.methods), "KGE"]
+
+
+def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
+    """Return the scored catchments, the best first."""
+    nse = flow.data["score"].sel(metric="nse")
+    order = sorted(
+        (c for c in range(flow.data.sizes["catchment"]) if flow.data["days"].values[c]),
+        key=lambda c: -_or_lowest(float(nse.sel(predictor=flow.main)[c])),
+    )
+    rows = []
+    for c in order:
+        here = flow.data.isel(catchment=c)
+        gauge = str(here["catchment"].item())
+        name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
+        area = [f"{float(here['area']):,.0f}"] if "area" in here.coords else []
+        scores = [number(float(here["score"].sel(metric="nse", predictor=method))) for method in flow.methods]
+        kge = number(float(here["score"].sel(metric="kge", predictor=flow.main)))
+        cells = [gauge, name, *area, int(here["days"]), *scores, kge]
+        rows.append({"cells": cells, "link": f"{TO_GAUGE}{quote(gauge)}", "main": False})
+    return rows
+
+
+def _or_lowest(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def _reconstruction_rows(outcome: Outcome) -> list[dict[str, Any]]:
+    rows = []
+    for row in reconstruction_rows(outcome):
+        scores = [significant(row[name]) for name in ("rmse", "mae", "bias")]
+        cells = [row["modality"], row["method"], row["units"], *scores, number(row["skill"]), f"{row['values']:,}"]
+        rows.append({"cells": cells, "main": row["method"] == "model"})
+    return rows
+
+
+def _origin(outcome: Outcome) -> Mapping[str, str]:
+    found = to_dict(outcome)
+    run, store = found["run"], found["store"]
+    return {
+        "weights": f"step {run['step']}, SHA-256 {run['weights_fingerprint'][:16]}",
+        "store": f"{store['name']}, fingerprint {store['fingerprint'][:16]}",
+        "seed": str(found["seed"]),
+        "made": found["created"],
+        "versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+    }

@@ -1,0 +1,1 @@
+"""What a trained model says: embeddings and simulated flow, computed and exported."""

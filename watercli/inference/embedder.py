@@ -1,0 +1,274 @@
+"""Encodes windows of a store with a trained model, once for all catchments, and pools what belongs to each.
+
+The embedding of a date sees the window that ends on it (a causal model: as much of a window as lies up to it), what its
+model remembers of earlier days, nothing later, and nothing of the hidden modalities. ``causal=False`` puts the window
+around the date.
+Shapes: B windows, C catchments, T days, L visible tokens, N dates, M modalities, K maps, S ways of pooling over time,
+D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from multimodal_mae.batch import Batch
+from multimodal_mae.encoder import Features
+from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.masking import show_all
+from numpy.typing import NDArray
+from torch import Tensor
+
+from watercli.config import Embed
+from watercli.data.dataset import WindowReader
+from watercli.data.windows import Indices
+from watercli.errors import ConfigError, nearest
+from watercli.inference.pooling import Moments, Places, labels, pool
+from watercli.inference.window_dates import Dates
+from watercli.run.checkpoint import Checkpoint, check_fits
+from watercli.store import SERIES_DIMS, Store
+
+POOLS = ("last", "mean")
+ROWS = 4096
+"""Catchment windows that go through the model at once, at most."""
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """Embeds dates of the catchments of a store.
+
+    Raises
+    ------
+    ConfigError
+        If run and store do not fit each other, or what is asked for is not there.
+    """
+
+    checkpoint: Checkpoint
+    store: Store
+    hide: tuple[str, ...]
+    """Modalities that the encoder never sees."""
+    pools: tuple[str, ...] = POOLS
+    """How a window's days become one embedding; see `watercli.inference.pooling.labels`."""
+    only: tuple[str, ...] = ()
+    """Modalities that are embedded; empty: all that are not hidden."""
+    gauges: tuple[str, ...] = ()
+    """Gauge ids of the catchments that are embedded; empty: all."""
+    causal: bool = True
+    """Nothing after a date is seen; False: the window lies around the date."""
+    layers: bool = False
+    """Also the features of each encoder layer."""
+    fused: bool = False
+    """Also what the decoders of the hidden series make of all that they read."""
+    patches: bool = False
+    """Also the embeddings of land patches."""
+    device: str = "cpu"
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, store: Store, settings: Embed, device: str = "cpu") -> Embedder:
+        """Return what embeds as the settings say."""
+        return cls(
+            checkpoint,
+            store,
+            hide=settings.hide,
+            pools=settings.pools,
+            only=settings.modalities,
+            gauges=settings.catchments,
+            causal=settings.causal,
+            layers=settings.layers,
+            fused=settings.fused,
+            patches=settings.patches,
+            device=device,
+        )
+
+    def __post_init__(self) -> None:
+        known, structure = self.checkpoint.config.modalities, self.checkpoint.structure
+        for setting, names in (("hide", self.hide), ("modalities", self.only)):
+            for name in names:
+                if name not in known:
+                    raise ConfigError(
+                        f"Setting 'embed.{setting}' names '{name}', which the run does not have{nearest(name, known)}"
+                    )
+        check_fits(self.checkpoint, self.store, self.hide)
+        for name in self.only:
+            if name in self.hide:
+                raise ConfigError(f"Setting 'embed.modalities' names '{name}', which 'embed.hide' hides; choose one")
+        if not self.modalities:
+            raise ConfigError("Setting 'embed.hide' leaves no modality to embed; hide fewer")
+        if not self.store.gauge_ids:
+            raise ConfigError(f"{self.store.path} has no catchments to embed; add catchments to its recipe")
+        for gauge in self.gauges:
+            if gauge not in self.store.gauge_ids:
+                raise ConfigError(
+                    f"Setting 'embed.catchments' names gauge '{gauge}', which {self.store.path} lacks"
+                    f"{nearest(gauge, self.store.gauge_ids)}"
+                )
+        if not self.causal and structure.causal:
+            raise ConfigError(
+                "The run's model is causal (model.causal): its features of a day never see a later one; "
+                "leave out --no-causal"
+            )
+        if self.patches and not self.grids:
+            raise ConfigError("Setting 'embed.patches' needs an embedded grid, and there is none; leave it out")
+        if self.fused and structure.fusion == "none":
+            raise ConfigError(
+                "Setting 'embed.fused' needs a run with model.fusion, and this one has none; leave it out"
+            )
+        if self.fused and not self.targets:
+            raise ConfigError("Setting 'embed.fused' needs a hidden series, and 'embed.hide' has none; hide one")
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names of the modalities that are embedded."""
+        known = self.checkpoint.config.modalities
+        return [name for name in known if name not in self.hide and (not self.only or name in self.only)]
+
+    @property
+    def grids(self) -> list[str]:
+        """Names of the embedded modalities that are grids."""
+        return [name for name in self.modalities if self.checkpoint.config.modalities[name].kind == "grid"]
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the hidden series, from whose decoders fused features come."""
+        return [name for name in self.checkpoint.config.of_kind("series") if name in self.hide]
+
+    @property
+    def days(self) -> int:
+        """Days in a window, T."""
+        return self.checkpoint.config.window
+
+    @property
+    def labels(self) -> list[str]:
+        """What stands along S."""
+        return labels(self.pools, self.days)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """M, K, S, D of an embedding."""
+        structure = self.checkpoint.structure
+        maps = structure.decoder_layers if structure.use_weighted_fm else 1
+        return len(self.modalities), maps, len(self.labels), structure.width
+
+    @property
+    def deepest(self) -> int:
+        """Layers that the deepest of the embedded modalities' encoders hands over."""
+        structure, known = self.checkpoint.structure, self.checkpoint.config.modalities
+        return max(len(structure.map_layers(known[name].kind)) for name in self.modalities) + structure.use_input
+
+    @cached_property
+    def catchments(self) -> Indices:
+        """Positions in the store of the embedded catchments."""
+        return np.array([number for number, gauge in enumerate(self.store.gauge_ids)
+                         if not self.gauges or gauge in self.gauges], dtype=np.int64)  # fmt: skip
+
+    @cached_property
+    def dates(self) -> Dates:
+        """Which window serves which date."""
+        return Dates(self.days, len(self.store.times), self.checkpoint.structure.causal, around=not self.causal)
+
+    @cached_property
+    def model(self) -> MultiModalMAE:
+        """The trained model.
+
+        Raises
+        ------
+        RunError
+            If the weights cannot be read.
+        """
+        return self.checkpoint.model(self.device)
+
+    @cached_property
+    def _reader(self) -> WindowReader:
+        store = whole(self.checkpoint, self.store)
+        return WindowReader(store, self.checkpoint.config_for(store), self.checkpoint.scaling)
+
+    @cached_property
+    def _area(self) -> Tensor:
+        return torch.from_numpy(self.store.patch_weight[self.catchments]).to(self.device)
+
+    def ends(self, first: int, last: int, stride: int = 1) -> Indices:
+        """Return the day indices from ``first`` to ``last`` on which a whole window ends."""
+        return np.arange(max(first, self.days - 1), last + 1, stride, dtype=np.int64)
+
+    def starts(self, ends: Indices) -> Indices:
+        """Return the first day that the encoder sees of each date."""
+        return self.dates.starts(ends)
+
+    def windows(self, ends: Indices, batch: int) -> Iterator[tuple[Indices, NDArray[np.float32]]]:
+        """Yield some ends, in order, and their embeddings ``[N, C, M, K, S, D]``; NaN where nothing was visible.
+
+        ``ends`` ascend; ``batch`` windows are encoded at a time.
+        """
+        for some, found in self.encode(ends, batch):
+            yield some, found["embedding"]
+
+    def encode(self, dates: Indices, batch: int) -> Iterator[tuple[Indices, Arrays]]:
+        """Yield some of the ascending dates, in order, and all that was asked for, by the name of its variable.
+
+        ``embedding`` ``[N, C, M, K, S, D]``; ``visible_days`` ``[N, C, M]``; ``layer_embedding`` ``[N, C, M, layers,
+        S, D]``, ``fused_embedding`` ``[N, C, targets, decoder width]`` and ``patch_embedding`` ``[N, land patches,
+        grids, K, S, D]`` if asked for.
+        """
+        starts = self.starts(dates)
+        unique, window = np.unique(starts, return_inverse=True)
+        size = max(min(batch, ROWS // len(self.catchments)), 1)
+        for first in range(0, len(unique), size):
+            chosen = (window >= first) & (window < first + size)
+            at = Moments(*(torch.from_numpy(one[chosen]).to(self.device) for one in (window - first, dates - starts)))
+            yield dates[chosen], self._encode(unique[first : first + size], at)
+
+    @torch.inference_mode()
+    def _encode(self, starts: Indices, at: Moments) -> Arrays:
+        model = self.model
+        batch = self._reader.read(starts, np.tile(self.catchments, (len(starts), 1))).to(self.device)
+        masks = show_all(batch, model.config, self.hide, ask_for=self.targets if self.fused else ())
+        memory = model.remember(batch, masks)
+        asked = set(self.modalities) | {one for name in self.targets * self.fused for one in model.config.read_by(name)}
+        features = model.encode(batch, masks, [name for name in model.config.modalities if name in asked], memory)
+        parts: dict[str, list[Tensor]] = {}
+        for name in self.modalities:
+            for variable, values in self._of(name, features[name], batch, at).items():
+                parts.setdefault(variable, []).append(values)
+        if self.fused:
+            for name in self.targets:
+                read = {one: features[one] for one in model.config.read_by(name)}
+                states = model.states(name, batch, masks, read, memory)
+                parts.setdefault("fused_embedding", []).append(at.of(states.unflatten(0, (len(starts), -1))))
+        return {variable: torch.stack(values, dim=2).cpu().numpy() for variable, values in parts.items()}
+
+    def _of(self, name: str, features: Features, batch: Batch, at: Moments) -> dict[str, Tensor]:
+        """Return what is asked for of one modality, ``[N, C, ...]`` each."""
+        grid = name in self.grids
+        places = Places(features, self.days, self._area if grid else None, batch.windows)
+        weight = places.weight()
+
+        def pooled(values: list[Tensor], places: Places, weight: Tensor) -> Tensor:
+            each = [pool(places.daily(one), weight, at, self.pools, around=not self.causal) for one in values]
+            return torch.stack(each, dim=2)
+
+        maps = self.model.maps(name, features)
+        days = (weight > 0).to(torch.int16)
+        seen = at.of(days.cumsum(-1)) if self.causal else days.sum(-1)[at.window]
+        found = {"embedding": pooled(maps, places, weight), "visible_days": seen.to(torch.int16)}
+        if self.layers:
+            layers = pooled(list(features.layers), places, weight)
+            beyond = self.deepest - layers.shape[2]
+            found["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
+        if self.patches and grid:
+            land = torch.from_numpy(self.store.land_patches).to(self.device)
+            own = replace(places, area=torch.eye(self._area.shape[1], device=self.device)[land])
+            found["patch_embedding"] = pooled(maps, own, own.weight())
+        return found
+
+
+def whole(checkpoint: Checkpoint, store: Store) -> Store:
+    """Return the store, with NaN for the series of the run that it lacks."""
+    absent = [name for name in checkpoint.config.modalities if name not in store.dataset]
+    shape = tuple(store.dataset.sizes[dim] for dim in SERIES_DIMS) if absent else ()
+    nothing = {name: (SERIES_DIMS, np.full(shape, np.nan, dtype=np.float32)) for name in absent}
+    return replace(store, dataset=store.dataset.assign(nothing)) if absent else store

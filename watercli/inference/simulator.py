@@ -1,0 +1,123 @@
+"""Simulation: the pretrained model itself says what a river did, from weather and attributes, its flow being hidden.
+
+Shapes: B windows, C catchments, T days of a window, N days, I modalities that the decoder reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from multimodal_mae.batch import Batch
+from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.masking import TokenMask, show_all
+from numpy.typing import NDArray
+from torch import Tensor
+
+from watercli.data.dataset import WindowReader
+from watercli.data.windows import Indices
+from watercli.inference.window_dates import Dates
+from watercli.log import track
+from watercli.run.checkpoint import Checkpoint
+from watercli.store import Store
+
+ROWS = 512
+"""Catchment windows that go through the model at once."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What a river did on some dates, and what the model knew of them."""
+
+    flow: NDArray[np.float32]
+    """``[C, N]`` in physical units."""
+    known: NDArray[np.bool_]
+    """``[C, N, I]``: whether an input had a value of the catchment on the day."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """Simulates a series of catchments: hidden wholly, its past too, while all other modalities are shown."""
+
+    checkpoint: Checkpoint
+    store: Store
+    target: str
+    device: str = "cpu"
+    gauges: tuple[str, ...] = ()
+    """Gauge ids of the catchments; empty: all of the store."""
+
+    @cached_property
+    def catchments(self) -> Indices:
+        """Positions in the store of the simulated catchments, ``[C]``."""
+        every = np.arange(len(self.store.gauge_ids))
+        return every[np.isin(self.store.gauge_ids, self.gauges)] if self.gauges else every
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the modalities that the target's decoder reads and that are not hidden."""
+        return [name for name in self.checkpoint.structure.read_by(self.target) if name != self.target]
+
+    @cached_property
+    def _model(self) -> MultiModalMAE:
+        return self.checkpoint.model(self.device)
+
+    @cached_property
+    def _reader(self) -> WindowReader:
+        return WindowReader(self.store, self.checkpoint.config_for(self.store), self.checkpoint.scaling)
+
+    def starts(self, dates: Indices) -> Indices:
+        """Return the first day of the window that each date is simulated in: the one that embeds it, see `Dates`.
+
+        It sees half a window at least, and its memory; the first dates of the store have less.
+        """
+        of_model = Dates(self.checkpoint.config.window, len(self.store.times), causal_model=True)
+        return np.maximum(of_model.starts(dates), 0)
+
+    def parts(self, dates: Indices) -> list[Indices]:
+        """Cut ascending dates into those that go through the model at once."""
+        unique, window = np.unique(self.starts(dates), return_inverse=True)
+        size = max(ROWS // max(len(self.catchments), 1), 1)
+        return [dates[(window >= first) & (window < first + size)] for first in range(0, len(unique), size)]
+
+    def __call__(self, dates: Indices) -> Simulated:
+        """Simulate ascending dates, positions in the store."""
+        parts = [self._simulate(some) for some in self.parts(dates)]
+        return Simulated(*(np.concatenate(some, axis=1) for some in zip(*parts, strict=True)))
+
+    @torch.inference_mode()
+    def _simulate(self, dates: Indices) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return flow ``[C, N]`` and what was known ``[C, N, I]``, by one pass through the model."""
+        starts = self.starts(dates)
+        unique, window = np.unique(starts, return_inverse=True)
+        batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
+        masks = show_all(batch, self.checkpoint.structure, hide=(self.target,), ask_for=(self.target,))
+        predicted = self._model(batch, masks, names=(self.target,))[self.target].full(batch.days)[..., 0]
+        flow = predicted.unflatten(0, (len(unique), -1)).cpu().numpy()  # [B, C, T]
+        known = [self._known(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
+        there = np.stack(known, axis=-1) if known else np.zeros((*flow.shape, 0), dtype=bool)
+        at = window, slice(None), dates - starts
+        scale = self.checkpoint.scaling.predicted(self.target)
+        return scale.inverse(flow[at].T), there[at].swapaxes(0, 1)
+
+    def _known(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:
+        """Return whether a modality has a value of the catchment on each day, ``[B, C, T]``: a grid on its patches."""
+        if name in batch.series:
+            own: Tensor = mask.visible.unflatten(0, (batch.windows, -1))
+            return own
+        assert batch.drains is not None
+        patches = mask.visible.unflatten(1, (batch.days, -1)).swapaxes(1, 2)  # [B, P, T]
+        window = torch.arange(batch.windows, device=patches.device)[:, None, None]
+        drained: Tensor = patches[window, batch.drains.clamp_min(0)] & (batch.drains >= 0)[..., None]  # [B, C, K, T]
+        return drained.any(2)
+
+
+def simulate(
+    checkpoint: Checkpoint, store: Store, target: str, period: slice, *, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Return ``[C, N]`` of a series in physical units, for every day of a period and every catchment of the store."""
+    simulator = Simulator(checkpoint, store, target, device)
+    parts = simulator.parts(np.arange(period.start, period.stop))
+    found = [simulator(some).flow for some in track(parts, "simulate")]
+    return np.concatenate(found, axis=1)

@@ -1,0 +1,1 @@
+"""Looks into stores, runs and exports, and changes nothing."""

@@ -1,0 +1,151 @@
+"""What ``watercli inspect`` prints: the parameters of a model, the contents of a store, a run or an export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from watercli.config import Config, Shape, load
+from watercli.errors import ConfigError, DataError
+from watercli.log import log
+
+if TYPE_CHECKING:
+    from multimodal_mae.config import MAEConfig
+
+    from watercli.output.resumable import Work
+
+
+def show(what: str, overrides: Sequence[str] = (), *, as_json: bool = False) -> None:
+    """Print what lies at a path, or a configuration's model; of a store, as JSON if asked for.
+
+    Raises
+    ------
+    ConfigError
+        If it is nothing that watercli knows, or JSON is asked of what is no store.
+    """
+    path = Path(what)
+    unfinished = _half_made(path)
+    if as_json:
+        _json(path, unfinished)
+    elif unfinished is not None:
+        _of_half_made(unfinished).show_half_made(unfinished, wide_console())
+    elif (path / "config.yaml").is_file():
+        _run(path)
+    elif path.is_dir():
+        _zarr(path)
+    else:
+        config = load(what, overrides)
+        if config.shape is None:
+            wide_console().print(config.to_yaml(), markup=False, highlight=False)
+            log.info("'%s' takes grid and attributes from a store; inspect that store or a run for more", config.name)
+        else:
+            _parameters(_structure(config, config.shape), config.name)
+
+
+def _half_made(path: Path) -> Work | None:
+    """Return the unfinished store at a path, without heavy imports where there is none."""
+    if not path.name or not (path.name.endswith(".partial") or path.with_name(f".{path.name}.partial").exists()):
+        return None
+    from watercli.inspection.store import half_made
+
+    return half_made(path)
+
+
+def _of_half_made(work: Work) -> ModuleType:
+    """Return the module that knows what is half-made: a store or an export."""
+    from watercli.inspection import export as inspect_export
+    from watercli.inspection import store as inspect_store
+
+    return inspect_export if work.state.get("what") in inspect_export.COMMANDS else inspect_store
+
+
+def _json(path: Path, unfinished: Work | None) -> None:
+    from watercli.inspection.store import describe
+
+    if unfinished is None and not (path / "zarr.json").is_file():
+        raise ConfigError(f"--json describes a store, and {path} is none; leave it out, or give a store")
+    found = describe(path) if unfinished is None else _of_half_made(unfinished).describe_half_made(unfinished)
+    wide_console().print_json(data=found, default=str)
+
+
+def _structure(config: Config, shape: Shape) -> MAEConfig:
+    from multimodal_mae.config import GridConfig
+
+    from watercli.data.dataset import model_config
+
+    grid = GridConfig(shape.grid, shape.patch_size, tuple(range(shape.land_patches)))
+    return model_config(config, grid, shape.attributes)
+
+
+def _parameters(structure: MAEConfig, title: str) -> None:
+    from multimodal_mae.mae import MultiModalMAE
+
+    model = MultiModalMAE(structure)
+    table = Table(title=f"Parameters of {title}", caption="decoders: without their feature maps")
+    for column in ("modality", "kind", "encoder", "decoder", "feature maps", "all", "tensors"):
+        table.add_column(column, justify="left" if column in ("modality", "kind") else "right")
+    total = [0] * 5
+    for name, modality in structure.modalities.items():
+        parts = [[*group[name].parameters()] if name in group else []
+                 for group in (model.encoders, model.decoders, model.feature_maps)]  # fmt: skip
+        sizes = [sum(parameter.numel() for parameter in part) for part in parts]
+        row = [*sizes, sum(sizes), sum(len(part) for part in parts)]
+        total = [one + other for one, other in zip(total, row, strict=True)]
+        table.add_row(name, modality.kind, *(f"{number:,}" for number in row))
+    if model.fusion is not None:
+        number = sum(parameter.numel() for parameter in model.fusion.parameters())
+        table.add_row("fusion", "", "", "", "", f"{number:,}", "1")
+        total[-2:] = [total[-2] + number, total[-1] + 1]
+    table.add_section()
+    table.add_row("total", "", *(f"{number:,}" for number in total))
+    wide_console().print(table)
+
+
+def wide_console() -> Console:
+    """Return a console on standard output; where that is no terminal, lines are long enough for whole numbers."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _run(path: Path) -> None:
+    from watercli.run.checkpoint import all_checkpoints, open_run
+
+    best = open_run(path)
+    console = wide_console()
+    console.print(f"Run {path}: configuration '{best.config.name}', data {best.fingerprint[:12]}")
+    table = Table("step", "validation loss", "")
+    for one in all_checkpoints(path):
+        loss = "" if one.validation_loss is None else f"{one.validation_loss:.4f}"
+        table.add_row(str(one.step), loss, "best" if one.path == best.path else "")
+    console.print(table)
+    _parameters(best.structure, best.config.name)
+
+
+def _zarr(path: Path) -> None:
+    from watercli.inspection import export as inspect_export
+
+    if inspect_export.is_tables(path):
+        inspect_export.show_tables(path, wide_console())
+        return
+    try:
+        dataset = xr.open_zarr(path)
+    except Exception as error:
+        raise DataError(f"{path} is neither a run nor a Zarr store") from error
+    console = wide_console()
+    if "schema_version" in dataset.attrs:
+        from watercli.inspection.store import show as show_store
+
+        show_store(path, console)
+    elif "embeddings_schema_version" in dataset.attrs:
+        inspect_export.show(path, dataset, console)
+    elif "simulation_schema_version" in dataset.attrs:
+        inspect_export.show_simulation(path, dataset, console)
+    else:
+        console.print(f"Zarr store {path}, not written by watercli")
+        console.print(str(dataset))

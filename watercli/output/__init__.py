@@ -1,0 +1,1 @@
+"""Whole or absent: how files and folders are written, continued and locked."""

@@ -1,0 +1,1 @@
+"""Read what? One module for each kind of source."""

@@ -1,0 +1,186 @@
+"""Static attributes from text tables keyed by gauge id, such as those of CAMELS-GB, CAMELS-US and Caravan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import pandas as pd
+
+from watercli.config import AttributeTable, Catchments
+from watercli.errors import DataError, nearest
+from watercli.log import log
+from watercli.preparation.geometry import listed
+from watercli.preparation.readers import tabular
+from watercli.preparation.readers.sources import Sources
+
+SEPARATORS = (",", ";", "\t", " ")
+"""The first by which the line of names holds the column of gauge ids is the table's: CAMELS-US has semicolons."""
+
+MOST_CLASSES = 10
+"""Classes of a column that a message names."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One attribute file: its name for errors and its rows by gauge id, all text."""
+
+    name: str
+    rows: pd.DataFrame
+
+
+def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
+    """Read every attribute table of the recipe.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, has no column of gauge ids, or has a gauge twice.
+    """
+    tables: list[Table] = []
+    for number, spec in enumerate(catchments.tables):
+        paths = sources.find(spec.files, f"recipe.catchments.tables.{number}.files")
+        sources.use(paths)
+        tables += [_read(path, spec, sources) for path in paths]
+    return tables
+
+
+def _read(path: Path, spec: AttributeTable, sources: Sources) -> Table:
+    name = sources.name(path)
+    lines = tabular.read_lines(path, name, _say, separators=SEPARATORS, key=spec.gauge_id)
+    others = [column for column in lines.header if column and column != spec.gauge_id]
+    rows = lines.columns([spec.gauge_id, *others])  # as text: leading zeros survive
+    rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(tabular.MISSING)))
+    rows[spec.gauge_id] = rows[spec.gauge_id].str.removeprefix(spec.gauge_id_prefix)
+    rows = rows.set_index(spec.gauge_id)
+    if rows.index.hasnans:
+        raise DataError(f"{name} has a row without a gauge id in column '{spec.gauge_id}'; mend it")
+    if rows.index.duplicated().any():
+        raise DataError(f"{name} has gauge {rows.index[rows.index.duplicated()][0]} twice; keep one row")
+    return Table(name, rows)
+
+
+def _say(_: str, message: str) -> None:
+    log.info(message)
+
+
+def in_memory(rows: pd.DataFrame, name: str) -> Table:
+    """Return a table that comes from no file."""
+    return Table(name, rows.set_index("gauge_id").astype(str))
+
+
+def gauges_of(tables: Sequence[Table]) -> list[str]:
+    """Return the gauges of the first table."""
+    return [str(gauge) for gauge in tables[0].rows.index]
+
+
+def select(
+    tables: Sequence[Table], catchments: Catchments, gauges: Sequence[str], attributes: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Return attributes and place of each gauge: numbers, one column for each attribute by its name.
+
+    ``attributes`` names those wanted; None is all of the recipe. Further columns: ``latitude``, ``longitude``
+    (degrees), ``area`` (km2) and ``gauge_name`` (text), as ``@latitude`` and so on, so that an attribute may have the
+    same name. Gauges that lack a value are left out where ``recipe.catchments.unmatched`` says so.
+
+    Raises
+    ------
+    DataError
+        If a column is in no table, or a gauge lacks a value.
+    """
+    columns = {"@latitude": catchments.latitude, "@longitude": catchments.longitude, "@area": catchments.area}
+    wanted = catchments.attributes if attributes is None else {name: catchments.attributes[name] for name in attributes}
+    columns |= {name: attribute.column for name, attribute in wanted.items()}
+    numbers = {
+        name: _is_of_class(tables, name, column, wanted[name].equals, gauges)
+        if name in wanted and wanted[name].equals
+        else _numbers(tables, column, gauges)
+        for name, column in columns.items()
+    }
+    found = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
+    found = _matched(found, columns, tables, catchments)
+    small = found.index[found["@area"] <= 0]
+    if len(small):
+        raise DataError(f"{listed(small, 'gauge', 'has', 'have')} no positive area; mend column '{catchments.area}'")
+    names = _column(tables, catchments.gauge_name, list(found.index)) if catchments.gauge_name else None
+    return found.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
+
+
+def _matched(
+    found: pd.DataFrame, columns: dict[str, str], tables: Sequence[Table], catchments: Catchments
+) -> pd.DataFrame:
+    """Return the gauges that have every value; refuse the others, or leave them out with a warning."""
+    lacking = found.isna().any(axis=1)
+    if not lacking.any():
+        return found
+    name, column = next((name, column) for name, column in columns.items() if found[name].isna().any())
+    absent = found.index[found[name].isna()]
+    holders = _names(table for table in tables if column in table.rows)
+    if catchments.unmatched == "drop":
+        dropped = listed(found.index[lacking], "gauge", "lacks", "lack")
+        log.warning("%s an attribute (such as '%s'): left out, %d kept", dropped, column, (~lacking).sum())
+        if lacking.all():
+            raise DataError(f"No gauge has a value of every attribute; '{column}' is in {holders}: mend the gauge ids")
+        return found[~lacking]
+    use = "" if name.lstrip("@") == column else f" (for '{name.lstrip('@')}')"
+    known = {str(gauge) for table in tables for gauge in table.rows.index}
+    hint = "" if absent[0] in known else (get_close_matches(absent[0], known, n=1) or [""])[0]
+    raise DataError(
+        f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}"
+        f"{f' (the nearest id there is {hint})' if hint else ''}; add it there, name the gauges to use in "
+        "recipe.catchments.gauges, or leave such gauges out with recipe.catchments.unmatched=drop"
+    )
+
+
+def _numbers(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.Series:
+    text = _column(tables, column, gauges)
+    values = pd.to_numeric(text, errors="coerce")
+    wrong = text.index[values.isna() & text.notna()]
+    if len(wrong):
+        holders = _names(table for table in tables if column in table.rows)
+        raise DataError(
+            f"{holders} has '{text[wrong[0]]}' in column '{column}' for gauge {wrong[0]}; it must be a number"
+        )
+    return values
+
+
+def _is_of_class(
+    tables: Sequence[Table], name: str, column: str, classes: Sequence[str], gauges: Sequence[str]
+) -> pd.Series:
+    """Return 1 where the column has one of the values, 0 where it has another, NaN where it has none."""
+    text = _column(tables, column, gauges)
+    plain = text.map(_plain, na_action="ignore")
+    known = set(plain.dropna())
+    unknown = [one for one in classes if _plain(one) not in known]
+    if unknown:
+        found = ", ".join(sorted(known)[:MOST_CLASSES]) + (", ..." if len(known) > MOST_CLASSES else "")
+        log.warning("Attribute '%s': no gauge has %s in column '%s' (%s)", name, " or ".join(unknown), column, found)
+    return plain.isin([_plain(one) for one in classes]).astype(float).mask(text.isna())
+
+
+def _plain(value: str) -> str:
+    """Return a class as it is compared: 6 is 6.0, and spaces around it do not count."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value.strip()
+
+
+def _column(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.Series:
+    """Return a column for each gauge as text, from the first table that has a value."""
+    holders = [table.rows[column] for table in tables if column in table.rows]
+    if not holders:
+        known = {str(name) for table in tables for name in table.rows.columns}
+        raise DataError(f"No column '{column}' in {_names(tables)}{nearest(column, known)}")
+    index = pd.Index(gauges)
+    found = holders[0].reindex(index)
+    for other in holders[1:]:
+        found = found.fillna(other.reindex(index))
+    return found
+
+
+def _names(tables: Iterable[Table], most: int = 3) -> str:
+    names = [table.name for table in tables]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

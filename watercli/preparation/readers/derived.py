@@ -1,0 +1,141 @@
+"""Series that are derived from other modalities: catchment means of a grid, potential evaporation by temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+
+import dask.array as da
+import numpy as np
+import pyet
+import xarray as xr
+from numpy.typing import NDArray
+
+from watercli.errors import ConfigError, DataError, nearest
+from watercli.preparation import align, geometry, units
+from watercli.preparation.readers import boundaries, grid, hadukgrid
+from watercli.preparation.readers.request import Context, Request, naming_unreadable, ordered
+from watercli.preparation.regrid import weighted_mean
+
+GRIDS = {"grid": grid.read, "hadukgrid": hadukgrid.read}
+"""Readers of the grids of which a mean can be taken."""
+ORDER = ("grid_mean", "pet")
+"""Readers of derived series, in the order in which one may need the other."""
+LEAST_COVERED = 0.1
+"""A day has a mean if cells with a value make this share of the catchment: a gauge's disc may lie half in the sea."""
+METHODS = {
+    "oudin": (pyet.oudin, ("tmean",)),
+    "hamon": (pyet.hamon, ("tmean",)),
+    "mcguinness_bordne": (pyet.mcguinness_bordne, ("tmean",)),
+    "hargreaves": (pyet.hargreaves, ("tmean", "tmax", "tmin")),
+}
+"""Methods of pyet that need temperature and latitude alone, and the temperatures that each needs."""
+
+
+def read_series(asked: Mapping[str, Request], read: Callable[[Request], xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Return every series modality in the recipe's order, those derived from others being read last."""
+    wanted = {name: request for name, request in asked.items() if request.modality.kind == "series"}
+    found = {name: read(request) for name, request in wanted.items() if request.source.reader not in ORDER}
+    gauges = ordered({str(gauge) for data in found.values() for gauge in data["catchment"].values})
+    for reader in ORDER:
+        for name, request in wanted.items():
+            if request.source.reader == reader:
+                found[name] = read(replace(request, context=Context(asked, dict(found), gauges)))
+    return {name: found[name] for name in wanted}
+
+
+def grid_mean(request: Request) -> xr.DataArray:
+    """Return the mean of a grid modality over each catchment, ``(catchment, time)``, lazily.
+
+    The mean is over the catchment's boundary, or its disc, by area, of the cells that have a value.
+
+    Raises
+    ------
+    ConfigError
+        If ``source.variable`` is no grid of the recipe that is read from files.
+    DataError
+        If a catchment lies outside the grid.
+    """
+    assert request.context is not None
+    asked, name = request.context.requests, request.source.variable
+    grids = [one for one, other in asked.items() if other.source.reader in GRIDS]
+    if name not in grids:
+        raise ConfigError(
+            f"modalities.{request.modality_name}.source.variable is '{name}', which is no grid read from files"
+            f"{nearest(name, grids)}"
+        )
+    source = asked[name]
+    data = GRIDS[source.source.reader](source)
+    period = request.recipe.period
+    data = data.sel(time=slice(str(period.start), str(period.end)))
+    crs = align.target_crs(request.recipe)
+    align.check_grid(name, data, None, crs)
+    places = request.places(request.gauges or request.context.gauges or None)
+    gauge_y, gauge_x = geometry.project(places["@latitude"].to_numpy(), places["@longitude"].to_numpy(), crs)
+    gauges = places.assign(gauge_y=gauge_y, gauge_x=gauge_x, area=places["@area"])
+    outlines = boundaries.read(request.recipe, request.sources, crs)
+    gauges = boundaries.matched(gauges, outlines, request.recipe)
+    weights = geometry.cell_shares(gauges, data["y"].to_numpy(), data["x"].to_numpy(), crs, outlines)
+    outside = gauges.index[np.asarray(weights.sum(axis=1)).ravel() < LEAST_COVERED]
+    if len(outside):
+        raise DataError(
+            f"{geometry.listed(outside, 'catchment')} outside the grid of '{name}'; give a grid that covers them, or "
+            "name the gauges to use in recipe.catchments.gauges"
+        )
+    request.sources.use(source.paths)
+
+    def block(values: NDArray[np.floating]) -> NDArray[np.floating]:
+        return weighted_mean(values, weights, LEAST_COVERED)
+
+    lazy = data.chunk({"y": -1, "x": -1}).data
+    means = da.map_blocks(block, lazy, dtype=np.float32, drop_axis=2, chunks=(lazy.chunks[0], (len(gauges),)))
+    found = xr.DataArray(
+        means.T,
+        dims=("catchment", "time"),
+        coords={"catchment": gauges.index.to_numpy(dtype=object), "time": data["time"]},
+        attrs=data.attrs | {"derived": f"mean of '{name}' over {'boundaries' if outlines else 'discs at the gauges'}"},
+    )
+    found = units.convert(found, source.modality.units, request.modality.units, f"'{name}'", request.say)
+    with naming_unreadable(source):
+        return found.compute()
+
+
+def pet(request: Request) -> xr.DataArray:
+    """Return potential evaporation ``(catchment, time)`` by temperature and latitude, as pyet computes it.
+
+    Raises
+    ------
+    ConfigError
+        If the method is unknown, or ``source.of`` lacks a temperature.
+    """
+    assert request.context is not None
+    setting, method = f"modalities.{request.modality_name}.source", request.source.variable
+    if method not in METHODS:
+        raise ConfigError(
+            f"{setting}.variable is '{method}', no method of potential evaporation{nearest(method, METHODS)}"
+        )
+    function, needs = METHODS[method]
+    inputs: list[xr.DataArray] = []
+    for one in needs:
+        name = request.source.of.get(one, "")
+        if name not in request.context.series:
+            raise ConfigError(
+                f"{setting}.of must name a series modality for '{one}', as {method} needs {', '.join(needs)}"
+                f"{nearest(name, request.context.series)}"
+            )
+        given = request.context.requests[name].modality.units
+        data = request.context.series[name]
+        inputs.append(units.convert(data.astype(np.float64), given, "degC", f"'{name}'", request.say))
+    inputs = list(xr.align(*inputs, join="inner"))
+    gauges = [str(gauge) for gauge in inputs[0]["catchment"].values]
+    places = request.places(gauges)
+    inputs = [data.sel(catchment=list(places.index)).transpose("time", "catchment") for data in inputs]
+    latitude = xr.DataArray(
+        np.deg2rad(places["@latitude"].to_numpy()), dims="catchment", coords={"catchment": inputs[0]["catchment"]}
+    )
+    found = function(*inputs, lat=latitude).where(np.isfinite(sum(inputs)))
+    said = f"potential evaporation by {method} (pyet {version('pyet')}) of {', '.join(request.source.of.values())}"
+    request.say("pet", said)
+    found = found.transpose("catchment", "time").assign_attrs(day=inputs[0].attrs["day"], derived=said)
+    return units.convert(found, "mm/day", request.modality.units, "potential evaporation", request.say)

@@ -1,0 +1,158 @@
+"""What a reader gets, and what all readers share.
+
+A reader is a function of a `Request` that returns a daily ``xarray.DataArray`` in the modality's units: dims
+``(time, y, x)`` with the attributes ``crs_wkt`` and ``day``, or ``(catchment, time)`` with ``day``; NaN is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from watercli.config import Config, GridSpec, Modality, Recipe, Source
+from watercli.errors import ConfigError
+from watercli.log import log
+from watercli.preparation.readers import attributes, netcdf
+from watercli.preparation.readers.sources import Sources, unreadable
+
+RECORDED = ("regridding", "derived")
+"""Attributes in which a reader says what it has done to the data, kept in the store."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What there is when a series is derived from other modalities."""
+
+    requests: Mapping[str, Request]
+    """All modalities."""
+    series: Mapping[str, xr.DataArray]
+    """The series that are read already."""
+    gauges: Sequence[str]
+    """Gauges of series from files; empty if there are none."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One modality to read."""
+
+    config: Config
+    modality_name: str
+    sources: Sources
+    paths: Sequence[Path]
+    """Files that the modality's patterns match; empty for a reader that needs none."""
+    said: set[str] = field(default_factory=set)
+    context: Context | None = None
+    """For readers that derive a series from other modalities."""
+
+    @property
+    def modality(self) -> Modality:
+        """The modality's settings."""
+        return self.config.modalities[self.modality_name]
+
+    @property
+    def source(self) -> Source:
+        """The modality's source."""
+        source = self.modality.source
+        assert source is not None
+        return source
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        recipe = self.config.recipe
+        assert recipe is not None
+        return recipe
+
+    @property
+    def grid(self) -> GridSpec:
+        """The target grid."""
+        return self.recipe.grid
+
+    @property
+    def gauges(self) -> tuple[str, ...]:
+        """Gauge ids asked for; empty means all."""
+        return self.recipe.catchments.gauges if self.recipe.catchments else ()
+
+    def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:
+        """Return the catchments' areas in km2 by the attribute tables; NaN for one to be dropped."""
+        return self.places(gauges)["@area"].reindex(list(gauges)).to_numpy(dtype=np.float64)
+
+    def places(self, gauges: Sequence[str] | None) -> pd.DataFrame:
+        """Return latitude, longitude and area of gauges as `attributes.select` does; None means all of the tables.
+
+        Raises
+        ------
+        ConfigError
+            If there are no tables.
+        DataError
+            If a gauge has none.
+        """
+        catchments = self.recipe.catchments
+        if catchments is None or not catchments.tables:
+            raise ConfigError(
+                f"'{self.modality_name}' needs to know the catchments; name their tables in recipe.catchments.tables"
+            )
+        tables = attributes.read_tables(catchments, self.sources)
+        return attributes.select(tables, catchments, attributes.gauges_of(tables) if gauges is None else gauges, [])
+
+    def say(self, topic: str, message: str) -> None:
+        """Log what was taken for granted, once for each topic: hundreds of monthly files are alike."""
+        if topic not in self.said:
+            self.said.add(topic)
+            log.info("%s: %s", self.modality_name, message)
+
+    def warn(self, message: str) -> None:
+        """Log a warning about the modality."""
+        log.warning("%s: %s", self.modality_name, message)
+
+    def name(self, path: Path) -> str:
+        """Return a file's name relative to the data folder."""
+        return self.sources.name(path)
+
+
+def name_unreadable(request: Request, cause: Exception) -> None:
+    """After reading has failed half-way, read file by file, and raise the error that names the damaged one.
+
+    Raises
+    ------
+    DataError
+        If there is such a file.
+    """
+    for path in request.paths:
+        address = request.sources.address(path)
+        kind, options = netcdf.reading(address)
+        try:
+            with xr.open_dataset(address, decode_timedelta=False, **options) as dataset:
+                for data in dataset.data_vars.values():
+                    data.load()
+        except Exception:
+            raise unreadable(request.name(path), kind) from cause
+
+
+@contextmanager
+def naming_unreadable(request: Request) -> Iterator[None]:
+    """Where values are read: what HDF5 raises on damaged data becomes the error that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        name_unreadable(request, error)
+        raise
+
+
+def described(name: str, modality: Modality, data: xr.DataArray) -> dict[str, str]:
+    """Return the CF attributes of a modality's variable in the store."""
+    found = {"units": modality.units, "long_name": modality.long_name or name, "day": str(data.attrs["day"])}
+    found |= {key: str(data.attrs[key]) for key in RECORDED if key in data.attrs}
+    return found | ({"grid_mapping": "crs"} if modality.kind == "grid" else {})
+
+
+def ordered(gauges: Iterable[str]) -> list[str]:
+    """Return gauge ids in the order of their numbers, ids that are no numbers last."""
+    return sorted(gauges, key=lambda gauge: (not gauge.isdecimal(), int(gauge) if gauge.isdecimal() else 0, gauge))

@@ -1,0 +1,1 @@
+"""A run directory: its checkpoints, and which stores they fit."""
