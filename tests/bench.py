@@ -25,7 +25,7 @@ import torch
 import xarray as xr
 import zarr
 from multimodal_mae.antecedent_state import carry
-from multimodal_mae.config import MemoryConfig
+from multimodal_mae.config import AntecedentStateConfig
 from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
@@ -197,12 +197,14 @@ def bench_memory(rounds: int) -> None:
     values = torch.randn(64, 40 * 365, generator=generator)
     tasks: dict[str, Callable[[], object]] = {}
     for longest in (32, 256, 2048):
-        config = MemoryConfig(time_constants=tuple(float(2**k) for k in range(longest.bit_length())))
+        config = AntecedentStateConfig(time_constants=tuple(float(2**k) for k in range(longest.bit_length())))
         history, reach = History(values, config), config.past_days
         days = torch.randint(reach, values.shape[1], (4,), generator=generator)
         places = torch.randint(len(values), (4, 16), generator=generator)
 
-        def read(days: torch.Tensor = days, places: torch.Tensor = places, config: MemoryConfig = config) -> object:
+        def read(
+            days: torch.Tensor = days, places: torch.Tensor = places, config: AntecedentStateConfig = config
+        ) -> object:
             some = values[places[..., None], (days[:, None] + torch.arange(-config.past_days, 0))[:, None]]
             return carry(some, torch.isfinite(some).float(), config)
 

@@ -83,7 +83,7 @@ def gb() -> tuple[MAEConfig, int]:
     assert config.recipe is not None
     py, px = config.recipe.grid.patch_size
     grid = GridConfig((-(-290 // py) * py, -(-180 // px) * px), (py, px), tuple(range(150, 244)))
-    return model_config(config, grid, scaling.ATTRIBUTES), config.window
+    return model_config(config, grid, scaling.ATTRIBUTES), config.window_days
 
 
 def main() -> None:

@@ -89,8 +89,10 @@ def variants(base: MAEConfig) -> dict[str, MAEConfig]:
         "CrossMAE + WFM": maps,
         "CrossMAE + WFM, layers 0 2 4 5": replace(maps, fm_layers={"grid": (0, 2, 4, 5)}),
         "CrossMAE + WFM, kept_mask_ratio 0.25": replace(maps, kept_mask_ratio=0.25),
-        "CrossMAE + WFM, grid_attention day": replace(maps, grid_attention="day"),
-        "the same, grid_keys day": replace(maps, grid_attention="day", grid_keys="day"),
+        "CrossMAE + WFM, grid_attention_scope same_day": replace(maps, grid_attention_scope="same_day"),
+        "the same, grid_cross_attention_scope same_day": replace(
+            maps, grid_attention_scope="same_day", grid_cross_attention_scope="same_day"
+        ),
         "CrossMAE + WFM, 2 heads": replace(maps, heads=2),
     }
 
@@ -194,8 +196,9 @@ def show_growth(console: Console, rounds: int) -> None:
     land = base.grid.land_patches
     axes: dict[str, dict[str, Case]] = {
         "days": {str(days): Case(base, days) for days in (5, 10, 20)},
-        "days, grid_attention and grid_keys day": {
-            str(days): Case(replace(base, grid_attention="day", grid_keys="day"), days) for days in (5, 10, 20)
+        "days, grid_attention_scope and grid_cross_attention_scope same_day": {
+            str(days): Case(replace(base, grid_attention_scope="same_day", grid_cross_attention_scope="same_day"), days)
+            for days in (5, 10, 20)
         },
         "catchments": {str(number): Case(base, 5, number) for number in (1, 16, 64)},
         "land patches": {

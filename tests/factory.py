@@ -62,7 +62,7 @@ modalities:
     units: mm/day
     source: {reader: camels_gb, variable: discharge_spec, files: timeseries/*.csv}
     transform: log
-window: 10
+window_days: 10
 """
 
 

@@ -16,7 +16,7 @@ def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Bat
     """Return windows with catchments that drain the first land patches in equal shares."""
     assert config.grid is not None
     land = config.grid.land_patches
-    carried = carried_size(config.memory) if config.memory else 0
+    carried = carried_size(config.antecedent_state) if config.antecedent_state else 0
     grids = {name: torch.randn(windows, days, *config.grid.shape) for name in config.of_kind("grid")}
     series = {name: torch.randn(windows, catchments, days) for name in config.of_kind("series")}
     return Batch(
@@ -24,13 +24,13 @@ def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Bat
         cells={name: torch.ones(config.grid.shape, dtype=torch.bool) for name in grids},
         series=series,
         static=torch.randn(windows, catchments, config.attributes),
-        drains=torch.tensor(land[:DRAINED]).expand(windows, catchments, DRAINED),
-        shares=torch.full((windows, catchments, DRAINED), 1 / DRAINED),
+        patch_index=torch.tensor(land[:DRAINED]).expand(windows, catchments, DRAINED),
+        patch_weight=torch.full((windows, catchments, DRAINED), 1 / DRAINED),
         past={name: torch.randn(windows, len(land), carried) for name in grids}
         | {name: torch.randn(windows, catchments, carried) for name in series}
         if carried
         else {},
-        drained_past={name: torch.randn(windows, catchments, carried) for name in grids} if carried else {},
+        catchment_grid_past={name: torch.randn(windows, catchments, carried) for name in grids} if carried else {},
     )
 
 

@@ -181,7 +181,7 @@ def count(config: Config, patches: int) -> tuple[float, float, float]:
     py, px = config.recipe.grid.patch_size if config.recipe else (10, 10)
     structure = model_config(config, GridConfig((py, px * patches), (py, px), tuple(range(patches))), ATTRIBUTES)
     torch.manual_seed(0)
-    model, batch = MultiModalMAE(structure), batch_of(structure, config.window, 1, CATCHMENTS)
+    model, batch = MultiModalMAE(structure), batch_of(structure, config.window_days, 1, CATCHMENTS)
     masks = masks_of(batch, structure)
     own = {one.untyped_storage().data_ptr() for one in model.parameters()}
     kept: dict[int, int] = {}
@@ -211,7 +211,7 @@ def measure(config: Config) -> Cost:
 
 def rows() -> Iterator[str]:
     """Yield the lines of the tables in ``docs/scaling.md``."""
-    window = load("gb").window
+    window = load("gb").window_days
     found = [(domain, gpus, forecast(domain, gpus, COUNTED, window)) for domain, gpus in CASES]
     yield "| domain | GPUs | FLOP of a window | computing | reading | exchange | a step waits for | an epoch | in all |"
     yield "|---|---|---|---|---|---|---|---|---|"

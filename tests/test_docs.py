@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from tests.conftest import TINY
 from watercli import config
 from watercli.cli.main import _run, app
+from watercli.config.loading import section_in
 from watercli.evaluation.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -31,10 +32,10 @@ FILES = {"model.safetensors", "embed.py"}
 """Names of files that look like settings."""
 TINY_DEMO = (
     *TINY,
-    "model.fusion=keys",
-    "model.memory={width: 16}",
+    "model.cross_modal_attention=decoder",
+    "model.antecedent_state={width: 16}",
     "model.causal=true",
-    "model.grid_attention=day",
+    "model.grid_attention_scope=same_day",
 )
 """The demo, cut down, and its model still fused, causal and with a memory, as the pages say that it is."""
 TINY_GB12 = (
@@ -42,13 +43,13 @@ TINY_GB12 = (
     "recipe.splits.train={start: 2009-07-01, end: 2011-12-31}",
     "recipe.splits.validation={start: 2012-01-01, end: 2012-12-31}",
     "recipe.splits.test={start: 2013-01-01, end: 2013-03-31}",
-    "window=10",
+    "window_days=10",
     "train.steps=4",
     "train.validate_every=2",
     "train.validation_windows=4",
     "evaluate.reconstruction_windows=4",
-    "evaluate.methods=[simulation, probe, moving_average, lstm, climatology, persistence]",
-    "evaluate.moving_average_steps=10",
+    "evaluate.methods=[simulation, probe, ema_mlp, lstm, climatology, persistence]",
+    "evaluate.ema_mlp_steps=10",
     "evaluate.lstm_steps=2",
 )
 """gb12, cut down: real files, few days, few steps."""
@@ -273,7 +274,7 @@ def is_setting(dotted: str) -> bool:
         if part not in section.model_fields:
             return False
         annotation = section.model_fields[part].annotation
-        inner = config._section_in(annotation)
+        inner = section_in(annotation)
         if str(annotation).startswith("dict["):
             return True  # what follows is a name of the user's choice
         section = inner
@@ -300,7 +301,7 @@ def test_every_setting_has_its_table() -> None:
     for name, section in settings().items():
         for field in section.model_fields:
             assert re.search(rf"^\| `([\w.]+\.)?{field}` \|", page, re.MULTILINE), f"{name}.{field}"
-    assert "| `train.windows` | whole number, above 0 | `2` | Windows in a step, over all processes. |" in page
+    assert "| `train.batch_size` | whole number, above 0 | `2` | Windows in a step, over all processes. |" in page
 
 
 @IN_PAGE

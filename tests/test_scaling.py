@@ -12,7 +12,13 @@ from tests.scaling import COUNTED, GB, Gpus, count, forecast, measure
 from watercli.config import load
 
 DOCS = Path(__file__).parents[1] / "docs" / "scaling.md"
-SMALL = ("model.width=32", "model.decoder_width=16", "model.heads=2", "model.memory={width: 16}", "window=8")
+SMALL = (
+    "model.width=32",
+    "model.decoder_width=16",
+    "model.heads=2",
+    "model.antecedent_state={width: 16}",
+    "window_days=8",
+)
 
 
 def test_tables_are_what_the_script_prints() -> None:

@@ -43,7 +43,7 @@ from watercli.config import Config, Period, parse
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.transforms import TransformName
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STATISTICS = ("mean", "std", "min", "max", "count", "missing")
 """Order along ``statistic``: ``count`` is the number of observed values, ``missing`` the share that is not."""
 GRID_DIMS = ("time", "y", "x")

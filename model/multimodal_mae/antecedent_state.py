@@ -1,4 +1,4 @@
-"""Memory: what a token knows of the days before it, at many time scales and at a cost that its reach does not add to.
+"""Antecedent state: what a token knows of the days before it, at many time scales, at a cost free of their reach.
 
 A day's state holds exponential moving averages of a modality with fixed time constants, of its values and of their
 squares, and the latest days one by one. It is a linear recurrence over what is visible,
@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from multimodal_mae.batch import Batch
-from multimodal_mae.config import MAEConfig, MemoryConfig
+from multimodal_mae.config import AntecedentStateConfig, MAEConfig
 from multimodal_mae.layers import patchify
 from multimodal_mae.masking import TokenMask
 
-LEAST = 1e-6
+MIN_WEIGHT = 1e-6
 """Total weight below which an average is taken as unknown."""
-LEAST_SPREAD = 0.02
+MIN_STD = 0.02
 """Standard deviation below which a state variable is taken as constant."""
 
 
@@ -41,7 +41,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class Antecedent:
     """What is known at the tokens of one modality of days before them."""
 
     values: Tensor
@@ -53,29 +53,29 @@ class Remembered:
         """Return ``[..., W]`` of tokens ``[...]`` in rows ``[...]``."""
         return self.values[row, token if self.place is None else self.place[token]]
 
-    def rows(self, rows: Tensor) -> Remembered:
+    def rows(self, rows: Tensor) -> Antecedent:
         """Return some of the rows."""
-        return Remembered(self.values[rows], self.place)
+        return Antecedent(self.values[rows], self.place)
 
 
-def state_size(config: MemoryConfig) -> int:
+def state_size(config: AntecedentStateConfig) -> int:
     """Return F."""
-    return 3 * len(config.time_constants) + 2 * config.recent
+    return 3 * len(config.time_constants) + 2 * config.recent_days
 
 
-def carried_size(config: MemoryConfig) -> int:
+def carried_size(config: AntecedentStateConfig) -> int:
     """Return G."""
-    return 3 * len(config.time_constants) + 2 * (config.recent - 1)
+    return 3 * len(config.time_constants) + 2 * (config.recent_days - 1)
 
 
-def gains(config: MemoryConfig, age: Tensor) -> Tensor:
+def gains(config: AntecedentStateConfig, age: Tensor) -> Tensor:
     """Return how much a day counts in each average ``age`` ``[...]`` days later, ``[..., N]``; 0 before it."""
     times = torch.tensor(config.time_constants, device=age.device, dtype=age.dtype)
     faded = -torch.expm1(-1 / times) * torch.exp(-age.clamp_min(0)[..., None] / times)
     return faded * (age >= 0)[..., None]
 
 
-def fading(config: MemoryConfig, days: Tensor) -> Tensor:
+def fading(config: AntecedentStateConfig, days: Tensor) -> Tensor:
     """Return what is left of each average after ``days`` ``[...]``, ``[..., N]``."""
     return torch.exp(-days[..., None] / torch.tensor(config.time_constants, device=days.device, dtype=days.dtype))
 
@@ -85,7 +85,7 @@ def channels(values: Tensor, weight: Tensor) -> Tensor:
     return torch.stack((weight * values, weight * values.square(), weight), dim=-2)
 
 
-def carry(values: Tensor, weight: Tensor, config: MemoryConfig) -> Tensor:
+def carry(values: Tensor, weight: Tensor, config: AntecedentStateConfig) -> Tensor:
     """Return what days leave behind, ``[R, G]`` of values and weights ``[R, H]``: sums, and the latest days.
 
     Nothing known is all zero.
@@ -95,10 +95,10 @@ def carry(values: Tensor, weight: Tensor, config: MemoryConfig) -> Tensor:
     return joined(sums, latest_days(weight * values, weight, config))
 
 
-def latest_days(values: Tensor, weight: Tensor, config: MemoryConfig) -> Tensor:
+def latest_days(values: Tensor, weight: Tensor, config: AntecedentStateConfig) -> Tensor:
     """Return the last days that are remembered one by one, ``[..., 2, recent - 1]`` of ``[..., H]``; 0 before them."""
     both = torch.stack((values, weight), dim=-2)
-    count = config.recent - 1
+    count = config.recent_days - 1
     return nn.functional.pad(both, (count, 0))[..., both.shape[-1] :]
 
 
@@ -107,9 +107,9 @@ def joined(sums: Tensor, latest: Tensor) -> Tensor:
     return torch.cat((sums.flatten(-2), latest.flatten(-2)), dim=-1)
 
 
-def states(seen: Seen, config: MemoryConfig) -> Tensor:
+def states(seen: Seen, config: AntecedentStateConfig) -> Tensor:
     """Return the state of every day of the windows, ``[R, T, F]``: averages, mean squares, weights, latest days."""
-    averages, count = len(config.time_constants), config.recent - 1
+    averages, count = len(config.time_constants), config.recent_days - 1
     sums, latest = seen.carried.split((3 * averages, 2 * count), dim=-1)
     within = channels(seen.values, seen.weight)
     day = torch.arange(within.shape[-1], device=within.device, dtype=within.dtype)
@@ -117,33 +117,34 @@ def states(seen: Seen, config: MemoryConfig) -> Tensor:
     total = torch.einsum("rcs,tsn->rctn", within, kernel)
     total = total + sums.unflatten(-1, (3, averages))[:, :, None] * fading(config, day + 1)
     values, squares, weights = total.unbind(1)
-    known = weights > LEAST
-    scale = torch.where(known, 1 / weights.clamp_min(LEAST), 0)
+    known = weights > MIN_WEIGHT
+    scale = torch.where(known, 1 / weights.clamp_min(MIN_WEIGHT), 0)
     together = torch.cat((latest.unflatten(-1, (2, count)), within[:, ::2]), dim=-1)
-    recent = together.unfold(-1, config.recent, 1)  # [R, 2, T, recent]
+    recent = together.unfold(-1, config.recent_days, 1)  # [R, 2, T, recent]
     return torch.cat((values * scale, squares * scale, weights, recent[:, 0], recent[:, 1]), dim=-1)
 
 
-class Memory(nn.Module):
+class AntecedentState(nn.Module):
     """Reads the states of all modalities that a token may see, into what its encoder and its decoder are told.
 
-    With fusion, one network serves all catchment series and another all grids; without, each modality has its own.
-    A catchment's state of a grid is that of the patches it drains, by their shares.
+    With cross-modal attention, one network serves all catchment series and another all grids; without, each modality
+    has its own.
+    A catchment's state of a grid is that of the patches that it overlaps, by their weights.
     """
 
     def __init__(self, config: MAEConfig) -> None:
         super().__init__()
-        assert config.memory is not None
-        self.config, self.memory = config, config.memory
+        assert config.antecedent_state is not None
+        self.config, self.state = config, config.antecedent_state
         self.networks = nn.ModuleDict()
         self.groups: dict[str, str] = {}
         """A modality that each network serves, by the network's name."""
         for name, modality in config.modalities.items():
-            group, width = self._group(name), config.memory.width
+            group, width = self._group(name), config.antecedent_state.width
             if group in self.groups:
                 continue
             self.groups[group] = name
-            variables = state_size(config.memory) * len(config.read_by(name))
+            variables = state_size(config.antecedent_state) * len(config.read_by(name))
             size = variables + (config.attributes if modality.kind == "series" else 0)
             self.networks[group] = nn.Sequential(
                 nn.Linear(size, width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width, width), nn.GELU()
@@ -169,12 +170,12 @@ class Memory(nn.Module):
             spread = (squares / count - mean.square()).clamp_min(0).sqrt()
             self.get_buffer(f"centre_{group}").copy_(mean)
             # What never varies is left as it is.
-            self.get_buffer(f"spread_{group}").copy_(torch.where(spread > LEAST_SPREAD, spread, 1.0))
+            self.get_buffer(f"spread_{group}").copy_(torch.where(spread > MIN_STD, spread, 1.0))
 
     def _group(self, name: str) -> str:
-        return name if self.config.fusion == "none" else f"all_{self.config.modalities[name].kind}"
+        return name if self.config.cross_modal_attention == "none" else f"all_{self.config.modalities[name].kind}"
 
-    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Remembered]:
+    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Antecedent]:
         """Return what is remembered at the tokens of every modality; rows are B for grids, B * C for series."""
         groups = {
             group: (self._of_series if self.config.modalities[name].kind == "series" else self._of_grids)(
@@ -190,19 +191,19 @@ class Memory(nn.Module):
         # In float32 whatever the precision of the products: averages over years lose their slow part else.
         with torch.autocast(batch.static.device.type, enabled=False):
             return torch.cat(
-                [states(of(batch, other, masks[other]), self.memory) for other in self.config.read_by(name)], dim=-1
+                [states(of(batch, other, masks[other]), self.state) for other in self.config.read_by(name)], dim=-1
             )
 
     def _standardised(self, group: str, known: Tensor) -> Tensor:
         standardised: Tensor = (known - self.get_buffer(f"centre_{group}")) / self.get_buffer(f"spread_{group}")
         return standardised
 
-    def _of_series(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
+    def _of_series(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Antecedent:
         known = self._standardised(group, self._known(name, batch, masks))
         static = batch.static.flatten(0, 1)[:, None].expand(-1, batch.days, -1)
-        return Remembered(self.networks[group](torch.cat((known, static), dim=-1)))
+        return Antecedent(self.networks[group](torch.cat((known, static), dim=-1)))
 
-    def _of_grids(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Remembered:
+    def _of_grids(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Antecedent:
         """Read the states of land patches; zero in idle windows.
 
         Those are windows in which no token of these grids is visible or asked for.
@@ -222,7 +223,7 @@ class Memory(nn.Module):
         land = torch.tensor(grid.land_patches, device=device)
         place = torch.zeros(days, grid.patches, dtype=torch.int64, device=device)
         place[:, land] = torch.arange(days * len(land), device=device).unflatten(0, (days, -1))
-        return Remembered(values, place.flatten())
+        return Antecedent(values, place.flatten())
 
     def _land(self, batch: Batch, name: str, mask: TokenMask) -> tuple[Tensor, Tensor]:
         """Return a grid's land patches, means over the observed cells, and which are visible, ``[B, T, L]`` each."""
@@ -245,22 +246,28 @@ class Memory(nn.Module):
         values, weight = self._land(batch, name, mask)
         total = torch.einsum("btl,bcl->bct", weight, share).flatten(0, 1)
         sums = torch.einsum("btl,bcl->bct", weight * values, share).flatten(0, 1)
-        return Seen(self._carried(batch.drained_past.get(name), mask, len(total)), sums / total.clamp_min(LEAST), total)
+        return Seen(
+            self._carried(batch.catchment_grid_past.get(name), mask, len(total)),
+            sums / total.clamp_min(MIN_WEIGHT),
+            total,
+        )
 
     def _carried(self, past: Tensor | None, mask: TokenMask, rows: int) -> Tensor:
         """Return what is carried into each of the rows, ``[R, G]``; nothing where the past is hidden or not there."""
         if past is None:
-            return mask.visible.new_zeros(rows, carried_size(self.memory), dtype=torch.float32)
+            return mask.visible.new_zeros(rows, carried_size(self.state), dtype=torch.float32)
         carried = past.flatten(0, 1)
         return carried if mask.past is None else carried * mask.past.repeat_interleave(rows // len(mask.past))[:, None]
 
     def _shares(self, batch: Batch) -> Tensor:
         """Return the catchments' shares in the land patches, ``[B, C, L]``."""
         assert self.config.grid is not None
-        if batch.drains is None or batch.shares is None:
-            raise ValueError("drains and shares: fusion needs the patches that each catchment drains")
-        b, c, _ = batch.drains.shape
+        if batch.patch_index is None or batch.patch_weight is None:
+            raise ValueError(
+                "patch_index and patch_weight: cross-modal attention needs the patches that each catchment overlaps"
+            )
+        b, c, _ = batch.patch_index.shape
         patches = self.config.grid.patches
-        full = batch.shares.new_zeros(b, c, patches + 1)
-        full.scatter_(2, torch.where(batch.drains >= 0, batch.drains, patches), batch.shares)
+        full = batch.patch_weight.new_zeros(b, c, patches + 1)
+        full.scatter_(2, torch.where(batch.patch_index >= 0, batch.patch_index, patches), batch.patch_weight)
         return full[..., list(self.config.grid.land_patches)]

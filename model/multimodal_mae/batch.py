@@ -27,18 +27,18 @@ class Batch:
     """``[B, C, T]`` each."""
     static: Tensor
     """``[B, C, A]``, without NaN; ``[B, 0, 0]`` where there are no catchments."""
-    drains: Tensor | None = None
-    """``[B, C, K]`` int64: patches that a catchment drains, -1 where it drains fewer; for fusion."""
-    shares: Tensor | None = None
+    patch_index: Tensor | None = None
+    """``[B, C, K]`` int64: patches that a catchment overlaps, -1 where there are fewer."""
+    patch_weight: Tensor | None = None
     """``[B, C, K]``: shares of the catchment in these patches; rows sum to 1."""
     past: Mapping[str, Tensor] = field(default_factory=dict)
     """What the days before the window leave to a memory, as `multimodal_mae.antecedent_state.carry` returns it: series
     ``[B, C, G]``, grids ``[B, L, G]`` (means of the L land patches)."""
-    drained_past: Mapping[str, Tensor] = field(default_factory=dict)
-    """The same of grids on the patches that each catchment drains, ``[B, C, G]``."""
-    wanted: Mapping[str, Tensor] = field(default_factory=dict)
+    catchment_grid_past: Mapping[str, Tensor] = field(default_factory=dict)
+    """The same of grids on the patches that each catchment overlaps, ``[B, C, G]``."""
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
     """``[B, C, T]`` of a series whose predictions are in another space than what encoders see."""
-    spread: Mapping[str, Tensor] = field(default_factory=dict)
+    basin_std: Mapping[str, Tensor] = field(default_factory=dict)
     """``[B, C]``: what a catchment's errors are divided by before they are squared; 1 where there is none."""
 
     def __post_init__(self) -> None:
@@ -54,8 +54,10 @@ class Batch:
             if c != catchments:
                 raise ValueError(f"'{name}' has {c} catchments, static has {catchments}")
             days = self._agree(name, (b, t), (windows, days or t))
-        if self.drains is not None and tuple(self.drains.shape[:2]) != (windows, catchments):
-            raise ValueError(f"drains: is of {tuple(self.drains.shape[:2])}, static of {(windows, catchments)}")
+        if self.patch_index is not None and tuple(self.patch_index.shape[:2]) != (windows, catchments):
+            raise ValueError(
+                f"patch_index: is of {tuple(self.patch_index.shape[:2])}, static of {(windows, catchments)}"
+            )
         if days is None:
             raise ValueError("a batch needs at least one modality")
         if not bool(torch.isfinite(self.static).all()):
@@ -104,10 +106,10 @@ class Batch:
             grids=all_of(self.grids),
             series=all_of(self.series),
             static=change(self.static),
-            drains=None if self.drains is None else change(self.drains),
-            shares=None if self.shares is None else change(self.shares),
+            patch_index=None if self.patch_index is None else change(self.patch_index),
+            patch_weight=None if self.patch_weight is None else change(self.patch_weight),
             past=all_of(self.past),
-            drained_past=all_of(self.drained_past),
-            wanted=all_of(self.wanted),
-            spread=all_of(self.spread),
+            catchment_grid_past=all_of(self.catchment_grid_past),
+            targets=all_of(self.targets),
+            basin_std=all_of(self.basin_std),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["grid", "series"]
-Fusion = Literal["none", "keys", "shared"]
+CrossModalAttention = Literal["none", "decoder", "joint"]
 
 
 @dataclass(frozen=True)
@@ -18,33 +18,33 @@ class ModalityConfig:
     kind: Kind
     mask_ratio: float = 0.75
     loss_weight: float = 1.0
-    positive: bool = False
+    non_negative: bool = False
     """Predictions pass through a softplus, as those of a quantity that is never negative."""
-    drained: bool = True
-    """With fusion, catchments read this grid on the patches that they drain."""
+    feeds_catchments: bool = True
+    """With cross-modal attention, catchments see this grid on the patches that they overlap."""
 
 
 @dataclass(frozen=True)
-class MemoryConfig:
+class AntecedentStateConfig:
     """What a model remembers of the days before a token; see `multimodal_mae.antecedent_state`."""
 
     time_constants: tuple[float, ...] = tuple(float(2**k) for k in range(10))
     """Days after which a value has faded to 1/e, one for each moving average."""
-    recent: int = 7
-    """Latest days that are remembered one by one, the token's own included."""
+    recent_days: int = 7
+    """Latest days that are kept one by one, the token's own included."""
     width: int = 256
     """Width of the network that reads the states."""
 
     def __post_init__(self) -> None:
         if not self.time_constants or min(self.time_constants) <= 0:
-            raise ValueError("memory.time_constants: must be positive, at least one")
-        if self.recent < 1:
-            raise ValueError("memory.recent: must be at least 1, the day itself")
+            raise ValueError("antecedent_state.time_constants: must be positive, at least one")
+        if self.recent_days < 1:
+            raise ValueError("antecedent_state.recent_days: must be at least 1, the day itself")
 
     @property
     def past_days(self) -> int:
         """Days before a window that are worth reading: what is older weighs less than 2 % in the slowest average."""
-        return max(math.ceil(4 * max(self.time_constants)), self.recent - 1)
+        return max(math.ceil(4 * max(self.time_constants)), self.recent_days - 1)
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ class MAEConfig:
     dropout: float = 0.1
     """On MLPs and projections; none inside attention, which would force its slow path."""
     grid_layers: int = 6
-    grid_attention: Literal["window", "day"] = "window"
+    grid_attention_scope: Literal["window", "same_day"] = "window"
     """Which patches attend to each other: those of the whole window, or of one day (cost linear in the days)."""
-    grid_keys: Literal["window", "day"] = "window"
+    grid_cross_attention_scope: Literal["window", "same_day"] = "window"
     """Which visible patches a masked one is predicted from: those of the whole window, or of its day. With both this
-    and ``grid_attention`` by day, a grid's cost is linear in the days."""
+    and ``grid_attention_scope`` by day, a grid's cost is linear in the days."""
     series_layers: int = 4
     decoder_layers: int = 4
     use_cross_attn: bool = True
@@ -113,12 +113,12 @@ class MAEConfig:
     kept_mask_ratio: float | None = None
     """Share of the observed tokens that is decoded and scored; None means every masked one."""
 
-    fusion: Fusion = "none"
-    """none: a modality is predicted from itself; keys: its decoder also reads other modalities' encoder tokens;
-    shared: these tokens first go through transformer layers together."""
-    fusion_layers: int = 2
-    """Transformer layers of shared fusion."""
-    memory: MemoryConfig | None = None
+    cross_modal_attention: CrossModalAttention = "none"
+    """none: a modality is predicted from itself; decoder: its decoder also attends to other modalities' encoder tokens;
+    joint: these tokens first go through transformer layers together."""
+    joint_layers: int = 2
+    """Transformer layers of joint cross-modal attention."""
+    antecedent_state: AntecedentStateConfig | None = None
     """What tokens know of the days before them, beyond the window; None: nothing."""
     causal: bool = False
     """A token sees no later day: neither its features nor its prediction change with what comes after."""
@@ -140,10 +140,14 @@ class MAEConfig:
             raise ValueError("use_weighted_fm: needs use_cross_attn (the standard MAE decoder reads one map only)")
         if self.decoder_self_attn and not self.use_cross_attn:
             raise ValueError("decoder_self_attn: the standard MAE decoder has it anyway; set it to false")
-        if self.grid_keys == "day" and not self.use_cross_attn:
-            raise ValueError("grid_keys: day needs use_cross_attn (the standard MAE decoder reads the window)")
-        if self.fusion != "none" and not self.use_cross_attn:
-            raise ValueError("fusion: needs use_cross_attn (the standard MAE decoder reads its own modality)")
+        if self.grid_cross_attention_scope == "same_day" and not self.use_cross_attn:
+            raise ValueError(
+                "grid_cross_attention_scope: same_day needs use_cross_attn (the standard MAE decoder reads the window)"
+            )
+        if self.cross_modal_attention != "none" and not self.use_cross_attn:
+            raise ValueError(
+                "cross_modal_attention: needs use_cross_attn (the standard MAE decoder reads its own modality)"
+            )
         if self.causal and not self.use_cross_attn:
             raise ValueError("causal: needs use_cross_attn (the standard MAE decoder looks both ways)")
         if not self.use_weighted_fm and (self.use_input or self.fm_layers is not None):
@@ -159,7 +163,9 @@ class MAEConfig:
         if not chosen or min(chosen) < 0 or max(chosen) >= depth or len(set(chosen)) < len(chosen):
             raise ValueError(f"use_fm_layers: {list(chosen)} must be distinct layers 0 to {depth - 1} ({kind})")
         if max(chosen) != depth - 1:
-            raise ValueError(f"use_fm_layers: must include the last {kind} layer {depth - 1}, else it learns nothing")
+            raise ValueError(
+                f"use_fm_layers: must include the last {kind} layer {depth - 1}, otherwise it learns nothing"
+            )
 
     def depth(self, kind: Kind) -> int:
         """Return the number of encoder layers of a kind."""
@@ -174,17 +180,17 @@ class MAEConfig:
         return tuple(range(depth)) if chosen is None else chosen
 
     def read_by(self, name: str) -> list[str]:
-        """Return the modalities that a modality is predicted from: itself, and with fusion others.
+        """Return the modalities that a modality is predicted from: itself, and with cross-modal attention others.
 
-        A catchment sees all series and the grids that are ``drained``, a grid sees all grids.
+        A catchment sees all series and the grids that are ``feeds_catchments``, a grid sees all grids.
         """
-        if self.fusion == "none":
+        if self.cross_modal_attention == "none":
             return [name]
         series = self.modalities[name].kind == "series"
         return [
             other
             for other, modality in self.modalities.items()
-            if (modality.kind == "series" or modality.drained if series else modality.kind == "grid")
+            if (modality.kind == "series" or modality.feeds_catchments if series else modality.kind == "grid")
         ]
 
     def of_kind(self, kind: Kind) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from multimodal_mae.antecedent_state import Remembered
+from multimodal_mae.antecedent_state import Antecedent
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.encoder import Features
 from multimodal_mae.layers import DecoderBlock, SelfBlock, no_later, sincos
@@ -25,7 +25,7 @@ class Decoder(ABC, nn.Module):
     ``patches`` is 1 for series, which have no spatial position; ``values`` is V.
     """
 
-    def __init__(self, config: MAEConfig, patches: int, values: int, positive: bool = False) -> None:
+    def __init__(self, config: MAEConfig, patches: int, values: int, non_negative: bool = False) -> None:
         super().__init__()
         width = config.decoder_width
         self.patches = patches
@@ -33,8 +33,8 @@ class Decoder(ABC, nn.Module):
         self.position = nn.Embedding(patches, width) if patches > 1 else None
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, values)
-        self.positive = positive
-        self.memory = nn.Linear(config.memory.width, width) if config.memory else None
+        self.non_negative = non_negative
+        self.antecedent = nn.Linear(config.antecedent_state.width, width) if config.antecedent_state else None
 
     def positions(self, index: Tensor, days: int) -> Tensor:
         """Return positions ``[R, Q, E]`` of tokens ``[R, Q]`` (day * P + patch); none for index -1 (static)."""
@@ -44,14 +44,14 @@ class Decoder(ABC, nn.Module):
             found = found + self.position(patch.clamp_min(0))
         return found * (index >= 0)[..., None]
 
-    def queries(self, queries: Selection, days: int, known: Remembered | None) -> Tensor:
-        """Return mask tokens ``[R, Q, E]`` at their positions, with what is remembered there."""
+    def queries(self, queries: Selection, days: int, known: Antecedent | None) -> Tensor:
+        """Return mask tokens ``[R, Q, E]`` at their positions, with the antecedent state there."""
         x = self.mask_token + self.positions(queries.index, days)
-        if self.memory is None or known is None:
+        if self.antecedent is None or known is None:
             return x
         row = torch.arange(len(x), device=x.device)[:, None].expand_as(queries.index)
-        remembered: Tensor = x + self.memory(known.at(row, queries.index))
-        return remembered
+        with_state: Tensor = x + self.antecedent(known.at(row, queries.index))
+        return with_state
 
     def forward(
         self,
@@ -59,11 +59,11 @@ class Decoder(ABC, nn.Module):
         features: Features,
         queries: Selection,
         days: int,
-        known: Remembered | None = None,
+        known: Antecedent | None = None,
     ) -> Tensor:
         """Predict ``[R, Q, V]`` at the queries; the arguments are those of `states`."""
         out: Tensor = self.head(self.states(maps, features, queries, days, known))
-        return softplus(out) if self.positive else out
+        return softplus(out) if self.non_negative else out
 
     def states(
         self,
@@ -71,12 +71,12 @@ class Decoder(ABC, nn.Module):
         features: Features,
         queries: Selection,
         days: int,
-        known: Remembered | None = None,
+        known: Antecedent | None = None,
     ) -> Tensor:
         """Return what the head reads at the queries, ``[R, Q, E]``; zero in rows without a query.
 
         ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``known`` is
-        what is remembered at each token.
+        the antecedent state at each token.
         """
         # Rows without a query (a grid that had not begun, a modality that was not asked for) are not decoded; one is
         # kept, so that every weight has a gradient.
@@ -103,10 +103,10 @@ class Decoder(ABC, nn.Module):
 class CrossDecoder(Decoder):
     """CrossMAE: masked positions attend to encoder tokens, one feature map for each block."""
 
-    def __init__(self, config: MAEConfig, patches: int, values: int, positive: bool = False) -> None:
-        super().__init__(config, patches, values, positive)
+    def __init__(self, config: MAEConfig, patches: int, values: int, non_negative: bool = False) -> None:
+        super().__init__(config, patches, values, non_negative)
         self.causal = config.causal
-        self.by_day = config.grid_keys == "day" and patches > 1
+        self.by_day = config.grid_cross_attention_scope == "same_day" and patches > 1
         self.blocks = nn.ModuleList(
             DecoderBlock(
                 config.decoder_width,
@@ -153,8 +153,8 @@ def _of_each_day(day: Tensor, valid: Tensor, days: int) -> Selection:
 class StandardDecoder(Decoder):
     """Standard MAE: self-attention over visible and masked tokens of the modality."""
 
-    def __init__(self, config: MAEConfig, patches: int, values: int, positive: bool = False) -> None:
-        super().__init__(config, patches, values, positive)
+    def __init__(self, config: MAEConfig, patches: int, values: int, non_negative: bool = False) -> None:
+        super().__init__(config, patches, values, non_negative)
         self.embed = nn.Linear(config.width, config.decoder_width)
         self.blocks = nn.ModuleList(
             SelfBlock(config.decoder_width, config.heads, config.mlp_ratio, config.dropout)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from multimodal_mae.antecedent_state import Remembered
+from multimodal_mae.antecedent_state import Antecedent
 from multimodal_mae.config import GridConfig, MAEConfig
 from multimodal_mae.layers import EncoderLayer, no_later, sincos
 from multimodal_mae.masking import select
@@ -47,11 +47,11 @@ class Encoder(nn.Module):
         self.handed = handed
         self.use_input = config.use_input
         self.causal = config.causal
-        self.memory = nn.Linear(config.memory.width, config.width) if config.memory else None
+        self.antecedent = nn.Linear(config.antecedent_state.width, config.width) if config.antecedent_state else None
 
-    def remember(self, x: Tensor, known: Remembered | None, row: Tensor, token: Tensor) -> Tensor:
-        """Add to tokens ``[R, L, D]`` what is remembered at these tokens of these rows, ``[R, L]`` both."""
-        return x if self.memory is None or known is None else x + self.memory(known.at(row, token))
+    def add_antecedent(self, x: Tensor, known: Antecedent | None, row: Tensor, token: Tensor) -> Tensor:
+        """Add to tokens ``[R, L, D]`` the antecedent state at these tokens of these rows, ``[R, L]`` both."""
+        return x if self.antecedent is None or known is None else x + self.antecedent(known.at(row, token))
 
     def run(self, x: Tensor, valid: Tensor, day: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """Return the normed features ``[R, L, D]`` of embedded tokens ``[R, L, D]`` of days ``[R, L]``."""
@@ -74,14 +74,14 @@ class GridEncoder(Encoder):
         super().__init__(config, config.grid_layers, config.map_layers("grid"))
         self.embed = nn.Linear(grid.values, config.width)
         self.position = nn.Embedding(len(grid.land_patches), config.width)
-        self.by_day = config.grid_attention == "day"
+        self.by_day = config.grid_attention_scope == "same_day"
         # Row of ``position`` for each patch; patches at sea have none and are never visible.
         row = torch.zeros(grid.patches, dtype=torch.int64)
         row[list(grid.land_patches)] = torch.arange(len(grid.land_patches))
         self.register_buffer("row", row, persistent=False)
         self.row: Tensor
 
-    def forward(self, patches: Tensor, visible: Tensor, known: Remembered | None = None) -> Features:
+    def forward(self, patches: Tensor, visible: Tensor, known: Antecedent | None = None) -> Features:
         """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible."""
         b, t, p, v = patches.shape
         spans = t if self.by_day else 1
@@ -97,7 +97,7 @@ class GridEncoder(Encoder):
         # What is not finite here is sea within a visible coastal patch, or padding.
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(self.embed.weight.dtype))
         x = x + self.position(self.row[patch]) + sincos(t, x.shape[-1], x)[day]
-        x = self.remember(x, known, window, index)
+        x = self.add_antecedent(x, known, window, index)
         layers = self.run(x, chosen.valid, day)
         if spans == 1 and len(rows) == b:
             return Features(tuple(layers), index, chosen.valid, day)
@@ -120,7 +120,7 @@ class SeriesEncoder(Encoder):
         self.embed = nn.Linear(1, config.width)
         self.static = nn.Linear(config.attributes, config.width)
 
-    def forward(self, series: Tensor, static: Tensor, visible: Tensor, known: Remembered | None = None) -> Features:
+    def forward(self, series: Tensor, static: Tensor, visible: Tensor, known: Antecedent | None = None) -> Features:
         """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible."""
         chosen = select(visible)
         values = series.gather(1, chosen.index)[..., None]
@@ -128,7 +128,7 @@ class SeriesEncoder(Encoder):
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(static.dtype))
         x = x + sincos(series.shape[1], x.shape[-1], x)[chosen.index]
         row = torch.arange(len(series), device=series.device)[:, None].expand_as(chosen.index)
-        x = self.remember(x, known, row, chosen.index)
+        x = self.add_antecedent(x, known, row, chosen.index)
         token = self.static(static)[:, None]
         layers = tuple(
             torch.cat((feature, token), dim=1) for feature in self.run(x, chosen.valid, chosen.index, static)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from multimodal_mae.antecedent_state import Memory, Remembered
+from multimodal_mae.antecedent_state import Antecedent, AntecedentState
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
+from multimodal_mae.cross_modal import CrossModalKeys
 from multimodal_mae.decoder import CrossDecoder, Decoder, StandardDecoder
 from multimodal_mae.encoder import Features, GridEncoder, SeriesEncoder
 from multimodal_mae.feature_maps import WeightedFeatureMaps
-from multimodal_mae.fusion import KeyFusion
 from multimodal_mae.layers import gather, initialise, patchify
 from multimodal_mae.masking import Selection, TokenMask, select
 
@@ -27,7 +27,7 @@ class Prediction:
     """What was predicted of one modality, and how far off it is."""
 
     values: Tensor
-    """``[R, Q, V]``, in the space of what is wanted: standardised, as a rule."""
+    """``[R, Q, V]``, in the space of the targets: standardised, as a rule."""
     queries: Selection
     squared_error: Tensor
     """Sum over the observed values of the target tokens, a scalar that carries the gradient."""
@@ -64,9 +64,9 @@ class MultiModalMAE(nn.Module):
                 layers = len(config.map_layers(modality.kind)) + config.use_input
                 self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
             decoder = CrossDecoder if config.use_cross_attn else StandardDecoder
-            self.decoders[name] = decoder(config, patches, values, modality.positive)
-        self.fusion = None if config.fusion == "none" else KeyFusion(config)
-        self.memory = Memory(config) if config.memory else None
+            self.decoders[name] = decoder(config, patches, values, modality.non_negative)
+        self.cross_modal = None if config.cross_modal_attention == "none" else CrossModalKeys(config)
+        self.antecedent_state = AntecedentState(config) if config.antecedent_state else None
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -86,9 +86,9 @@ class MultiModalMAE(nn.Module):
         assert self.config.grid is not None
         return patchify(batch.grids[name], self.config.grid.patch_size).flatten(1, 2)
 
-    def remember(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Remembered]:
-        """Return what each modality's tokens know of the days before them; empty without a memory."""
-        found: dict[str, Remembered] = self.memory(batch, masks) if self.memory is not None else {}
+    def antecedent(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Antecedent]:
+        """Return what each modality's tokens know of the days before them; empty without a antecedent."""
+        found: dict[str, Antecedent] = self.antecedent_state(batch, masks) if self.antecedent_state is not None else {}
         return found
 
     def encode(
@@ -96,18 +96,18 @@ class MultiModalMAE(nn.Module):
         batch: Batch,
         masks: Mapping[str, TokenMask],
         names: Iterable[str] | None = None,
-        memory: Mapping[str, Remembered] | None = None,
+        antecedent: Mapping[str, Antecedent] | None = None,
     ) -> dict[str, Features]:
         """Return per-layer features of the visible tokens of all modalities, or of those named.
 
-        ``memory`` is what `remember` returned, if that was called before.
+        ``antecedent`` is what `antecedent` returned, if that was called before.
         """
-        known = self.remember(batch, masks) if memory is None else memory
+        known = self.antecedent(batch, masks) if antecedent is None else antecedent
         return {
             name: self._encode(batch, name, masks[name], known.get(name)) for name in names or self.config.modalities
         }
 
-    def _encode(self, batch: Batch, name: str, mask: TokenMask, known: Remembered | None) -> Features:
+    def _encode(self, batch: Batch, name: str, mask: TokenMask, known: Antecedent | None) -> Features:
         values = self.values(batch, name)
         encoder = self.encoders[name]
         if isinstance(encoder, SeriesEncoder):
@@ -131,12 +131,12 @@ class MultiModalMAE(nn.Module):
     ) -> dict[str, Prediction]:
         """Predict every target token, of every modality or of those named, from what is visible."""
         masks = self._read_masks(masks, names or self.config.modalities, batch.windows)
-        memory = self.remember(batch, masks)
+        antecedent = self.antecedent(batch, masks)
         read = {other for name in names or self.config.modalities for other in self.config.read_by(name)}
-        features = self.encode(batch, masks, [name for name in self.config.modalities if name in read], memory)
+        features = self.encode(batch, masks, [name for name in self.config.modalities if name in read], antecedent)
         maps = {name: self.maps(name, one) for name, one in features.items()}
         return {
-            name: self._decode(batch, name, masks[name], maps, features, memory.get(name))
+            name: self._decode(batch, name, masks[name], maps, features, antecedent.get(name))
             for name in names or self.config.modalities
         }
 
@@ -163,26 +163,26 @@ class MultiModalMAE(nn.Module):
         mask: TokenMask,
         maps: Mapping[str, Sequence[Tensor]],
         features: Mapping[str, Features],
-        known: Remembered | None,
+        known: Antecedent | None,
     ) -> Prediction:
         queries = select(mask.target)
         keys, read = self._read(name, maps, features, batch)
         predicted: Tensor = self.decoders[name](keys, read, queries, batch.days, known)
-        wanted = gather(self.wanted(batch, name), queries.index)
-        scored = torch.isfinite(wanted) & queries.valid[..., None]
-        error = torch.where(scored, predicted - torch.where(scored, wanted, 0), 0).float()
-        if name in batch.spread:
-            error = error / batch.spread[name].flatten()[:, None, None]
+        target = gather(self.targets(batch, name), queries.index)
+        scored = torch.isfinite(target) & queries.valid[..., None]
+        error = torch.where(scored, predicted - torch.where(scored, target, 0), 0).float()
+        if name in batch.basin_std:
+            error = error / batch.basin_std[name].flatten()[:, None, None]
         return Prediction(predicted, queries, error.square().sum(), scored.sum())
 
     def _read(
         self, name: str, maps: Mapping[str, Sequence[Tensor]], features: Mapping[str, Features], batch: Batch
     ) -> tuple[Sequence[Tensor], Features]:
-        """Return what the decoder of a modality reads: its own tokens, with fusion those of others too."""
-        if self.fusion is None:
+        """Return what the decoder of a modality reads: its own tokens, and those of others that it may see."""
+        if self.cross_modal is None:
             return maps[name], features[name]
-        fused: tuple[list[Tensor], Features] = self.fusion(name, maps, features, batch)
-        return fused
+        joined: tuple[list[Tensor], Features] = self.cross_modal(name, maps, features, batch)
+        return joined
 
     def states(
         self,
@@ -190,21 +190,21 @@ class MultiModalMAE(nn.Module):
         batch: Batch,
         masks: Mapping[str, TokenMask],
         features: Mapping[str, Features],
-        memory: Mapping[str, Remembered],
+        antecedent: Mapping[str, Antecedent],
     ) -> Tensor:
         """Return what the head of a modality's decoder reads at its target tokens, ``[R, Q, E]``.
 
-        ``features`` are those of all modalities that the decoder reads, ``memory`` is what `remember` returned.
+        ``features`` are those of all modalities that the decoder reads, ``antecedent`` is what `antecedent` returned.
         """
         decoder = self.decoders[name]
         assert isinstance(decoder, Decoder)
         maps = {other: self.maps(other, one) for other, one in features.items()}
         keys, read = self._read(name, maps, features, batch)
-        return decoder.states(keys, read, select(masks[name].target), batch.days, memory.get(name))
+        return decoder.states(keys, read, select(masks[name].target), batch.days, antecedent.get(name))
 
-    def wanted(self, batch: Batch, name: str) -> Tensor:
+    def targets(self, batch: Batch, name: str) -> Tensor:
         """Return what predictions of a modality are compared with, ``[R, N, V]``."""
-        return batch.wanted[name].flatten(0, 1)[..., None] if name in batch.wanted else self.values(batch, name)
+        return batch.targets[name].flatten(0, 1)[..., None] if name in batch.targets else self.values(batch, name)
 
 
 def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts: Tensor | None = None) -> Tensor:

@@ -24,7 +24,7 @@ class TokenMask:
     visible: Tensor
     target: Tensor
     past: Tensor | None = None
-    """``[R]`` bool: rows whose days before the window are visible to a memory; None: all are."""
+    """``[R]`` bool: rows whose days before the window are visible to the antecedent state; None: all are."""
 
     def to(self, device: torch.device | str) -> TokenMask:
         """Return the mask on another device."""
@@ -123,8 +123,8 @@ def mask_batch(batch: Batch, config: MAEConfig, noise: Mapping[str, Tensor]) -> 
     return masks
 
 
-class Question(IntEnum):
-    """What a window asks for."""
+class Task(IntEnum):
+    """The pretraining task of a window."""
 
     RANDOM = 0
     """Every modality's tokens that are masked at random."""
@@ -132,61 +132,61 @@ class Question(IntEnum):
     """All of one modality, hidden with its past; everything else is shown."""
     FORECAST = 2
     """The last days of one modality; everything else is shown."""
-    BLIND_FORECAST = 3
+    FORECAST_WITHOUT_FORCING = 3
     """The same, and nothing is known of these days."""
-    PLACES = 4
+    SPATIAL_MASKING = 4
     """Every modality at some of its patches or catchments, hidden throughout (a catchment with its past)."""
 
 
-ASKING = (Question.SIMULATION, Question.FORECAST, Question.BLIND_FORECAST)
+TARGETED = (Task.SIMULATION, Task.FORECAST, Task.FORECAST_WITHOUT_FORCING)
 """Those that ask for one modality."""
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What each of B windows asks: ``[B]`` each."""
+class WindowTasks:
+    """The task of each of B windows: ``[B]`` each."""
 
     kind: Tensor
-    """A `Question`."""
-    of: Tensor
+    """A `Task`."""
+    target: Tensor
     """Position of the modality that a simulation or forecast asks for."""
-    lead: Tensor
+    lead_time: Tensor
     """Days of a forecast."""
 
-    def rows(self, rows: slice) -> Questions:
+    def rows(self, rows: slice) -> WindowTasks:
         """Return those of some windows."""
-        return Questions(self.kind[rows], self.of[rows], self.lead[rows])
+        return WindowTasks(self.kind[rows], self.target[rows], self.lead_time[rows])
 
 
-def draw_questions(
-    shares: Mapping[Question, float], of: Sequence[int], longest_lead: int, windows: int, generator: torch.Generator
-) -> Questions:
+def draw_tasks(
+    shares: Mapping[Task, float], of: Sequence[int], max_lead_time: int, windows: int, generator: torch.Generator
+) -> WindowTasks:
     """Draw what windows ask: each kind by its share, what is left over at random masks.
 
-    ``of`` are the modalities to ask for, ``longest_lead`` the most days of a forecast.
+    ``of`` are the modalities to ask for, ``max_lead_time`` the most days of a forecast.
     """
     lot, kind, before = torch.rand(windows, generator=generator), torch.zeros(windows, dtype=torch.int64), 0.0
-    for question, share in shares.items():
-        kind[(lot >= before) & (lot < before + share)] = int(question)
+    for task, share in shares.items():
+        kind[(lot >= before) & (lot < before + share)] = int(task)
         before += share
     asked = torch.tensor(of)[torch.randint(max(len(of), 1), (windows,), generator=generator)] if of else kind * 0
-    return Questions(kind, asked, torch.randint(1, longest_lead + 1, (windows,), generator=generator))
+    return WindowTasks(kind, asked, torch.randint(1, max_lead_time + 1, (windows,), generator=generator))
 
 
-def ask(
+def apply_tasks(
     batch: Batch,
     config: MAEConfig,
     masks: Mapping[str, TokenMask],
-    questions: Questions,
+    tasks: WindowTasks,
     noise: Mapping[str, Tensor],
 ) -> dict[str, TokenMask]:
-    """Replace the random masks of the windows that ask another question; ``noise`` is what drew the random ones."""
+    """Replace the random masks of the windows that ask another task; ``noise`` is what drew the random ones."""
     changed = {}
     for position, (name, mask) in enumerate(masks.items()):
         have, rows = tokens(batch, config, name), mask.visible.shape[0] // batch.windows
         device = mask.visible.device
         kind, of, lead = (
-            one.to(device).repeat_interleave(rows)[:, None] for one in (questions.kind, questions.of, questions.lead)
+            one.to(device).repeat_interleave(rows)[:, None] for one in (tasks.kind, tasks.target, tasks.lead_time)
         )
         mine = of == position
         places = have.observed.shape[1] // batch.days
@@ -195,14 +195,14 @@ def ask(
         # One lot for a place, that of its first day, decides for all its days.
         away = (noisy[:, :places] < config.modalities[name].mask_ratio).repeat(1, batch.days)
 
-        hidden = mine & (kind == Question.SIMULATION)
-        hidden = hidden | (late & ((mine & (kind == Question.FORECAST)) | (kind == Question.BLIND_FORECAST)))
-        hidden = hidden | (away & (kind == Question.PLACES))
-        wanted = hidden & (mine | (kind == Question.PLACES))
-        drawn = kind == Question.RANDOM
-        gone = mine & (kind == Question.SIMULATION)
+        hidden = mine & (kind == Task.SIMULATION)
+        hidden = hidden | (late & ((mine & (kind == Task.FORECAST)) | (kind == Task.FORECAST_WITHOUT_FORCING)))
+        hidden = hidden | (away & (kind == Task.SPATIAL_MASKING))
+        wanted = hidden & (mine | (kind == Task.SPATIAL_MASKING))
+        drawn = kind == Task.RANDOM
+        gone = mine & (kind == Task.SIMULATION)
         if config.modalities[name].kind == "series":
-            gone = gone | (away[:, :1] & (kind == Question.PLACES))
+            gone = gone | (away[:, :1] & (kind == Task.SPATIAL_MASKING))
         changed[name] = TokenMask(
             visible=torch.where(drawn, mask.visible, have.complete & ~hidden),
             target=torch.where(drawn, mask.target, have.observed & wanted),
@@ -212,19 +212,19 @@ def ask(
 
 
 def show_all(
-    batch: Batch, config: MAEConfig, hide: Sequence[str] = (), ask_for: Sequence[str] = ()
+    batch: Batch, config: MAEConfig, excluded: Sequence[str] = (), targets: Sequence[str] = ()
 ) -> dict[str, TokenMask]:
-    """Return masks that show all there is, but nothing of the modalities in ``hide``, nor of their past.
+    """Return masks that show all there is, but nothing of the modalities in ``excluded``, nor of their past.
 
-    Every token of those in ``ask_for`` is a target, observed or not; the others have none.
+    Every token of those in ``targets`` is a target, observed or not; the others have none.
     """
     masks = {}
     for name in config.modalities:
         have = tokens(batch, config, name)
-        nothing, hidden = torch.zeros_like(have.complete), name in hide
+        nothing, hidden = torch.zeros_like(have.complete), name in excluded
         masks[name] = TokenMask(
             visible=nothing if hidden else have.complete,
-            target=torch.ones_like(nothing) if name in ask_for else nothing,
+            target=torch.ones_like(nothing) if name in targets else nothing,
             past=torch.full_like(have.complete[:, 0], not hidden),
         )
     return masks

@@ -27,17 +27,17 @@ def test_options_are_settings(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = ["--since", "2002-03-01", "--until", "2002-03-20", "--stride", "4", "--catchments", "01001, 03003"]
-    options += ["--catchments", "05005", "--modalities", "evap,riverflow", "--hide", "none", "--layers"]
+    options += ["--catchments", "05005", "--modalities", "evap,riverflow", "--excluded-inputs", "none", "--layers"]
     whole = ["embed", "--run", fused_run, "--store", tiny_store.path, "--out", "emb", *options, "--dry-run"]
     said = printed(capsys, watercli, *whole)
     assert "Would embed 5 dates from 2002-03-01 to 2002-03-17 of 3 catchments into emb" in said
     assert not Path("emb").exists()
-    assert embed(*options, "--set", "embed.pools=last").code == 0
+    assert embed(*options, "--set", "embed.pooling=last").code == 0
     found = xr.open_zarr("emb")
     assert list(found["catchment"].values) == ["01001", "03003", "05005"]
     assert list(found["modality"].values) == ["evap", "riverflow"]
     assert list(found["pooling"].values) == ["last"]
-    assert found.attrs["hidden_modalities"] == []
+    assert found.attrs["excluded_inputs"] == []
     assert "layer_embedding" in found
     said = printed(capsys, watercli, "inspect", "emb")
     assert "3 catchments, 5 dates from 2002-03-01 to 2002-03-17" in said
@@ -55,9 +55,9 @@ def test_options_are_settings(
         (("--until", "1999-01-01"), ("embed.until", "2000-01-06")),
         (("--catchments", "01002"), ("embed.catchments", "'01002'", "did you mean '02002'?")),
         (("--modalities", "snow"), ("embed.modalities", "'snow'", "precip")),
-        (("--modalities", "riverflow"), ("embed.modalities", "'riverflow'", "embed.hide")),
+        (("--modalities", "riverflow"), ("embed.modalities", "'riverflow'", "embed.excluded_inputs")),
         (("--no-causal",), ("model.causal", "--no-causal")),
-        (("--fused", "--hide", "none"), ("embed.fused", "embed.hide")),
+        (("--decoder-state", "--excluded-inputs", "none"), ("embed.decoder_state", "embed.excluded_inputs")),
         (("--patches", "--modalities", "evap"), ("embed.patches",)),
         (("--format", "csv"), ("embed.format", "csv")),
         (("--format", "parquet", "--set", "embed.dtype=float16"), ("parquet takes float32 only",)),
@@ -78,7 +78,7 @@ def test_a_run_without_fusion_has_no_fused_features(
     watercli: Command, tiny_store: Store, tiny_run: Path, tmp_path: Path
 ) -> None:
     check(
-        watercli("embed", "--run", tiny_run, "--store", tiny_store.path, "--out", "emb", "--fused"), 2,
-        "embed.fused", "model.fusion",
+        watercli("embed", "--run", tiny_run, "--store", tiny_store.path, "--out", "emb", "--decoder-state"), 2,
+        "embed.decoder_state", "model.cross_modal_attention",
     )  # fmt: skip
     assert not list(tmp_path.iterdir())

@@ -99,7 +99,7 @@ class TestPrepare:
         factory.edit(data.parent / "recipe.yaml", "land_threshold", "land_treshold")
         check(prepare(watercli, data), 2, "recipe.yaml", "land_treshold", "did you mean 'land_threshold'?")
 
-    @pytest.mark.parametrize("setting", ["window=1", "train.steps=many", "window", "modalities.precip.kind=field"])
+    @pytest.mark.parametrize("setting", ["window_days=1", "train.steps=many", "window", "modalities.precip.kind=field"])
     def test_impossible_setting(self, watercli: Command, data: Path, setting: str) -> None:
         check(prepare(watercli, data, "--set", setting), 2, setting.split("=")[0])
 
@@ -218,8 +218,8 @@ class TestPretrain:
             (["model.use_fm_layers=[0]"], "use_fm_layers"),
             (["model.kept_mask_ratio=0.9"], "kept_mask_ratio"),
             (["model.heads=3"], "width"),
-            (["window=4000"], "window"),
-            (["train.windows=3", "train.accumulate=2"], "train.windows"),
+            (["window_days=4000"], "window"),
+            (["train.batch_size=3", "train.gradient_accumulation=2"], "train.batch_size"),
             (["train.precision=fp16"], "train.precision"),
             (["model.decoder_layers=0"], "decoder_layers"),
             (["train.betas=[0.9, 2]"], "train.betas"),
@@ -306,9 +306,17 @@ def test_out_that_exists(watercli: Command, tiny_store: Store, tiny_run: Path, t
 
 def test_embed_hides_what_is_not_there(watercli: Command, tiny_store: Store, tiny_run: Path) -> None:
     outcome = watercli(
-        "embed", "--run", tiny_run, "--store", tiny_store.path, "--out", "emb.zarr", "--set", "embed.hide=rivreflow"
+        "embed",
+        "--run",
+        tiny_run,
+        "--store",
+        tiny_store.path,
+        "--out",
+        "emb.zarr",
+        "--set",
+        "embed.excluded_inputs=rivreflow",
     )
-    check(outcome, 2, "embed.hide", "did you mean 'riverflow'?")
+    check(outcome, 2, "embed.excluded_inputs", "did you mean 'riverflow'?")
     assert not Path("emb.zarr").exists()
 
 
@@ -325,7 +333,7 @@ def test_simulate_what_cannot_be(watercli: Command, tiny_store: Store, fused_run
     check(watercli("simulate", *given, "--target", "rivreflow"), 2, "--target", "did you mean 'riverflow'?")
     check(watercli("simulate", *given, "--catchments", "01001,0303"), 2, "--catchments", "did you mean '03003'?")
     check(watercli("simulate", *given, "--until", "1999-01-01"), 2, "--until", "2000-01-01 to 2002-03-31")
-    check(watercli("simulate", "--run", tiny_run, *given[2:]), 2, "model.fusion", "a run that has it")
+    check(watercli("simulate", "--run", tiny_run, *given[2:]), 2, "model.cross_modal_attention", "a run that has it")
     for command in ("simulate", "embed"):
         check(
             watercli(command, *given, "--since", "2002-31-12"), 2, "--since '2002-31-12' is no date; write it as 2014"
@@ -336,7 +344,11 @@ def test_simulate_what_cannot_be(watercli: Command, tiny_store: Store, fused_run
 def test_a_choice_that_there_is_not(watercli: Command, tiny_store: Store, tiny_run: Path) -> None:
     given = ("--run", tiny_run, "--store", tiny_store.path, "--out", "out", "--set", "evaluate.methods=[lsmt]")
     check(watercli("evaluate", *given), 2, "evaluate.methods", "'lsmt'", "did you mean 'lstm'?")
-    check(watercli("pretrain", "--store", tiny_store.path, "--set", "model.fusion=all"), 2, "keys, none, shared")
+    check(
+        watercli("pretrain", "--store", tiny_store.path, "--set", "model.cross_modal_attention=all"),
+        2,
+        "decoder, joint, none",
+    )
 
 
 def test_compare_what_is_not_there(watercli: Command) -> None:

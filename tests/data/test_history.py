@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from multimodal_mae.antecedent_state import carry
-from multimodal_mae.config import MemoryConfig
+from multimodal_mae.config import AntecedentStateConfig
 
 from tests.conftest import FUSED
 from watercli.config import with_overrides
@@ -15,13 +15,13 @@ from watercli.data.scaling import Scaling
 from watercli.data.state_cache import EVERY, History
 from watercli.store import Store
 
-SHORT = MemoryConfig(time_constants=(1.0, 5.0, 30.0), recent=4)  # reaches 120 days back
-LONG = MemoryConfig(time_constants=(2.0, 4000.0), recent=1)  # further than the store
+SHORT = AntecedentStateConfig(time_constants=(1.0, 5.0, 30.0), recent_days=4)  # reaches 120 days back
+LONG = AntecedentStateConfig(time_constants=(2.0, 4000.0), recent_days=1)  # further than the store
 
 
 @pytest.mark.parametrize("config", [SHORT, LONG])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_it_is_what_all_days_before_leave(config: MemoryConfig, weighted: bool) -> None:
+def test_it_is_what_all_days_before_leave(config: AntecedentStateConfig, weighted: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(5, 400, generator=generator)
     values[torch.rand(5, 400, generator=generator) < 0.3] = torch.nan
@@ -41,8 +41,8 @@ def test_it_is_what_all_days_before_leave(config: MemoryConfig, weighted: bool) 
 
 def test_a_reader_hands_it_over_for_series_patches_and_what_catchments_drain(tiny_store: Store) -> None:
     config = with_overrides(tiny_store.config, FUSED)
-    assert config.model.memory is not None
-    memory = MemoryConfig(**config.model.memory.model_dump())
+    assert config.model.antecedent_state is not None
+    memory = AntecedentStateConfig(**config.model.antecedent_state.model_dump())
     reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
     start, catchments = 75, np.array([[4, 1]])
     batch = reader.read(np.array([start]), catchments)
@@ -60,13 +60,13 @@ def test_a_reader_hands_it_over_for_series_patches_and_what_catchments_drain(tin
         cells = grid[:, 0].unflatten(1, (-1, y)).unflatten(3, (-1, x)).permute(0, 1, 3, 2, 4).flatten(3).flatten(1, 2)
         means = cells[:, land].nanmean(-1).T
         torch.testing.assert_close(batch.past[name][0], carried(means), rtol=1e-4, atol=1e-5)
-        assert batch.drains is not None
-        assert batch.shares is not None
+        assert batch.patch_index is not None
+        assert batch.patch_weight is not None
         for row in range(2):
-            own, share = batch.drains[0, row], batch.shares[0, row]
+            own, share = batch.patch_index[0, row], batch.patch_weight[0, row]
             which = [int(np.flatnonzero(land == int(patch))[0]) for patch in own if patch in land]
             share = share[[i for i, patch in enumerate(own) if patch in land]][:, None]
             there = share * torch.isfinite(means[which])
             mean = (share * means[which].nan_to_num()).sum(0) / there.sum(0).clamp_min(1e-6)
-            found = batch.drained_past[name][0, row]
+            found = batch.catchment_grid_past[name][0, row]
             torch.testing.assert_close(found, carried(mean[None], there.sum(0)[None])[0], rtol=1e-4, atol=1e-5)

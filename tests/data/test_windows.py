@@ -37,11 +37,11 @@ def test_every_window_comes_once_in_an_epoch(first: int, length: int, days: int,
 
 def test_catchments_that_tell_come_first() -> None:
     rng = np.random.default_rng(0)
-    telling = rng.random((200, 7)) < 0.5
-    drawn = draw_catchments(telling, 3, rng)
+    with_target = rng.random((200, 7)) < 0.5
+    drawn = draw_catchments(with_target, 3, rng)
     assert drawn.shape == (200, 3)
     assert (np.diff(drawn, axis=1) > 0).all()
-    for row, told in zip(drawn, telling, strict=True):
+    for row, told in zip(drawn, with_target, strict=True):
         assert told[row].sum() == min(told.sum(), 3)
     assert np.bincount(draw_catchments(np.ones((700, 7), bool), 3, rng).ravel()).min() > 240  # of 300
     assert draw_catchments(np.ones((2, 2), bool), 3, rng).tolist() == [[0, 1], [0, 1]]
@@ -52,14 +52,14 @@ def test_a_window_that_asks_for_flow_draws_gauges_that_have_it(tiny_store: Store
     """Two of six catchments have a gauge that is not hidden: they are drawn wherever river flow is asked for."""
     hidden = [gauge for at, gauge in enumerate(tiny_store.gauge_ids) if at not in (2, 4)]
     overrides = [
-        "train.questions={simulation: 0.4, blind_forecast: 0.2}",
-        "train.catchments=3",
-        "train.windows=8",
-        f"train.hidden_gauges={{gauges: {hidden}}}",
+        "train.tasks={simulation: 0.4, forecast_without_forcing: 0.2}",
+        "train.catchments_per_window=3",
+        "train.batch_size=8",
+        f"train.held_out_gauges={{gauges: {hidden}}}",
     ]
     config = with_overrides(tiny_store.config, overrides)
     reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
-    training = Windows.within(tiny_store.period("train"), config.window, "train")
+    training = Windows.within(tiny_store.period("train"), config.window_days, "train")
     steps = Steps(reader, training, config, store_model_config(config, tiny_store))
     drawn: dict[bool, list[float]] = {True: [], False: []}
     for number in range(6):
@@ -97,7 +97,7 @@ def test_batches_hold_the_stores_values(reader: WindowReader, tiny_store: Store)
         stored, scale = tiny_store.dataset[name], reader.scaling.modalities[name]
         values = batch.grids[name] if name in batch.grids else batch.series[name]
         for row, start in enumerate(starts):
-            days = slice(start, start + tiny_store.config.window)
+            days = slice(start, start + tiny_store.config.window_days)
             wanted = stored.values[days] if name == "precip" else stored.values[catchments[row], days]
             np.testing.assert_allclose(scale.inverse(values[row].numpy()), wanted, rtol=1e-3, atol=1e-3)
     assert np.isnan(tiny_store.dataset["riverflow"].values).any(), "the demo has gaps"
@@ -139,9 +139,9 @@ def test_transforms_invert(name: str) -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_a_step_is_the_same_for_any_number_of_processes(reader: WindowReader, tiny_store: Store, world: int) -> None:
-    config = with_overrides(tiny_store.config, ["train.windows=4"])
+    config = with_overrides(tiny_store.config, ["train.batch_size=4"])
     structure = store_model_config(config, tiny_store)
-    windows = Windows.within(tiny_store.period("train"), config.window, "training")
+    windows = Windows.within(tiny_store.period("train"), config.window_days, "training")
     whole = Steps(reader, windows, config, structure)[5]
     parts = [Steps(reader, windows, config, structure, rank, world)[5] for rank in range(world)]
     for name in config.modalities:
@@ -154,14 +154,14 @@ def test_a_step_is_the_same_for_any_number_of_processes(reader: WindowReader, ti
 def test_steps_differ_in_windows_and_masks(reader: WindowReader, tiny_store: Store) -> None:
     config = tiny_store.config
     structure = store_model_config(config, tiny_store)
-    steps = Steps(reader, Windows.within(tiny_store.period("train"), config.window, "training"), config, structure)
+    steps = Steps(reader, Windows.within(tiny_store.period("train"), config.window_days, "training"), config, structure)
     one, two = steps[0], steps[1]
     assert not torch.equal(one.masks["evap"].visible, two.masks["evap"].visible)
     assert not torch.equal(one.batch.grids["temp"], two.batch.grids["temp"])
 
 
 def test_training_windows_lie_in_the_training_period(tiny_store: Store) -> None:
-    windows = Windows.within(tiny_store.period("train"), tiny_store.config.window, "training")
+    windows = Windows.within(tiny_store.period("train"), tiny_store.config.window_days, "training")
     last = tiny_store.times[windows.last + windows.days - 1]
     assert f"{last:%Y-%m-%d}" == "2001-06-30"
 

@@ -48,7 +48,7 @@ def test_labels(embeddings: xr.Dataset, checkpoint: Checkpoint, tiny_store: Stor
     assert (length == np.timedelta64(9, "D")).all()
     assert embeddings.attrs["run_fingerprint"] == checkpoint.fingerprint_of_weights()
     assert embeddings.attrs["store_fingerprint"] == tiny_store.fingerprint
-    assert embeddings.attrs["hidden_modalities"] == ["riverflow"]
+    assert embeddings.attrs["excluded_inputs"] == ["riverflow"]
     test = embeddings["time"].values[embeddings["split"].values == 3]
     assert str(test[0]) >= "2002-01-01"
     assert np.isfinite(embeddings["embedding"].values).mean() > 0.9
@@ -192,7 +192,7 @@ def test_blocks_change_nothing_but_the_layout(
     """Blocks of five dates (the last one not full), in chunks of one catchment, hold what blocks of 64 do."""
     monkeypatch.setattr(layout, "BLOCK_DATES", 5)
     monkeypatch.setattr(layout, "CHUNK_BYTES", 1)
-    settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch=2"]).embed
+    settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch_size=2"]).embed
     found = xr.open_zarr(embed(checkpoint, tiny_store, tmp_path / "emb.zarr", settings))["embedding"]
     assert found.chunks is not None
     assert found.chunks[0][0] == 1

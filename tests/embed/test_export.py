@@ -53,7 +53,14 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def labels(fused: Checkpoint, tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     """An export of all that there is, river flow visible."""
-    changes = {"since": "2001-06-25", "until": "2002-01-10", "stride": 1, "hide": (), "layers": True, "patches": True}
+    changes = {
+        "since": "2001-06-25",
+        "until": "2002-01-10",
+        "stride": 1,
+        "excluded_inputs": (),
+        "layers": True,
+        "patches": True,
+    }
     chosen = Embed.model_validate(fused.config.embed.model_dump() | changes)
     return xr.open_zarr(embed(fused, tiny_store, tmp_path_factory.mktemp("labels") / "labels.zarr", chosen)).load()
 
@@ -63,9 +70,9 @@ def test_every_embedding_says_what_its_encoder_saw(labels: xr.Dataset, tiny_stor
     assert (labels["window_end"].values == times).all(), "a later day was seen"
     seen = (times - labels["window_start"].values) / np.timedelta64(1, "D") + 1
     assert ((seen > 5) & (seen <= 10)).all()
-    assert (labels["memory_start"].values < labels["window_start"].values).all()
+    assert (labels["antecedent_start"].values < labels["window_start"].values).all()
     assert labels.attrs["visible_modalities"] == list(tiny_store.config.modalities)
-    assert labels.attrs["hidden_modalities"] == []
+    assert labels.attrs["excluded_inputs"] == []
     absent = np.isnan(labels["embedding"].values).all((3, 4, 5))
     assert ((labels["visible_days"].values == 0) == absent).all()
     assert (labels["visible_days"].values <= seen[:, None]).all()
@@ -114,7 +121,7 @@ def test_a_catchment_in_one_patch_has_the_embedding_of_the_patch(labels: xr.Data
 
 def test_each_day_of_the_window(plain: Checkpoint, tiny_store: Store) -> None:
     """The mean is that of the days that have a value, and the last day is the first of these, counted backwards."""
-    embedder = Embedder(plain, tiny_store, ("riverflow",), pools=("last", "mean", "days"), only=("evap",))
+    embedder = Embedder(plain, tiny_store, ("riverflow",), pooling=("last", "mean", "days"), only=("evap",))
     assert embedder.labels == ["last", "mean", *(f"lag_{lag}" for lag in range(10))]
     days = np.flatnonzero(np.isnan(tiny_store.dataset["evap"].values).any(0))
     wanted = days[(days > 20) & (days < 800)][:5]
@@ -135,17 +142,17 @@ def test_fused_features_are_what_the_simulation_is_made_of(fused: Checkpoint, ti
     """The decoder's head on the fused features of a date is the model's own simulation of it."""
     from watercli.inference.simulator import simulate
 
-    embedder = Embedder(fused, tiny_store, ("riverflow",), fused=True, only=("evap",))
+    embedder = Embedder(fused, tiny_store, ("riverflow",), decoder_state=True, only=("evap",))
     dates = embedder.dates.between(780, 809, 1)
-    found = np.concatenate([one["fused_embedding"] for _, one in embedder.encode(dates, 8)])[:, :, 0]
+    found = np.concatenate([one["decoder_state"] for _, one in embedder.encode(dates, 8)])[:, :, 0]
     decoder = fused.model().decoders["riverflow"]
     with torch.no_grad():
         value = torch.nn.functional.softplus(decoder.head(torch.from_numpy(found)))[..., 0]  # type: ignore[operator,union-attr]
     here = fused.scaling.predicted("riverflow").inverse(value.numpy()).T
     simulated = simulate(fused, tiny_store, "riverflow", slice(int(dates[0]), int(dates[-1]) + 1))
     np.testing.assert_allclose(here, simulated, rtol=1e-4, atol=1e-6)
-    hidden = replace(embedder, hide=("riverflow", "evap"), only=("temp",))
-    assert not np.allclose(next(iter(hidden.encode(dates[:9], 8)))[1]["fused_embedding"][:, :, -1], found[:9])
+    hidden = replace(embedder, excluded=("riverflow", "evap"), only=("temp",))
+    assert not np.allclose(next(iter(hidden.encode(dates[:9], 8)))[1]["decoder_state"][:, :, -1], found[:9])
 
 
 def test_windows_around_the_date(plain: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path) -> None:
@@ -222,7 +229,7 @@ def test_half_made_of_other_settings_is_not_gone_on_with(
         patch.setattr("watercli.inference.formats.ZarrFormat.finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             embed(fused, tiny_store, out, settings())
-    found = xr.open_zarr(embed(fused, tiny_store, out, settings(pools=("mean",))))
+    found = xr.open_zarr(embed(fused, tiny_store, out, settings(pooling=("mean",))))
     assert list(found["pooling"].values) == ["mean"]
 
 
@@ -280,7 +287,7 @@ def test_append_refuses_what_it_does_not_extend(
 
 
 def test_parquet_holds_what_zarr_does(fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path) -> None:
-    everything = {"layers": True, "fused": True, "patches": True, "since": "2002-02-20"}
+    everything = {"layers": True, "decoder_state": True, "patches": True, "since": "2002-02-20"}
     found = xr.open_zarr(embed(fused, tiny_store, tmp_path / "emb.zarr", settings(**everything)))
     out = embed(fused, tiny_store, tmp_path / "tables", settings(format="parquet", **everything))
     rows = pd.read_parquet(out / "rows").set_index(["catchment", "time"])
@@ -294,7 +301,7 @@ def test_parquet_holds_what_zarr_does(fused: Checkpoint, tiny_store: Store, sett
         rows.loc[at, "layer.soil.0.last.3"]
         == (one["layer_embedding"].sel(modality="soil", pooling="last").values[0, 3])
     )
-    assert rows.loc[at, "fused.riverflow.5"] == one["fused_embedding"].sel(target="riverflow").values[5]
+    assert rows.loc[at, "fused.riverflow.5"] == one["decoder_state"].sel(target="riverflow").values[5]
     assert rows.loc[at, "visible_days.evap"] == one["visible_days"].sel(modality="evap")
     assert rows.loc[at, "flags"] == one["flags"]
     assert rows.loc[at, "window_start"] == pd.Timestamp(one["window_start"].values)

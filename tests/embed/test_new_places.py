@@ -27,7 +27,7 @@ def without(store: Store, path: Path, name: str) -> Store:
     """Return a store that never had a modality."""
     raw = store.config.model_dump(mode="json")
     del raw["modalities"][name]
-    raw["embed"]["hide"], raw["evaluate"]["target"] = [], "evap"
+    raw["embed"]["excluded_inputs"], raw["evaluate"]["target"] = [], "evap"
     config = type(store.config).model_validate(raw)
     dataset = store.dataset.drop_vars(name)
     changed = replace(store, dataset=dataset)
@@ -39,7 +39,9 @@ def test_new_gauges_and_years(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, caplog.at_level("INFO", "watercli"):
         patch.setattr("watercli.log.log.propagate", True)
-        out = embed(fused, other_store, tmp_path / "emb.zarr", settings(since="2002-03-20", hide=(), stride=5))
+        out = embed(
+            fused, other_store, tmp_path / "emb.zarr", settings(since="2002-03-20", excluded_inputs=(), stride=5)
+        )
     found = xr.open_zarr(out)
     assert "other.zarr is another store than that of the training (recipe.period.end: 2002-03-31 -> 2002-06-30" in (
         caplog.text
@@ -83,10 +85,10 @@ def test_attributes_outside_the_training_are_flagged(
 def test_a_store_without_river_flow(fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path) -> None:
     """From weather and attributes alone: what is hidden need not be there."""
     store = without(tiny_store, tmp_path / "ungauged.zarr", "riverflow")
-    chosen = settings(since="2002-03-20", fused=True)
+    chosen = settings(since="2002-03-20", decoder_state=True)
     found = xr.open_zarr(embed(fused, store, tmp_path / "emb.zarr", chosen))
     wanted = xr.open_zarr(embed(fused, tiny_store, tmp_path / "whole.zarr", chosen))
-    for name in ("embedding", "fused_embedding"):
+    for name in ("embedding", "decoder_state"):
         np.testing.assert_allclose(found[name].values, wanted[name].values, rtol=1e-4, atol=1e-5)
     assert "'riverflow' is absent" in found.attrs["store_changed"]
     assert not flag(found, "riverflow_observed").any()

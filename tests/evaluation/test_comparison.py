@@ -88,7 +88,7 @@ def test_folds_of_an_experiment_make_one_row(tiny_store: Store, tmp_path: Path) 
     runs = []
     for fold in range(3):
         run = tmp_path / f"fold{fold}"
-        pretrain(with_overrides(config, [f"train.hidden_gauges={{folds: 3, fold: {fold}}}"]), tiny_store, run)
+        pretrain(with_overrides(config, [f"train.held_out_gauges={{folds: 3, fold: {fold}}}"]), tiny_store, run)
         ensure_evaluated(run, tiny_store, QUICK)
         runs.append(run)
     found = compare_runs(runs)
@@ -99,7 +99,9 @@ def test_folds_of_an_experiment_make_one_row(tiny_store: Store, tmp_path: Path) 
     for fold, run in enumerate(runs):
         one = json.loads((run / "evaluation" / "results.json").read_text())["riverflow"]
         assert one["counts"]["catchments"] == 2
-        nse = found.scores.sel(metric="nse", predictor=found.rows[0].label, catchment=tiny_store.gauge_ids[fold])
+        nse = found.scores.sel(
+            {"metric": "nse", "method": found.rows[0].label, "catchment": tiny_store.gauge_ids[fold]}
+        )
         assert np.isfinite(float(nse))
     intervals = found.rows[0].intervals
     assert intervals is not None
@@ -156,7 +158,7 @@ def test_shipped_studies_are_valid() -> None:
 
 def test_variants_that_do_not_differ_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "same.yaml"
-    file.write_text("variants: {one: [], two: [model.fusion=keys]}\n")
+    file.write_text("variants: {one: [], two: [model.cross_modal_attention=decoder]}\n")
     with pytest.raises(ConfigError, match="'one' and 'two' of demo are the same"):
         load_study(file).configs(load("demo"))
 

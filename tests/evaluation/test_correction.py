@@ -33,11 +33,11 @@ def test_a_forecast_sees_no_flow_after_its_day_of_issue() -> None:
     flow = simulated() * np.exp(error)
     before = updated(simulated(), flow, AHEAD, VALIDATION)
     assert np.abs(before - simulated()[:, AHEAD].swapaxes(0, 1)).max() > 0.1
-    issued = AHEAD[0, 4] - 1
+    init_time = AHEAD[0, 4] - 1
     later, now = flow.copy(), flow.copy()
     # Flow changes places, so that its mean, of which a hundredth is added, stays what it is.
-    later[:, issued + 1 :] = later[:, :issued:-1]
-    now[:, [issued, 399]] = now[:, [399, issued]]
+    later[:, init_time + 1 :] = later[:, :init_time:-1]
+    now[:, [init_time, 399]] = now[:, [399, init_time]]
     unseen, seen = (updated(simulated(), one, AHEAD, VALIDATION)[:, :, 4] for one in (later, now))
     np.testing.assert_allclose(unseen, before[:, :, 4], rtol=1e-6)
     assert np.abs(seen - before[:, :, 4]).max(1).min() > 0.01

@@ -34,12 +34,15 @@ FILES = {
     "signatures.csv",
     "reconstruction.csv",
     "forecast.csv",
-    "few_labels.csv",
+    "short_records.csv",
     "results.zarr",
 }
-DEFAULT = [name for name in Evaluate().methods if name != "probe_fused"]  # which needs fusion
-FAST = "evaluate.methods=[simulation, corrected, probe, probe_shared, weather_ridge, nearest, climatology, persistence]"
-SEE_TEST_FLOW = ("persistence", "corrected", "nearest", "inverse_distance")
+DEFAULT = [name for name in Evaluate().methods if name != "probe_decoder_state"]  # which needs fusion
+FAST = (
+    "evaluate.methods=[simulation, neighbour_correction, probe, probe_regional, weather_ridge, nearest, climatology, "
+    "persistence]"
+)
+SEE_TEST_FLOW = ("persistence", "neighbour_correction", "nearest", "inverse_distance")
 """Persistence sees the flow of the days before, the others that of other gauges on the day."""
 
 
@@ -49,8 +52,8 @@ def flow(checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path_fac
 
 
 def judged(checkpoint: Checkpoint, store: Store, config: Config, cache: Path) -> Flow:
-    scene = set_scene(checkpoint, store, config, Cache(cache))
-    return judge_flow(scene, Inputs(scene))
+    context = set_scene(checkpoint, store, config, Cache(cache))
+    return judge_flow(context, Inputs(context))
 
 
 def changed(store: Store, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Store:
@@ -73,19 +76,19 @@ def test_csv_and_zarr_agree(out: Path) -> None:
     with (out / "riverflow.csv").open() as file:
         rows = list(csv.DictReader(file))
     data = xr.open_zarr(out / "results.zarr")
-    assert data["simulated"].dims == ("predictor", "catchment", "time")
+    assert data["simulated"].dims == ("method", "catchment", "time")
     assert data["observed"].attrs["units"] == "mm/day"
     scored = int((data["days"] > 0).sum())
     assert len(rows) == scored * len(DEFAULT)
     for row in rows:
-        place = {"predictor": row["method"], "catchment": row["gauge_id"], "metric": "nse"}
+        place = {"method": row["method"], "catchment": row["gauge_id"], "metric": "nse"}
         assert float(row["nse"]) == pytest.approx(float(data["score"].sel(place)), rel=1e-4)
         assert int(row["days"]) == int(data["scored"].sel(catchment=row["gauge_id"]).sum())
 
 
 def test_scores_are_of_the_days_that_the_store_says(out: Path) -> None:
     data = xr.open_zarr(out / "results.zarr").load()
-    here = data.isel(catchment=int(np.argmax(data["days"].values))).sel(predictor="climatology")
+    here = data.isel(catchment=int(np.argmax(data["days"].values))).sel({"method": "climatology"})
     days = here["scored"].values
     observed, simulated = here["observed"].values[days].astype(float), here["simulated"].values[days].astype(float)
     expected = 1 - ((simulated - observed) ** 2).sum() / ((observed - observed.mean()) ** 2).sum()
@@ -158,7 +161,9 @@ def test_test_flow_does_not_reach_what_is_simulated(
     other = judged(checkpoint, changed(tiny_store, "riverflow", alter), config, tmp_path)
     for method in flow.methods:
         same = np.array_equal(
-            flow.data["simulated"].sel(predictor=method), other.data["simulated"].sel(predictor=method), equal_nan=True
+            flow.data["simulated"].sel({"method": method}),
+            other.data["simulated"].sel({"method": method}),
+            equal_nan=True,
         )
         assert same == (method not in SEE_TEST_FLOW), method
 
@@ -180,7 +185,7 @@ def test_climatologies_are_of_training_dates(tiny_store: Store) -> None:
 def test_the_target_is_hidden_whatever_is_set(
     checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path: Path
 ) -> None:
-    found = judged(checkpoint, tiny_store, with_overrides(config, ["embed.hide=[temp]", FAST]), tmp_path)
+    found = judged(checkpoint, tiny_store, with_overrides(config, ["embed.excluded_inputs=[temp]", FAST]), tmp_path)
     assert found.hidden == ["temp", "riverflow"]
     assert found.visible == ["precip", "soil", "evap"]
 
@@ -212,12 +217,12 @@ def test_a_model_that_remembers_is_held_against_baselines_that_do() -> None:
         before=days(5),
         before_visible=np.array([True])[None, :, None],
     )
-    assert told.sums()["latest"].rmse == pytest.approx(np.sqrt((0**2 + 2**2) / 2))
+    assert told.sums()["locf"].rmse == pytest.approx(np.sqrt((0**2 + 2**2) / 2))
     assert told.sums()["interpolation"].rmse == pytest.approx(
         np.sqrt(((5 + 4 / 3 - 5) ** 2 + (5 + 8 / 3 - 7) ** 2) / 2)
     )
     untold = replace(told, before=told.before[:, :0], before_visible=told.before_visible[:, :0])
-    assert untold.sums()["latest"].rmse == pytest.approx(np.sqrt((4**2 + 6**2) / 2))
+    assert untold.sums()["locf"].rmse == pytest.approx(np.sqrt((4**2 + 6**2) / 2))
 
 
 def test_a_gauge_without_flow_is_named(

@@ -17,7 +17,7 @@ from watercli.evaluation.report.explorer_data import MISSING, as_script, payload
 from watercli.evaluation.simulation import Flow
 
 GAUGES, DAYS = 8, 50
-METHODS = ["simulation", "moving_average", "climatology", "persistence"]
+METHODS = ["simulation", "ema_mlp", "climatology", "persistence"]
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def flow() -> Flow:
         {
             "observed": (("catchment", "time"), observed),
             "scored": (("catchment", "time"), np.isfinite(observed)),
-            "simulated": (("predictor", "catchment", "time"), simulated),
-            "score": (("metric", "predictor", "catchment"), nse[None]),
+            "simulated": (("method", "catchment", "time"), simulated),
+            "score": (("metric", "method", "catchment"), nse[None]),
             "days": ("catchment", days),
         },
         coords={
             "metric": ["nse"],
-            "predictor": METHODS,
+            "method": METHODS,
             "catchment": [f"{c:03d}" for c in range(GAUGES)],
             "gauge_name": ("catchment", ["A </script> river"] * GAUGES),
             "time": pd.date_range("2001-01-01", periods=DAYS),
@@ -50,7 +50,7 @@ def flow() -> Flow:
 
 @pytest.fixture
 def insight(flow: Flow) -> Insight:
-    simulated = flow.data["simulated"].sel(predictor="simulation")
+    simulated = flow.data["simulated"].sel({"method": "simulation"})
     ends = xr.DataArray([0.5, 0.9], dims="shown", coords={"shown": [0.5, 0.9]})
     intervals = xr.Dataset({"lower": simulated * (1 - ends), "upper": simulated * (1 + ends)})
     return Insight(xr.DataArray(), intervals, None, xr.Dataset())
@@ -70,7 +70,7 @@ def test_values_come_back_and_missing_days_stay_missing(flow: Flow, insight: Ins
     for number, gauge in enumerate(found["gauges"]):
         here = flow.data.sel(catchment=gauge["id"])
         for key in (*METHODS, "observed"):
-            expected = (here["observed"] if key == "observed" else here["simulated"].sel(predictor=key)).values
+            expected = (here["observed"] if key == "observed" else here["simulated"].sel({"method": key})).values
             code = codes[number, keys.index(key)]
             values = np.where(code == MISSING, np.nan, gauge["low"] + gauge["step"] * code)
             np.testing.assert_allclose(values, expected, atol=gauge["step"])
@@ -92,7 +92,7 @@ def test_a_large_page_leaves_out_methods_and_then_catchments_and_says_so(
         "upper0.9",
         "lower0.5",
         "upper0.5",
-        "moving_average",
+        "ema_mlp",
     ]
     # For six: no interval loses one of its ends.
     monkeypatch.setattr(explorer_data, "MOST_BYTES", 6 * per_series)

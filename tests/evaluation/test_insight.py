@@ -134,9 +134,9 @@ def test_mean_embeddings_see_no_flow(tiny_store: Store, fused_run: Path) -> None
 def test_insight_of_a_run_with_hidden_gauges(tiny_store: Store, fused_run: Path, tmp_path: Path) -> None:
     checkpoint = open_run(fused_run)
     config = with_overrides(checkpoint.config, [*MORE, "evaluate.methods=[simulation, nearest, climatology]"])
-    scene = set_scene(checkpoint, tiny_store, config, Cache(tmp_path))
-    inputs = Inputs(scene)
-    found = look_into(scene, inputs, judge_flow(scene, inputs))
+    context = set_scene(checkpoint, tiny_store, config, Cache(tmp_path))
+    inputs = Inputs(context)
+    found = look_into(context, inputs, judge_flow(context, inputs))
     assert found is not None
     assert found.intervals is not None
     assert found.donors is not None

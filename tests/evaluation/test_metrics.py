@@ -14,7 +14,7 @@ OBSERVED = np.array([1.0, 2.0, 4.0, 3.0])
 def score(simulated: np.ndarray, observed: np.ndarray = OBSERVED) -> dict[str, float]:
     """Score one method in one catchment."""
     found = catchment_scores(
-        xr.DataArray(simulated[None, None], dims=("predictor", "catchment", "time")),
+        xr.DataArray(simulated[None, None], dims=("method", "catchment", "time")),
         xr.DataArray(observed[None], dims=("catchment", "time")),
     )
     return {name: float(found.sel(metric=name).squeeze()) for name in METRICS}
@@ -41,8 +41,8 @@ def test_hand_computed() -> None:
     r, alpha, beta = 3 / np.sqrt(5 * 6), np.sqrt(6 / 5), 3 / 2.5
     assert found["nse"] == pytest.approx(1 - 6 / 5)
     assert found["correlation"] == pytest.approx(r)
-    assert found["variability"] == pytest.approx(alpha)
-    assert found["bias_ratio"] == pytest.approx(beta)
+    assert found["alpha"] == pytest.approx(alpha)
+    assert found["beta"] == pytest.approx(beta)
     assert found["kge"] == pytest.approx(1 - np.sqrt((r - 1) ** 2 + (alpha - 1) ** 2 + (beta - 1) ** 2))
     assert found["rmse"] == pytest.approx(np.sqrt(6 / 4))
     assert found["bias"] == pytest.approx(0.5)
@@ -60,7 +60,7 @@ def test_days_without_observation_are_never_scored(value: float) -> None:
 
 def test_methods_on_different_days_are_refused() -> None:
     observed = xr.DataArray(OBSERVED[None], dims=("catchment", "time"))
-    simulated = xr.DataArray(np.stack([OBSERVED, OBSERVED])[:, None].copy(), dims=("predictor", "catchment", "time"))
+    simulated = xr.DataArray(np.stack([OBSERVED, OBSERVED])[:, None].copy(), dims=("method", "catchment", "time"))
     simulated[1, 0, 2] = np.nan
     with pytest.raises(AssertionError, match="different days"):
         catchment_scores(simulated, observed)

@@ -124,7 +124,7 @@ def ranked(out: Path) -> list[str]:
     """Return the scored gauges, the best by the main method first."""
     data = xr.open_zarr(out / "results.zarr").load()
     main = json.loads((out / "results.json").read_text())["riverflow"]["main_method"]
-    nse = data["score"].sel(metric="nse", predictor=main).where(data["days"] > 0, drop=True).fillna(-1e9)
+    nse = data["score"].sel({"metric": "nse", "method": main}).where(data["days"] > 0, drop=True).fillna(-1e9)
     return [str(one) for one in nse.sortby(-nse)["catchment"].values]
 
 

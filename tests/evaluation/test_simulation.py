@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from watercli.baselines.cache import Cache
-from watercli.baselines.ema_mlp import features, moving_average
-from watercli.baselines.fine_tuning import simulate_tuned
+from watercli.baselines.ema_mlp import ema_mlp, features
+from watercli.baselines.fine_tuning import simulate_fine_tuned
 from watercli.baselines.lstm import lstm
 from watercli.baselines.mlp import Regional
 from watercli.baselines.neighbours import corrected, distances, from_neighbours
 from watercli.baselines.probes import Inputs
 from watercli.config import with_overrides
-from watercli.data.dataset import WindowReader, spread
-from watercli.data.scaling import Scaling, hidden_catchments
+from watercli.data.dataset import WindowReader, basin_std
+from watercli.data.scaling import Scaling, held_out_catchments
 from watercli.errors import ConfigError, RunError
 from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.short_records import judge_few_labels
@@ -45,8 +45,8 @@ def altered(store: Store, name: str, days: slice, value: float, catchments: slic
 
 def judged(checkpoint: checkpoints.Checkpoint, store: Store, cache: Path) -> Flow:
     """Let the methods that the checkpoint's configuration names say what the rivers did."""
-    scene = set_scene(checkpoint, store, checkpoint.config, Cache(cache))
-    return judge_flow(scene, Inputs(scene))
+    context = set_scene(checkpoint, store, checkpoint.config, Cache(cache))
+    return judge_flow(context, Inputs(context))
 
 
 def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny_store: Store) -> None:
@@ -66,30 +66,41 @@ def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny
 
 def test_hidden_gauges_give_nothing_to_training(fused_run: Path, tiny_store: Store) -> None:
     config = checkpoints.open_run(fused_run).config
-    hidden = hidden_catchments(tiny_store, config)
+    hidden = held_out_catchments(tiny_store, config)
     np.testing.assert_array_equal(hidden, [False, True, False, False, True, False])
     reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
     batch = reader.read(np.array([40]), np.arange(6)[None])
     assert torch.isnan(batch.series["riverflow"][0, [1, 4]]).all()
     assert (batch.past["riverflow"][0, [1, 4]] == 0).all()
     assert (batch.past["riverflow"][0, [0, 2]] != 0).any(-1).all()
-    assert torch.isnan(batch.wanted["riverflow"][0, [1, 4]]).all()
+    assert torch.isnan(batch.targets["riverflow"][0, [1, 4]]).all()
     assert torch.isfinite(batch.series["evap"][0, [1, 4]]).any()
     wild = altered(tiny_store, "riverflow", slice(None), 77.0, slice(1, 5, 3))
     assert Scaling.of(wild, config) == Scaling.of(tiny_store, config)
-    assert Scaling.of(wild, with_overrides(config, ["train.hidden_gauges=null"])) != Scaling.of(tiny_store, config)
+    assert Scaling.of(wild, with_overrides(config, ["train.held_out_gauges=null"])) != Scaling.of(tiny_store, config)
 
 
 def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     checkpoint = checkpoints.open_run(fused_run)
-    methods = ["simulation", "corrected", "probe", "gr4j", "nearest", "inverse_distance", "climatology", "persistence"]
+    methods = [
+        "simulation",
+        "neighbour_correction",
+        "probe",
+        "gr4j",
+        "nearest",
+        "inverse_distance",
+        "climatology",
+        "persistence",
+    ]
     settings = [f"evaluate.methods={methods}", "evaluate.protocols=[ungauged]"]
     config = with_overrides(checkpoint.config, settings)
     out = evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=fused_run)
     found = json.loads((out / "results.json").read_text())["riverflow"]
     assert found["ungauged"]
     assert found["main_method"] == "simulation"
-    assert set(found["methods"]) == {*("simulation", "corrected", "gr4j", "nearest", "inverse_distance", "climatology")}
+    assert set(found["methods"]) == {
+        *("simulation", "neighbour_correction", "gr4j", "nearest", "inverse_distance", "climatology")
+    }
     rows = (out / "riverflow.csv").read_text().splitlines()[1:]
     gauges = [tiny_store.gauge_ids[1], tiny_store.gauge_ids[4]]
     assert {row.split(",")[0] for row in rows} <= set(gauges)
@@ -106,15 +117,15 @@ def test_a_simulation_is_judged_with_nothing_beside_it(fused_run: Path, tiny_sto
 
 def test_a_fold_that_is_not_there_is_refused(tiny_store: Store) -> None:
     with pytest.raises(ConfigError, match=r"fold 4 must be below folds \(4\)"):
-        with_overrides(tiny_store.config, ["train.hidden_gauges={fold: 4}"])
-    config = with_overrides(tiny_store.config, ["train.hidden_gauges={gauges: ['9999']}"])
+        with_overrides(tiny_store.config, ["train.held_out_gauges={fold: 4}"])
+    config = with_overrides(tiny_store.config, ["train.held_out_gauges={gauges: ['9999']}"])
     with pytest.raises(ConfigError, match="gauge '9999'"):
         Scaling.of(tiny_store, config)
 
 
 def test_spread_is_each_catchments_own_and_never_nothing() -> None:
     values = np.array([[0.0, 2.0, np.nan, 4.0], [1.0, 1.0, 1.0, 1.0], [np.nan] * 4], dtype=np.float32)
-    found = spread(values)
+    found = basin_std(values)
     own = np.std([0.0, 2.0, 4.0])
     np.testing.assert_allclose(found, np.array([own, 0.0, own / 2]) + 0.05, rtol=1e-6)
 
@@ -129,7 +140,7 @@ def test_moving_averages_of_blocks_are_those_of_the_whole() -> None:
     torch.testing.assert_close(x[:, -1, :5], altogether[:, -1, :5], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("method", "steps"), [(moving_average, 300), pytest.param(lstm, 150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("method", "steps"), [(ema_mlp, 300), pytest.param(lstm, 150, marks=pytest.mark.slow)])
 def test_regional_networks_learn_a_river_from_its_rain(method: Callable[..., np.ndarray], steps: int) -> None:
     rng = np.random.default_rng(1)
     rain = rng.gamma(0.5, 4.0, size=(6, 900))
@@ -182,29 +193,29 @@ def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store
 def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     """It learns what the decoder makes of the weather, of the gauge's own training dates."""
     checkpoint = checkpoints.open_run(fused_run)
-    methods = "evaluate.methods=[simulation, probe, probe_fused]"
-    config = with_overrides(checkpoint.config, [methods, "train.hidden_gauges=null", "evaluate.probe_stride=1"])
-    known = replace(checkpoint, config=config, hidden_gauges=())
+    methods = "evaluate.methods=[simulation, probe, probe_decoder_state]"
+    config = with_overrides(checkpoint.config, [methods, "train.held_out_gauges=null", "evaluate.probe_stride=1"])
+    known = replace(checkpoint, config=config, held_out_gauges=())
 
     found = judged(known, tiny_store, tmp_path / "before")
-    assert found.methods == ["simulation", "probe", "probe_fused"]
+    assert found.methods == ["simulation", "probe", "probe_decoder_state"]
     simulated = found.data["simulated"]
-    assert np.isfinite(simulated.sel(predictor="probe_fused")).any("time").all()
+    assert np.isfinite(simulated.sel({"method": "probe_decoder_state"})).any("time").all()
     # A gauge's own regression on what the head reads is at least as good as the head, of a model of six steps.
     nse = found.data["score"].sel(metric="nse").median("catchment")
-    assert nse.sel(predictor="probe_fused") > nse.sel(predictor="simulation")
+    assert nse.sel({"method": "probe_decoder_state"}) > nse.sel({"method": "simulation"})
     wild = altered(tiny_store, "riverflow", tiny_store.period("test"), 77.0)
     np.testing.assert_array_equal(judged(known, wild, tmp_path / "after").data["simulated"], simulated)
 
 
 def test_short_records_are_learnt_from_fused_features_too(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     checkpoint = checkpoints.open_run(fused_run)
-    scene = set_scene(checkpoint, tiny_store, checkpoint.config, Cache(tmp_path))
-    inputs = Inputs(scene)
-    found = judge_few_labels(inputs, make_task(scene, inputs, {}, heads=True), [])
+    context = set_scene(checkpoint, tiny_store, checkpoint.config, Cache(tmp_path))
+    inputs = Inputs(context)
+    found = judge_few_labels(inputs, make_task(context, inputs, {}, heads=True), [])
     assert found is not None
     assert found.hidden
-    assert list(found.scores) == ["probe_fused", "probe", "probe_untrained", "weather_ridge"]
+    assert list(found.scores) == ["probe_decoder_state", "probe", "probe_untrained", "weather_ridge"]
     assert all(np.isfinite(one.median) for by_length in found.scores.values() for one in by_length)
 
 
@@ -213,21 +224,21 @@ def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp
     checkpoint = checkpoints.open_run(tiny_run)
     assert checkpoint.gauges == tuple(tiny_store.gauge_ids)
     stranger = replace(checkpoint, gauges=("elsewhere",))
-    scene = set_scene(stranger, tiny_store, checkpoint.config, Cache(tmp_path))
-    assert scene.ungauged
-    assert scene.unseen.all()
-    found = judge_flow(scene, Inputs(scene))
+    context = set_scene(stranger, tiny_store, checkpoint.config, Cache(tmp_path))
+    assert context.ungauged
+    assert context.unseen.all()
+    found = judge_flow(context, Inputs(context))
     assert found.methods == ["simulation", "climatology"]
     # Gauges that were hidden elsewhere, and are not here, are no matter.
-    hidden = with_overrides(checkpoint.config, ["train.hidden_gauges={gauges: ['9999']}"])
-    other = replace(stranger, config=hidden, hidden_gauges=("9999",))
+    hidden = with_overrides(checkpoint.config, ["train.held_out_gauges={gauges: ['9999']}"])
+    other = replace(stranger, config=hidden, held_out_gauges=("9999",))
     period = tiny_store.period("test")
     np.testing.assert_array_equal(
         simulate(other, tiny_store, "riverflow", period), simulate(checkpoint, tiny_store, "riverflow", period)
     )
     some = replace(checkpoint, gauges=checkpoint.gauges[:4])
-    scene = set_scene(some, tiny_store, checkpoint.config, Cache(tmp_path))
-    np.testing.assert_array_equal(scene.unseen, [False] * 4 + [True] * 2)
+    context = set_scene(some, tiny_store, checkpoint.config, Cache(tmp_path))
+    np.testing.assert_array_equal(context.unseen, [False] * 4 + [True] * 2)
 
 
 @pytest.mark.slow
@@ -241,7 +252,7 @@ def test_the_whole_model_is_fine_tuned_without_hidden_flow(fused_run: Path, tiny
     assert before.methods == ["simulation", "fine_tuned", "from_scratch"]
     simulated = before.data["simulated"]
     assert np.isfinite(simulated).all()
-    tuned, scratch = (float(abs(simulated.sel(predictor=name) - simulated[0]).mean()) for name in before.methods[1:])
+    tuned, scratch = (float(abs(simulated.sel({"method": name}) - simulated[0]).mean()) for name in before.methods[1:])
     assert min(tuned, scratch) > 0
     assert tuned != scratch
     # Flow of hidden gauges, and of the test period anywhere, changes nothing.
@@ -262,4 +273,4 @@ def test_fine_tuning_that_is_stopped_says_what_is_true(
     monkeypatch.setattr(loop, "train_step", interrupted)
     checkpoint = checkpoints.open_run(fused_run)
     with pytest.raises(RunError, match="Stopped while training 'from_scratch'; the same command begins it anew"):
-        simulate_tuned(checkpoint, tiny_store, "riverflow", tiny_store.period("test"), 4, scratch=True)
+        simulate_fine_tuned(checkpoint, tiny_store, "riverflow", tiny_store.period("test"), 4, scratch=True)

@@ -12,14 +12,14 @@ from multimodal_mae.masking import TokenMask
 
 from tests.model.conftest import SMALL, make_batch, make_masks, make_model
 
-FUSED = replace(SMALL, fusion="keys")
-KINDS = {"keys": FUSED, "shared": replace(SMALL, fusion="shared", fusion_layers=1)}
+FUSED = replace(SMALL, cross_modal_attention="decoder")
+KINDS = {"decoder": FUSED, "joint": replace(SMALL, cross_modal_attention="joint", joint_layers=1)}
 DRAINS = torch.tensor([[0, -1], [1, 3], [3, -1]]).expand(2, 3, 2)
 
 
 @pytest.fixture
 def batch() -> Batch:
-    return replace(make_batch(FUSED, missing=0.1), drains=DRAINS)
+    return replace(make_batch(FUSED, missing=0.1), patch_index=DRAINS)
 
 
 @pytest.fixture(params=KINDS)
@@ -42,7 +42,7 @@ def rain_changed(batch: Batch, patch: int) -> Batch:
 
 
 def test_a_catchment_sees_the_rain_of_its_patches_and_no_other(model: MultiModalMAE) -> None:
-    batch = replace(make_batch(FUSED, days=12), drains=DRAINS)
+    batch = replace(make_batch(FUSED, days=12), patch_index=DRAINS)
     masks = make_masks(batch, FUSED)
     # Without layers the encoder mixes nothing between patches: what moves, moved through the keys.
     for name in ("rain", "warmth"):
@@ -71,10 +71,10 @@ def test_every_tensor_receives_a_gradient(model: MultiModalMAE, batch: Batch) ->
 
 
 def test_without_fusion_nothing_is_added() -> None:
-    assert not any("fusion" in name for name, _ in make_model(SMALL).named_parameters())
+    assert not any("cross_modal" in name for name, _ in make_model(SMALL).named_parameters())
 
 
 def test_fusion_needs_to_know_the_patches(model: MultiModalMAE) -> None:
     batch = make_batch(FUSED)
-    with pytest.raises(ValueError, match="drains"):
+    with pytest.raises(ValueError, match="patch_index"):
         model(batch, make_masks(batch, FUSED))

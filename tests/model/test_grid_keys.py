@@ -20,8 +20,8 @@ from tests.model.test_fusion import DRAINS
 
 BY_DAY = replace(
     SMALL,
-    grid_attention="day",
-    grid_keys="day",
+    grid_attention_scope="same_day",
+    grid_cross_attention_scope="same_day",
     modalities={name: replace(one, mask_ratio=0.5) for name, one in SMALL.modalities.items()},
 )
 
@@ -38,14 +38,14 @@ def decode_masked(
     return x
 
 
-@pytest.mark.parametrize("fusion", ["none", "keys"])
+@pytest.mark.parametrize("fusion", ["none", "decoder"])
 @pytest.mark.parametrize("among_queries", [False, True])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 def test_is_the_window_with_other_days_masked(
     monkeypatch: pytest.MonkeyPatch, fusion: str, among_queries: bool, missing: float
 ) -> None:
-    config = replace(BY_DAY, fusion=fusion, decoder_self_attn=among_queries)  # type: ignore[arg-type]
-    batch = replace(make_batch(config, missing=missing), drains=DRAINS)
+    config = replace(BY_DAY, cross_modal_attention=fusion, decoder_self_attn=among_queries)  # type: ignore[arg-type]
+    batch = replace(make_batch(config, missing=missing), patch_index=DRAINS)
     model, masks = make_model(config), make_masks(batch, config)
     with torch.no_grad():
         found = model(batch, masks, names=["rain"])["rain"]
@@ -77,5 +77,5 @@ def flops(config: MAEConfig, days: int) -> int:
 
 def test_the_cost_of_a_grid_is_linear_in_the_days() -> None:
     assert flops(BY_DAY, 80) / flops(BY_DAY, 40) == pytest.approx(2, rel=0.05)
-    window = replace(BY_DAY, grid_keys="window")
+    window = replace(BY_DAY, grid_cross_attention_scope="window")
     assert flops(window, 80) / flops(window, 40) > 2.1

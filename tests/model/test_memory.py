@@ -9,15 +9,15 @@ import pytest
 import torch
 from multimodal_mae.antecedent_state import Seen, carried_size, carry, state_size, states
 from multimodal_mae.batch import Batch
-from multimodal_mae.config import MAEConfig, MemoryConfig
+from multimodal_mae.config import AntecedentStateConfig, MAEConfig
 from multimodal_mae.mae import MultiModalMAE, total_loss
 from multimodal_mae.masking import TokenMask
 
 from tests.model.conftest import SMALL, make_batch, make_masks, make_model
 from tests.model.test_fusion import DRAINS
 
-MEMORY = MemoryConfig(time_constants=(1.0, 4.0, 16.0), recent=3, width=12)
-REMEMBERING = replace(SMALL, memory=MEMORY, fusion="keys")
+MEMORY = AntecedentStateConfig(time_constants=(1.0, 4.0, 16.0), recent_days=3, width=12)
+REMEMBERING = replace(SMALL, antecedent_state=MEMORY, cross_modal_attention="decoder")
 HALF = {name: replace(one, mask_ratio=0.5) for name, one in SMALL.modalities.items()}
 """Enough tokens of each day are visible and masked."""
 PAST, DAYS = 20, 6
@@ -31,12 +31,12 @@ def with_past(batch: Batch, missing: float = 0.1) -> Batch:
         return values.masked_fill(torch.rand(shape, generator=generator) < missing, torch.nan)
 
     shares = torch.tensor([[1.0, 0.0], [0.6, 0.4], [1.0, 0.0]]).expand(2, 3, 2)
-    return remembering(replace(batch, shares=shares), {name: holed(2, 3, PAST) for name in SMALL.modalities})
+    return remembering(replace(batch, patch_weight=shares), {name: holed(2, 3, PAST) for name in SMALL.modalities})
 
 
 def remembering(batch: Batch, days: dict[str, torch.Tensor]) -> Batch:
     """Return a batch with what some days before its windows leave: of series ``[B, C, H]``, of grids ``[B, L, H]``."""
-    past, drained = dict(batch.past), dict(batch.drained_past)
+    past, drained = dict(batch.past), dict(batch.catchment_grid_past)
     for name, values in days.items():
         there = torch.isfinite(values).float()
         past[name] = carry(values.nan_to_num(), there, MEMORY)
@@ -45,12 +45,12 @@ def remembering(batch: Batch, days: dict[str, torch.Tensor]) -> Batch:
             share = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0]])
             total = share @ there
             drained[name] = carry(share @ values.nan_to_num() / total.clamp_min(1e-6), total, MEMORY)
-    return replace(batch, past=past, drained_past=drained)
+    return replace(batch, past=past, catchment_grid_past=drained)
 
 
 @pytest.fixture
 def batch() -> Batch:
-    return with_past(replace(make_batch(SMALL, missing=0.1), drains=DRAINS))
+    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=DRAINS))
 
 
 def test_states_are_the_recurrence_day_by_day() -> None:
@@ -89,8 +89,8 @@ def test_a_short_or_absent_past_is_no_past_at_all() -> None:
 
 def moved(batch: Batch, name: str) -> Batch:
     """Return a batch with another past of a modality."""
-    drained = {grid: one + 2 if grid == name else one for grid, one in batch.drained_past.items()}
-    return replace(batch, past=batch.past | {name: batch.past[name] + 2}, drained_past=drained)
+    drained = {grid: one + 2 if grid == name else one for grid, one in batch.catchment_grid_past.items()}
+    return replace(batch, past=batch.past | {name: batch.past[name] + 2}, catchment_grid_past=drained)
 
 
 def flow_of(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> torch.Tensor:
@@ -98,10 +98,10 @@ def flow_of(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> 
         return model(batch, masks)["flow"].full(DAYS)[..., 0].unflatten(0, (2, 3))
 
 
-@pytest.mark.parametrize("fusion", ["none", "keys", "shared"])
+@pytest.mark.parametrize("fusion", ["none", "decoder", "joint"])
 def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
-    batch = with_past(replace(make_batch(SMALL), drains=DRAINS))
-    config: MAEConfig = replace(REMEMBERING, fusion=fusion, causal=True, modalities=HALF)  # type: ignore[arg-type]
+    batch = with_past(replace(make_batch(SMALL), patch_index=DRAINS))
+    config: MAEConfig = replace(REMEMBERING, cross_modal_attention=fusion, causal=True, modalities=HALF)  # type: ignore[arg-type]
     model, masks = make_model(config), make_masks(batch, config)
     changed = replace(
         batch,
@@ -142,13 +142,13 @@ def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
         rain[:, land] += 3
         other = remembering(batch, {"rain": rain})
         # Of what the decoder reads only the catchment's own context may move, so look at the context itself.
-        before, after = (model.remember(some, masks)["flow"].values.unflatten(0, (2, 3)) for some in (batch, other))
+        before, after = (model.antecedent(some, masks)["flow"].values.unflatten(0, (2, 3)) for some in (batch, other))
         moved = (after - before).abs().amax((0, 2, 3)) > 1e-6
         assert set(moved.nonzero()[:, 0].tolist()) == drainers
 
 
 def test_a_grid_that_is_not_drained_does_not_reach_a_catchment(batch: Batch) -> None:
-    grids = {name: replace(SMALL.modalities[name], drained=False) for name in ("rain", "warmth")}
+    grids = {name: replace(SMALL.modalities[name], feeds_catchments=False) for name in ("rain", "warmth")}
     config = replace(REMEMBERING, modalities=SMALL.modalities | grids)
     assert config.read_by("flow") == ["flow", "loss"]
     assert config.read_by("warmth") == ["rain", "warmth"]
@@ -158,15 +158,15 @@ def test_a_grid_that_is_not_drained_does_not_reach_a_catchment(batch: Batch) -> 
 
 
 def test_without_fusion_a_modality_remembers_only_itself(batch: Batch) -> None:
-    config = replace(REMEMBERING, fusion="none")
+    config = replace(REMEMBERING, cross_modal_attention="none")
     model, masks = make_model(config), make_masks(batch, config)
     other = moved(batch, "loss")
     torch.testing.assert_close(flow_of(model, other, masks), flow_of(model, batch, masks), equal_nan=True)
 
 
-@pytest.mark.parametrize("attention", ["window", "day"])
+@pytest.mark.parametrize("attention", ["window", "same_day"])
 def test_every_tensor_receives_a_gradient(batch: Batch, attention: str) -> None:
-    config = replace(REMEMBERING, grid_attention=attention)  # type: ignore[arg-type]
+    config = replace(REMEMBERING, grid_attention_scope=attention)  # type: ignore[arg-type]
     model = make_model(config)
     total_loss(model(batch, make_masks(batch, config)), config).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
@@ -174,7 +174,7 @@ def test_every_tensor_receives_a_gradient(batch: Batch, attention: str) -> None:
 
 def test_patches_of_one_day_attend_to_each_other_alone() -> None:
     batch = make_batch(SMALL)
-    config = replace(SMALL, grid_attention="day", modalities=HALF)
+    config = replace(SMALL, grid_attention_scope="same_day", modalities=HALF)
     model, masks = make_model(config), make_masks(batch, config)
     rain = batch.grids["rain"].clone()
     rain[:, 2] += 1
@@ -190,7 +190,7 @@ def test_patches_of_one_day_attend_to_each_other_alone() -> None:
 def test_errors_are_divided_by_the_spread_and_measured_where_they_are_wanted(batch: Batch) -> None:
     model, masks = make_model(SMALL), make_masks(batch, SMALL)
     wanted, spread = batch.series["flow"] * 2 + 1, torch.tensor([[1.0, 2.0, 4.0], [0.5, 1.0, 3.0]])
-    scored = replace(batch, wanted={"flow": wanted}, spread={"flow": spread})
+    scored = replace(batch, targets={"flow": wanted}, basin_std={"flow": spread})
     with torch.no_grad():
         found = model(scored, masks)["flow"]
     error = (found.full(DAYS)[..., 0].unflatten(0, (2, 3)) - wanted) / spread[..., None]
@@ -198,10 +198,10 @@ def test_errors_are_divided_by_the_spread_and_measured_where_they_are_wanted(bat
     torch.testing.assert_close(found.squared_error, error[asked].square().sum())
 
 
-@pytest.mark.parametrize("fusion", ["none", "keys"])
+@pytest.mark.parametrize("fusion", ["none", "decoder"])
 def test_its_networks_read_standardised_states(batch: Batch, fusion: str) -> None:
-    model = make_model(replace(REMEMBERING, fusion=fusion))  # type: ignore[arg-type]
-    masks, memory = make_masks(batch, REMEMBERING), model.memory
+    model = make_model(replace(REMEMBERING, cross_modal_attention=fusion))  # type: ignore[arg-type]
+    masks, memory = make_masks(batch, REMEMBERING), model.antecedent_state
     assert memory is not None
     memory.standardise([(batch, masks), (batch, masks)])
     varying = 0
@@ -214,6 +214,6 @@ def test_its_networks_read_standardised_states(batch: Batch, fusion: str) -> Non
         assert (spread[~varies] <= 0.02).all()
         varying += int(varies.sum())
     assert varying > 50
-    twin = make_model(replace(REMEMBERING, fusion=fusion))  # type: ignore[arg-type]
+    twin = make_model(replace(REMEMBERING, cross_modal_attention=fusion))  # type: ignore[arg-type]
     twin.load_state_dict(model.state_dict())
     torch.testing.assert_close(flow_of(twin, batch, masks), flow_of(model, batch, masks), equal_nan=True)

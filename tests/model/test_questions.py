@@ -8,12 +8,12 @@ import pytest
 import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.masking import (
-    Question,
-    Questions,
+    Task,
     TokenMask,
-    ask,
+    WindowTasks,
+    apply_tasks,
     draw_noise,
-    draw_questions,
+    draw_tasks,
     mask_batch,
     show_all,
     tokens,
@@ -29,14 +29,14 @@ DAYS, LEAD = 6, 2
 
 @pytest.fixture
 def batch() -> Batch:
-    return with_past(replace(make_batch(SMALL, missing=0.1), drains=DRAINS))
+    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=DRAINS))
 
 
-def masks_of(batch: Batch, *kinds: Question) -> dict[str, TokenMask]:
+def masks_of(batch: Batch, *kinds: Task) -> dict[str, TokenMask]:
     """Return masks of windows that ask for flow, the last `LEAD` days of it if they ask for a forecast."""
     noise = draw_noise(SMALL, windows=2, catchments=3, days=DAYS, generator=torch.Generator().manual_seed(0))
-    asked = Questions(torch.tensor(kinds), torch.full((2,), FLOW), torch.full((2,), LEAD))
-    return ask(batch, SMALL, mask_batch(batch, SMALL, noise), asked, noise)
+    asked = WindowTasks(torch.tensor(kinds), torch.full((2,), FLOW), torch.full((2,), LEAD))
+    return apply_tasks(batch, SMALL, mask_batch(batch, SMALL, noise), asked, noise)
 
 
 def by_window(mask: torch.Tensor) -> torch.Tensor:
@@ -45,7 +45,7 @@ def by_window(mask: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_simulation_hides_the_series_and_its_past_and_shows_all_else(batch: Batch) -> None:
-    masks = masks_of(batch, Question.SIMULATION, Question.RANDOM)
+    masks = masks_of(batch, Task.SIMULATION, Task.RANDOM)
     for name, mask in masks.items():
         have = tokens(batch, SMALL, name)
         shown, wanted = by_window(mask.visible)[0], by_window(mask.target)[0]
@@ -61,14 +61,14 @@ def test_a_simulation_hides_the_series_and_its_past_and_shows_all_else(batch: Ba
 
 
 def test_random_windows_stay_as_they_were(batch: Batch) -> None:
-    asked, random = masks_of(batch, Question.SIMULATION, Question.RANDOM), masks_of(batch, *[Question.RANDOM] * 2)
+    asked, random = masks_of(batch, Task.SIMULATION, Task.RANDOM), masks_of(batch, *[Task.RANDOM] * 2)
     for name in SMALL.modalities:
         assert torch.equal(by_window(asked[name].visible)[1], by_window(random[name].visible)[1])
         assert torch.equal(by_window(asked[name].target)[1], by_window(random[name].target)[1])
 
 
 def test_a_forecast_hides_the_last_days(batch: Batch) -> None:
-    masks = masks_of(batch, Question.FORECAST, Question.BLIND_FORECAST)
+    masks = masks_of(batch, Task.FORECAST, Task.FORECAST_WITHOUT_FORCING)
     for name, mask in masks.items():
         have = tokens(batch, SMALL, name)
         shown, complete, observed = (by_window(one) for one in (mask.visible, have.complete, have.observed))
@@ -87,7 +87,7 @@ def test_a_forecast_hides_the_last_days(batch: Batch) -> None:
 
 
 def test_places_are_hidden_on_all_days(batch: Batch) -> None:
-    masks = masks_of(batch, Question.PLACES, Question.PLACES)
+    masks = masks_of(batch, Task.SPATIAL_MASKING, Task.SPATIAL_MASKING)
     some = {"visible": 0, "target": 0}
     for name, mask in masks.items():
         have = tokens(batch, SMALL, name)
@@ -100,16 +100,16 @@ def test_places_are_hidden_on_all_days(batch: Batch) -> None:
     assert all(some.values())
 
 
-@pytest.mark.parametrize("kind", [Question.SIMULATION, Question.FORECAST, Question.BLIND_FORECAST])
-@pytest.mark.parametrize("fusion", ["none", "keys", "shared"])
-def test_what_is_hidden_does_not_reach_its_prediction(batch: Batch, kind: Question, fusion: str) -> None:
-    model = make_model(replace(REMEMBERING, fusion=fusion))  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", [Task.SIMULATION, Task.FORECAST, Task.FORECAST_WITHOUT_FORCING])
+@pytest.mark.parametrize("fusion", ["none", "decoder", "joint"])
+def test_what_is_hidden_does_not_reach_its_prediction(batch: Batch, kind: Task, fusion: str) -> None:
+    model = make_model(replace(REMEMBERING, cross_modal_attention=fusion))  # type: ignore[arg-type]
     masks = masks_of(batch, kind, kind)
     late = torch.arange(DAYS) >= DAYS - LEAD
-    changed = batch.series["flow"].where(~late if kind != Question.SIMULATION else torch.zeros(DAYS) > 0, 9.0)
+    changed = batch.series["flow"].where(~late if kind != Task.SIMULATION else torch.zeros(DAYS) > 0, 9.0)
     changed = torch.where(torch.isfinite(batch.series["flow"]), changed, torch.nan)
     other = replace(batch, series=batch.series | {"flow": changed})
-    if kind == Question.SIMULATION:
+    if kind == Task.SIMULATION:
         other = moved(other, "flow")
     with torch.no_grad():
         one, two = (model(some, masks)["flow"].full(DAYS) for some in (batch, other))
@@ -118,7 +118,7 @@ def test_what_is_hidden_does_not_reach_its_prediction(batch: Batch, kind: Questi
 
 
 def test_show_all_asks_for_every_day_of_what_is_asked_for(batch: Batch) -> None:
-    masks = show_all(batch, SMALL, hide=("flow",), ask_for=("flow",))
+    masks = show_all(batch, SMALL, excluded=("flow",), targets=("flow",))
     assert masks["flow"].target.all()
     assert not masks["flow"].visible.any()
     assert masks["flow"].past is not None
@@ -127,9 +127,9 @@ def test_show_all_asks_for_every_day_of_what_is_asked_for(batch: Batch) -> None:
 
 
 def test_questions_are_drawn_by_their_shares() -> None:
-    shares = {Question.SIMULATION: 0.5, Question.FORECAST: 0.2}
-    drawn = draw_questions(shares, [1, 3], 7, 20_000, torch.Generator().manual_seed(0))
-    for kind, share in (*shares.items(), (Question.RANDOM, 0.3)):
+    shares = {Task.SIMULATION: 0.5, Task.FORECAST: 0.2}
+    drawn = draw_tasks(shares, [1, 3], 7, 20_000, torch.Generator().manual_seed(0))
+    for kind, share in (*shares.items(), (Task.RANDOM, 0.3)):
         assert float((drawn.kind == kind).double().mean()) == pytest.approx(share, abs=0.015)
-    assert set(drawn.of.tolist()) == {1, 3}
-    assert set(drawn.lead.tolist()) == set(range(1, 8))
+    assert set(drawn.target.tolist()) == {1, 3}
+    assert set(drawn.lead_time.tolist()) == set(range(1, 8))

@@ -84,7 +84,7 @@ def test_ids_that_are_numbers(data: Path, build: Build) -> None:
     write_boundaries(data / "basins.gpkg", [*numbers, numbers[0]], [*POLYGONS, square(8, 8)])
     with pytest.raises(DataError, match=r"2 gauges \(01001, 02002\) have no polygon in recipe.catchments.boundaries"):
         build(recipe__catchments__boundaries=BOUNDARIES)
-    dropped = build(recipe__catchments__boundaries=BOUNDARIES, recipe__catchments__unmatched="drop")
+    dropped = build(recipe__catchments__boundaries=BOUNDARIES, recipe__catchments__on_missing="drop")
     assert dropped.gauge_ids == ["10003", "20004"]
     padded = build(recipe__catchments__boundaries=BOUNDARIES | {"gauge_id_digits": 5})
     assert padded.gauge_ids == list(factory.GAUGES)
@@ -124,7 +124,11 @@ def oudin(celsius: np.ndarray, latitude: float, times: pd.DatetimeIndex) -> np.n
 def test_potential_evaporation_by_temperature(build: Build) -> None:
     source = {"reader": "camels_gb", "variable": "temperature", "files": "timeseries/*.csv"}
     temperature = {"kind": "series", "units": "K", "source": source}
-    pet = {"kind": "series", "units": "mm/day", "source": {"reader": "pet", "variable": "oudin", "of": {"tmean": "t"}}}
+    pet = {
+        "kind": "series",
+        "units": "mm/day",
+        "source": {"reader": "pet", "variable": "oudin", "inputs": {"tmean": "t"}},
+    }
     store = build(modalities__t=temperature, modalities__pet=pet)
     celsius = store.dataset["t"].sel(catchment="02002").values - 273.15
     latitude = float(store.dataset["latitude"].sel(catchment="02002"))
@@ -136,7 +140,7 @@ def test_potential_evaporation_by_temperature(build: Build) -> None:
             {"variable": "penman"},
             r"pet.source.variable is 'penman', no method of potential evaporation; known: hamon, harg",
         ),
-        ({"of": {"tmean": "T"}}, r"pet.source.of must name a series modality for 'tmean'"),
+        ({"inputs": {"tmean": "T"}}, r"pet.source.inputs must name a series modality for 'tmean'"),
         ({"variable": "hargreaves"}, r"for 'tmax', as hargreaves needs tmean, tmax, tmin"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -166,7 +170,7 @@ def test_temperature_of_a_grid_becomes_evaporation(data: Path, build: Build) -> 
         source = {"reader": "hadukgrid", "variable": f"tas{one[1:]}", "files": f"t/tas{one[1:]}.nc"}
         grids[f"g{one}"] = {"kind": "grid", "units": "degC", "source": source}
     of = {one: one for one in series}
-    pet = {"kind": "series", "units": "mm/day", "source": {"reader": "pet", "variable": "hargreaves", "of": of}}
+    pet = {"kind": "series", "units": "mm/day", "source": {"reader": "pet", "variable": "hargreaves", "inputs": of}}
     store = build(modalities={"pet": pet, **series, **grids})
     assert store.gauge_ids == list(factory.GAUGES)
     summer = store.dataset["pet"].sel(time="2001-06").mean()

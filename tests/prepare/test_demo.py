@@ -12,7 +12,7 @@ from watercli.preparation.prepare import prepare
 from watercli.preparation.readers import demo as module
 from watercli.store import Store
 
-SMALL = DemoDomain(cells=(24, 22), catchments=5, missing=0.05)
+SMALL = DemoDomain(cells=(24, 22), catchments=5, missing_fraction=0.05)
 
 
 def small(seed: int) -> module.Domain:

@@ -74,7 +74,7 @@ def test_era5_land_rain(data: Path, build: Build, logged: pytest.LogCaptureFixtu
     total = pd.DataFrame(rain.reshape(len(times), -1)).groupby(starts.normalize()).cumsum().to_numpy()
     total = total.reshape(rain.shape)
     write_latlon(data / "era5" / "tp.nc", times, total, "tp", "m", east=LON % 360)
-    daily = {"how": "sum", "accumulation": "since_midnight"}
+    daily = {"aggregation": "sum", "accumulation": "since_midnight"}
     expected = pd.DataFrame(rain.reshape(len(times), -1)).groupby(starts.normalize()).sum().to_numpy() * 1000
     order = np.argsort((LON % 360 + 180) % 360 - 180)
     expected = expected.reshape(-1, 12, 9)[1:][:, :, order]
@@ -85,7 +85,7 @@ def test_era5_land_rain(data: Path, build: Build, logged: pytest.LogCaptureFixtu
     assert store.dataset["precip"].attrs["day"] == "00:00 to 00:00 UTC 1 day later, sum of 4 values"
     np.testing.assert_allclose(store.dataset["x"][:9], LON, atol=1e-6)
     # A day from 06 UTC has the same steps, in other days.
-    later = read(build(modalities=of("tp", "era5/*.nc", daily=daily | {"starts": 6}), **LATLON))
+    later = read(build(modalities=of("tp", "era5/*.nc", daily=daily | {"day_start_hour": 6}), **LATLON))
     shifted = pd.DataFrame(rain.reshape(len(times), -1)).groupby((starts - pd.Timedelta(hours=6)).normalize()).sum()
     shifted = shifted.to_numpy().reshape(-1, 12, 9)[1:-1] * 1000
     np.testing.assert_allclose(later[:364], shifted, rtol=1e-3, atol=1e-3)
@@ -98,16 +98,16 @@ def test_rates_and_kelvin(data: Path, build: Build, logged: pytest.LogCaptureFix
     times = hours(end="2001-12-31 18:00")
     rain = np.random.default_rng(1).gamma(0.3, 1e-5, (len(times), 12, 9))
     write_latlon(data / "pr.nc", times, rain, "pr", "kg m-2 s-1")
-    store = build(modalities=of("pr", "pr.nc", daily={"how": "mean"}), **LATLON)
+    store = build(modalities=of("pr", "pr.nc", daily={"aggregation": "mean"}), **LATLON)
     np.testing.assert_allclose(read(store), rain.reshape(365, 4, 12, 9).mean(1) * 86400, rtol=1e-5)
     assert "has no bounds of time: a value is taken to belong to the step that it begins" in logged.text
     with pytest.raises(DataError, match=r"'pr' in pr.nc is in 'kg m-2 s-1', a rate, whose day is a mean"):
-        build(modalities=of("pr", "pr.nc", daily={"how": "sum", "stamp": "start"}), **LATLON)
+        build(modalities=of("pr", "pr.nc", daily={"aggregation": "sum", "label": "start"}), **LATLON)
     with pytest.raises(DataError, match=r"does not say whether a time stamps the beginning or the end"):
-        build(modalities=of("pr", "pr.nc", daily={"how": "sum"}), **LATLON)
+        build(modalities=of("pr", "pr.nc", daily={"aggregation": "sum"}), **LATLON)
     warm = 280 + 10 * np.random.default_rng(2).random((len(times), 12, 9))
     write_latlon(data / "t2m.nc", times, warm, "t2m", "K")
-    store = build(modalities=of("t2m", "t2m.nc", units="degC", daily={"how": "max"}), **LATLON)
+    store = build(modalities=of("t2m", "t2m.nc", units="degC", daily={"aggregation": "max"}), **LATLON)
     np.testing.assert_allclose(read(store), warm.reshape(365, 4, 12, 9).max(1) - 273.15, atol=1e-3)
 
 
@@ -224,7 +224,7 @@ def test_a_coarser_grid_keeps_the_rain(data: Path, build: Build, logged: pytest.
     assert "area-weighted from cells of 10000 x 10000" in said
     assert "value times area over 360 days" in said
     assert said in logged.text
-    everything = build(recipe__grid__patch_size=[2, 2], recipe__grid__least_covered=1e-3, **TARGET)
+    everything = build(recipe__grid__patch_size=[2, 2], recipe__grid__min_covered=1e-3, **TARGET)
     assert re.search(r"\([+-]0\.000 %\)$", everything.dataset["precip"].attrs["regridding"])
 
 
@@ -331,8 +331,8 @@ def test_grib(data: Path, build: Build) -> None:
     times = hours(end="2001-03-01 12:00", step=12)
     warm = 280 + 10 * np.random.default_rng(2).random((len(times), 12, 9))
     write_grib(data / "t.grib", times, warm)
-    store = build(modalities=of("t2m", "t.grib", "degC", daily={"how": "mean"}), **LATLON)
+    store = build(modalities=of("t2m", "t.grib", "degC", daily={"aggregation": "mean"}), **LATLON)
     np.testing.assert_allclose(read(store)[:60], warm.reshape(60, 2, 12, 9).mean(1) - 273.15, atol=0.01)
     (data / "t.grib").write_bytes((data / "t.grib").read_bytes()[:-50])
     with pytest.raises(DataError, match=r"t.grib cannot be read as GRIB"):
-        build(modalities=of("t2m", "t.grib", "degC", daily={"how": "mean"}), **LATLON)
+        build(modalities=of("t2m", "t.grib", "degC", daily={"aggregation": "mean"}), **LATLON)

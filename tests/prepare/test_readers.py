@@ -254,14 +254,14 @@ def test_classes_become_zeros_and_ones(data: Path, build: Build, logged: pytest.
     classes = {
         "recipe__catchments__tables": [{"files": "attributes/[ct]*.csv", "gauge_id_prefix": "camelsgb_"}],
         "recipe__catchments__attributes": {
-            "carbonate": {"column": "rock", "equals": 6},
-            "forest": {"column": "cover", "equals": ["a", "b"]},
+            "carbonate": {"column": "rock", "one_hot": 6},
+            "forest": {"column": "cover", "one_hot": ["a", "b"]},
         },
     }
     store = build(**classes)
     np.testing.assert_array_equal(store.dataset["static"], [[0, 1], [1, 1], [0, 0], [1, 1]])
     assert "no gauge has" not in logged.text
-    classes["recipe__catchments__attributes"]["forest"]["equals"] = ["a", "d"]
+    classes["recipe__catchments__attributes"]["forest"]["one_hot"] = ["a", "d"]
     np.testing.assert_array_equal(build(**classes).dataset["static"].sel(attribute="forest"), [1, 0, 0, 1])
     assert "Attribute 'forest': no gauge has d in column 'cover' (a, b, c)" in logged.text
     factory.edit(data / "attributes" / "classes.csv", "02002,6.0", "02002,")

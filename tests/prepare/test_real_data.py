@@ -75,7 +75,7 @@ def test_published_monthly_files(real_data: Path, tmp_path: Path) -> None:
     ]
     source = "{reader: hadukgrid, variable: rainfall, files: FILES}"
     only = [
-        "train.questions={}",
+        "train.tasks={}",
         "recipe.catchments=null",
         "modalities={precip: {kind: grid, units: mm/day, source: " + source + "}}",
     ]

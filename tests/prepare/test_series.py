@@ -128,14 +128,14 @@ def test_attribute_tables_of_camels_us(data: Path, build: Build) -> None:
     }
     with pytest.raises(DataError, match=r"1 gauge \(02002\) has no value of column 'clay_frac' \(for 'clay'\)"):
         build(**changes)
-    store = build(**changes, recipe__catchments__unmatched="drop")
+    store = build(**changes, recipe__catchments__on_missing="drop")
     assert store.gauge_ids == ["01001", "10003", "20004"]
     np.testing.assert_array_equal(store.dataset["static"].values[:, 0], [10.5, 11, 12])
 
 
 def test_dropped_gauges_are_counted(data: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:
     factory.write_attributes(data, ["01001", "02002", "99999"])
-    store = build(recipe__catchments__unmatched="drop")
+    store = build(recipe__catchments__on_missing="drop")
     assert store.gauge_ids == ["01001", "02002"]
     assert "2 gauges (10003, 20004) lack an attribute (such as 'gauge_lat'): left out, 2 kept" in logged.text
     assert "1 gauges of the attribute tables are not used" in logged.text
@@ -143,7 +143,7 @@ def test_dropped_gauges_are_counted(data: Path, build: Build, logged: pytest.Log
         for name in ("topographic", "caravan"):
             factory.edit(data / "attributes" / f"{name}.csv", gauge, gauge.lstrip("0"))
     with pytest.raises(DataError, match="No gauge has a value of every attribute"):
-        build(recipe__catchments__unmatched="drop")
+        build(recipe__catchments__on_missing="drop")
     with pytest.raises(DataError, match=r"4 gauges .* have no value .* \(the nearest id there is 1001\)"):
         build()
 
@@ -365,7 +365,7 @@ def test_marks_of_missing_values(data: Path, build: Build) -> None:
     source = {"units": "m3/s", "table": {"layout": "wide"}}
     with pytest.raises(DataError, match=r"flows.csv has '--' for '01001' on line 7; it must be a number"):
         build(modalities=of("table", "q", "flows.csv", **source))
-    source["table"] = {"layout": "wide", "missing": [-999, "--"]}
+    source["table"] = {"layout": "wide", "missing_values": [-999, "--"]}
     store = build(modalities=of("table", "q", "flows.csv", **source))
     assert np.isnan(stored(store, "01001")[3:6]).all()
     assert np.isfinite(stored(store, "01001")[6:]).all()

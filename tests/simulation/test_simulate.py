@@ -33,7 +33,7 @@ def test_a_date_is_simulated_in_one_window_whatever_is_asked_for(
     tiny_store: Store,
     window: int,
 ) -> None:
-    run = replace(fused, config=fused.config.model_copy(update={"window": window}))
+    run = replace(fused, config=fused.config.model_copy(update={"window_days": window}))
     simulator = Simulator(run, tiny_store, "riverflow")
     dates = np.arange(3 * window)
     before = dates - simulator.starts(dates)
@@ -58,7 +58,7 @@ def test_it_is_what_evaluate_judges(fused: Checkpoint, tiny_store: Store, tmp_pa
     assert np.isfinite(found["riverflow"].values).all()
     assert list(found["input"].values) == ["precip", "soil", "temp", "evap"]
     assert found["gauge_role"].values.tolist() == [1, 2, 1, 1, 2, 1]
-    assert found.attrs["hidden_modalities"] == ["riverflow"]
+    assert found.attrs["excluded_inputs"] == ["riverflow"]
     # Some dates and catchments: the same numbers.
     part = chosen(since="2002-01-05", until="2002-02-01", catchments=("03003", "01001"))
     some = xr.open_zarr(export_simulation(fused, tiny_store, tmp_path / "some.zarr", part, "riverflow"))
@@ -89,11 +89,14 @@ def test_what_is_missing_is_said(
     with pytest.MonkeyPatch.context() as patch, caplog.at_level("WARNING", "watercli"):
         patch.setattr("watercli.log.log.propagate", True)
         out = export_simulation(fused, store, tmp_path / "flow.zarr", chosen(since="2002-03-12"), "riverflow")
-    known = xr.open_zarr(out)["known"]
+    known = xr.open_zarr(out)["input_available"]
     here = np.isfinite(evap[:, -20:])
     np.testing.assert_array_equal(known.sel(input="evap").values, here)
     assert known.sel(input="temp").all()
-    assert f"Of 120 catchment days, some lack an input ('known' says which): evap {(~here).mean():.1%}" in caplog.text
+    assert (
+        f"Of 120 catchment days, some lack an input ('input_available' says which): evap {(~here).mean():.1%}"
+        in caplog.text
+    )
     assert "precip" not in caplog.text
     # With nothing known of a day there is no answer.
     simulator = Simulator(fused, tiny_store, "riverflow")
@@ -176,7 +179,7 @@ def test_what_cannot_be_is_refused(
 
 
 def test_a_model_without_fusion_cannot_know(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="without fusion"):
+    with pytest.raises(ConfigError, match="without cross-modal attention"):
         export_simulation(open_run(tiny_run), tiny_store, tmp_path / "flow.zarr", chosen(), "riverflow")
 
 

@@ -16,7 +16,7 @@ from watercli.store import Store
 from watercli.training.pretrain import pretrain
 from watercli.training.weight_averaging import EVERY, Average
 
-AVERAGED = "train.averaging=2"
+AVERAGED = "train.weight_averaging=2"
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 3.0])
@@ -56,7 +56,9 @@ def averaged(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_training_does_not_notice(averaged: Path, tiny_store: Store, tmp_path: Path) -> None:
-    pretrain(longer(tiny_store.config, "model.dropout=0", "train.averaging=null"), tiny_store, tmp_path / "plain")
+    pretrain(
+        longer(tiny_store.config, "model.dropout=0", "train.weight_averaging=null"), tiny_store, tmp_path / "plain"
+    )
 
     def training(run: Path) -> list[float]:
         return [row["loss"] for row in rows(run) if row["split"] == "train"]

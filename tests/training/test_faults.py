@@ -191,10 +191,10 @@ def test_readers_leave_the_cores_to_the_model() -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (MemoryError(), "train.accumulate"),
+        (MemoryError(), "train.gradient_accumulation"),
         (
             RuntimeError("[enforce fail at alloc_cpu.cpp] CPUAllocator: can't allocate memory"),
-            "train.accumulate",
+            "train.gradient_accumulation",
         ),
         (OSError(28, "No space left on device"), "make room"),
     ],

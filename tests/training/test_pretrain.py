@@ -121,7 +121,9 @@ def test_a_signal_saves_and_stops(
 
 def test_accumulation_changes_memory_not_losses(tiny_store: Store, tmp_path: Path) -> None:
     for parts in (1, 2):
-        config = with_overrides(tiny_store.config, [f"train.accumulate={parts}", "model.dropout=0", "train.windows=4"])
+        config = with_overrides(
+            tiny_store.config, [f"train.gradient_accumulation={parts}", "model.dropout=0", "train.batch_size=4"]
+        )
         pretrain(config, tiny_store, tmp_path / str(parts))
     one, two = rows(tmp_path / "1"), rows(tmp_path / "2")
     for left, right in zip(one, two, strict=True):
@@ -162,9 +164,9 @@ def test_resume_refuses_another_experiment(tiny_run: Path, tiny_store: Store, ch
     ("change", "message"),
     [
         ("modalities.snow={kind: grid}", "'snow' is not in"),
-        ("train.windows=3", None),
-        ("train.accumulate=3", "train.windows"),
-        ("window=400", "fewer than window"),
+        ("train.batch_size=3", None),
+        ("train.gradient_accumulation=3", "train.batch_size"),
+        ("window_days=400", "fewer than window"),
         ("model.heads=5", "model.width"),
         ("train.precision=fp16", "fp16"),
     ],
@@ -213,7 +215,7 @@ def test_activations_computed_anew_give_the_same_losses_in_less_memory(
         config = with_overrides(tiny_store.config, [f"train.activation_checkpointing={str(anew).lower()}"])
         structure = store_model_config(config, tiny_store)
         reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
-        windows = Windows.within(tiny_store.period("train"), config.window, "train")
+        windows = Windows.within(tiny_store.period("train"), config.window_days, "train")
         engine = TorchEngine(MultiModalMAE(structure), config.train)
         kept: list[int] = []
 
@@ -236,7 +238,7 @@ def test_workers_read_the_same_windows(tiny_store: Store, tmp_path: Path) -> Non
 
 
 def test_a_grid_read_window_by_window_gives_the_same_run(tiny_store: Store, tiny_run: Path, tmp_path: Path) -> None:
-    pretrain(with_overrides(tiny_store.config, ["train.memory_gib=0"]), tiny_store, tmp_path / "run")
+    pretrain(with_overrides(tiny_store.config, ["train.grid_cache_gib=0"]), tiny_store, tmp_path / "run")
     assert rows(tmp_path / "run") == rows(tiny_run)
 
 

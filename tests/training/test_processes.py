@@ -108,9 +108,9 @@ def test_a_memory_reads_at_the_same_scale_in_several_processes(tiny_store: Store
     assert done.returncode == 0, done.stderr
     same_losses(tmp_path / "one", tmp_path / "two")
     one, two = (checkpoints.all_checkpoints(tmp_path / name)[-1].model() for name in ("one", "two"))
-    assert one.memory is not None
-    assert two.memory is not None
-    for buffer, other in zip(one.memory.buffers(), two.memory.buffers(), strict=True):
+    assert one.antecedent_state is not None
+    assert two.antecedent_state is not None
+    for buffer, other in zip(one.antecedent_state.buffers(), two.antecedent_state.buffers(), strict=True):
         assert torch.equal(buffer, other)
         assert len(buffer.unique()) > 10
     run = halved(tmp_path / "two", tmp_path / "half")
@@ -121,7 +121,7 @@ def test_a_memory_reads_at_the_same_scale_in_several_processes(tiny_store: Store
 
 @pytest.mark.slow
 def test_two_go_on_as_four_with_another_stage(tiny_store: Store, tmp_path: Path) -> None:
-    four = ("--set", "train.windows=4")
+    four = ("--set", "train.batch_size=4")
     for run, processes, stage in (("one", "1", 0), ("two", "2", 2)):
         zero = ("--set", f"train.deepspeed.zero_stage={stage}")
         done = command(tiny_store, tmp_path / run, "--processes", processes, *four, *zero)
@@ -358,8 +358,8 @@ def test_what_processes_need_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("{train_batch_size: 64}", "has train_batch_size, .*train.windows"),
-        ("{gradient_clipping: 0.5}", "train.clip_norm"),
+        ("{train_batch_size: 64}", "has train_batch_size, .*train.batch_size"),
+        ("{gradient_clipping: 0.5}", "train.max_gradient_norm"),
         ("{optimizer: {type: Adam}}", "train.learning_rate"),
         ("{bf16: {enabled: true}}", "train.precision"),
         ("{zero_optimization: {stage: 2}}", "ZeRO stage 2, but train.deepspeed.zero_stage is 0"),
@@ -384,7 +384,7 @@ def test_deepspeed_settings_of_a_file_are_taken(tiny_store: Store, tmp_path: Pat
     found = deepspeed_config(train, 2)
     assert found["wall_clock_breakdown"] is True
     assert found["zero_optimization"] == {"stage": 1, "reduce_bucket_size": 1000}
-    assert found["train_batch_size"] == train.windows
+    assert found["train_batch_size"] == train.batch_size
     for text, message in (("{", "no valid JSON"), (None, "cannot be read")):
         if text:
             file.write_text(text)

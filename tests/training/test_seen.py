@@ -91,7 +91,7 @@ def test_times_in_words(seconds: float, words: str) -> None:
 
 
 def test_rows_state_memory(tiny_run: Path) -> None:
-    assert all(0.05 < row["memory_gib"] < 64 for row in read_metrics(tiny_run) if row["split"] == "train")
+    assert all(0.05 < row["grid_cache_gib"] < 64 for row in read_metrics(tiny_run) if row["split"] == "train")
 
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow"])
@@ -168,12 +168,12 @@ def test_a_dry_run_counts(tiny_store: Store) -> None:
     found = dry_run.estimate(config, tiny_store, Processes())
     model = MultiModalMAE(store_model_config(config, tiny_store))
     assert found.parameters == sum(one.numel() for one in model.parameters())
-    windows, days, patches = config.train.windows, config.window, len(tiny_store.land_patches)
+    windows, days, patches = config.train.batch_size, config.window_days, len(tiny_store.land_patches)
     precip = found.tokens["precip"]
     assert precip.encoded + precip.decoded == pytest.approx(windows * days * patches)
     assert precip.decoded / (precip.encoded + precip.decoded) == pytest.approx(0.75, abs=0.02)
     flow = found.tokens["riverflow"]
-    assert 0 < flow.encoded + flow.decoded <= windows * config.train.catchments * days
+    assert 0 < flow.encoded + flow.decoded <= windows * config.train.catchments_per_window * days
     train_days = tiny_store.period("train").stop - tiny_store.period("train").start
     assert found.epoch_steps == (train_days - days + 1) / windows
     grids = [tiny_store.dataset[name] for name in config.of_kind("grid")]
@@ -184,7 +184,7 @@ def test_a_dry_run_counts(tiny_store: Store) -> None:
 
 def test_state_is_spread_by_the_zero_stage(tiny_store: Store) -> None:
     def sizes(stage: int, world: int) -> list[float]:
-        changes = [f"train.deepspeed.zero_stage={stage}", "train.averaging=null"]
+        changes = [f"train.deepspeed.zero_stage={stage}", "train.weight_averaging=null"]
         train = with_overrides(tiny_store.config, changes).train
         return list(dry_run.state_bytes(1000, train, world).values())
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from watercli.log import log
 from watercli.run.checkpoint import versions
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever what a key stands for is computed in another way."""
 
 Array = NDArray[np.floating[Any]]

@@ -56,7 +56,7 @@ class Dates:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Context:
     """The run and the store, and what follows from them."""
 
     checkpoint: Checkpoint
@@ -84,11 +84,11 @@ class Scene:
     @cached_property
     def unseen(self) -> Flags:
         """Catchments that gave no flow to training, ``[C]``: hidden there, or not in its store at all."""
-        gauges, hidden = self.store.gauge_ids, self.checkpoint.config.train.hidden_gauges
+        gauges, hidden = self.store.gauge_ids, self.checkpoint.config.train.held_out_gauges
         new = ~np.isin(gauges, trained_gauges(self.checkpoint, self.store))
-        if hidden is None or hidden.of != self.target:
+        if hidden is None or hidden.target != self.target:
             return new
-        return new | np.isin(gauges, self.checkpoint.hidden_gauges)
+        return new | np.isin(gauges, self.checkpoint.held_out_gauges)
 
     @property
     def ungauged(self) -> bool:
@@ -114,7 +114,7 @@ class Scene:
     def read_by_model(self) -> list[str]:
         """Modalities that a simulation reads; without fusion there is none, and rivals see what probes see."""
         structure, shown = self.checkpoint.structure, self.embedder.modalities
-        read = structure.read_by(self.target) if structure.fusion != "none" else shown
+        read = structure.read_by(self.target) if structure.cross_modal_attention != "none" else shown
         return [name for name in read if name in shown]
 
     @cached_property
@@ -136,7 +136,7 @@ class Scene:
             static=self.checkpoint.scaling.static(self.store),
             flow=self.seen_flow,
             train=self.store.period("train"),
-            noise=self.checkpoint.config.train.attribute_noise,
+            noise=self.checkpoint.config.train.attribute_noise_std,
             seed=self.config.seed,
         )
 
@@ -149,7 +149,7 @@ class Scene:
             "inputs": self.read_by_model,
             "scaling": self.checkpoint.scaling.to_dict(),
             "unseen": np.flatnonzero(self.unseen).tolist(),
-            "noise": config.train.attribute_noise,
+            "noise": config.train.attribute_noise_std,
             "seed": self.config.seed,
             **more,
         }

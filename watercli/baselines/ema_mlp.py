@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from multimodal_mae.antecedent_state import Seen, carry, states
-from multimodal_mae.config import MemoryConfig
+from multimodal_mae.config import AntecedentStateConfig
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from watercli.baselines.mlp import Regional, fit_network
 from watercli.log import log
 
 Floats = NDArray[np.floating[Any]]
-MEMORY = MemoryConfig()
+MEMORY = AntecedentStateConfig()
 
 
 def features(weather: Floats) -> Tensor:
@@ -38,7 +38,7 @@ def features(weather: Floats) -> Tensor:
     return torch.cat(found, dim=-1)
 
 
-def moving_average(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats:
+def ema_mlp(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats:
     """Fit the network to all catchments that have flow, and return its flow of ``days``, ``[C, days]``.
 
     ``weather`` is ``[I, C, T]``, standardised, NaN where missing.

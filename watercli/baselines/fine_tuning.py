@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from watercli.baselines.untrained import Untrained
-from watercli.config import Config, Questions
+from watercli.config import Config, Tasks
 from watercli.errors import RunError
 from watercli.inference.simulator import simulate
 from watercli.log import log
@@ -29,7 +29,7 @@ SLOWER = 0.3
 VALIDATIONS = 4
 
 
-def simulate_tuned(
+def simulate_fine_tuned(
     checkpoint: Checkpoint, store: Store, target: str, days: slice, steps: int, *, scratch: bool, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Train on simulations of ``target`` in the training period, and return the flow of ``days``, ``[C, days]``.
@@ -76,7 +76,7 @@ def _config(config: Config, target: str, steps: int, scratch: bool) -> Config:
     every = max(steps // VALIDATIONS, 1)
     changes: dict[str, Any] = {
         "steps": steps,
-        "questions": Questions(of=(target,), simulation=1.0),
+        "tasks": Tasks(targets=(target,), simulation=1.0),
         "learning_rate": config.train.learning_rate * (1 if scratch else SLOWER),
         "warmup_steps": min(config.train.warmup_steps, steps // 5),
         "validate_every": every,

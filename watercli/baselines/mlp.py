@@ -1,6 +1,6 @@
 """A small regional network: from features of a day and a catchment's attributes to its flow of that day.
 
-Errors are divided by the spread of the catchment, as with ``loss: nse``.
+Errors are divided by the basin_std of the catchment, as with ``loss: basin_averaged_nse``.
 Shapes: C catchments, T days, N dates, F features, A attributes.
 """
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from watercli.data.dataset import spread
+from watercli.data.dataset import basin_std
 from watercli.data.windows import derived_seed
 from watercli.log import track
 
@@ -54,7 +54,7 @@ class Regional:
     def wanted(self) -> tuple[Tensor, Tensor]:
         """Return the scaled flow ``[C, T]`` and what each catchment's errors are divided by, ``[C]``."""
         scaled = (self.flow / self.scale).astype(np.float32)
-        return torch.from_numpy(scaled), torch.from_numpy(spread(scaled[:, self.train]))
+        return torch.from_numpy(scaled), torch.from_numpy(basin_std(scaled[:, self.train]))
 
     def attributes(self) -> Tensor:
         """Return the attributes, ``[C, A]``."""

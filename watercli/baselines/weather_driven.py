@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from watercli.baselines.context import Floats, Scene
-from watercli.baselines.ema_mlp import moving_average
-from watercli.baselines.fine_tuning import simulate_tuned
+from watercli.baselines.context import Context, Floats
+from watercli.baselines.ema_mlp import ema_mlp
+from watercli.baselines.fine_tuning import simulate_fine_tuned
 from watercli.baselines.gr4j import forcing, gr4j
 from watercli.baselines.lstm import lstm
 from watercli.baselines.mlp import Regional
@@ -23,114 +23,118 @@ from watercli.hydrology.climatology import Climatology
 from watercli.log import log
 
 
-def _simulation(scene: Scene) -> Floats:
-    return scene.simulated[:, scene.of_simulated(scene.test)]
+def _simulation(context: Context) -> Floats:
+    return context.simulated[:, context.of_simulated(context.test)]
 
 
-def _kept(scene: Scene, kind: str, about: dict[str, Any], make: Callable[[], Floats]) -> Floats:
+def _kept(context: Context, kind: str, about: dict[str, Any], make: Callable[[], Floats]) -> Floats:
     """Return ``[C, T]`` from the cache, made first if it is not there; ``about`` says all that it depends on."""
 
     def fill(array: Floats) -> None:
         array[:] = make()
 
-    shape = len(scene.store.gauge_ids), scene.test.stop - scene.test.start
-    return scene.cache.filled(kind, {**about, "days": [scene.test.start, scene.test.stop]}, shape, fill)
+    shape = len(context.store.gauge_ids), context.test.stop - context.test.start
+    return context.cache.filled(kind, {**about, "days": [context.test.start, context.test.stop]}, shape, fill)
 
 
-def _tuned(scene: Scene, *, scratch: bool) -> Floats:
-    steps = scene.settings.fine_tune_steps
+def _tuned(context: Context, *, scratch: bool) -> Floats:
+    steps = context.settings.fine_tune_steps
     return _kept(
-        scene,
+        context,
         "from_scratch" if scratch else "fine_tuned",
-        scene.about_model(steps=steps),
-        lambda: simulate_tuned(
-            scene.checkpoint, scene.store, scene.target, scene.test, steps, scratch=scratch, device=scene.device
+        context.about_model(steps=steps),
+        lambda: simulate_fine_tuned(
+            context.checkpoint,
+            context.store,
+            context.target,
+            context.test,
+            steps,
+            scratch=scratch,
+            device=context.device,
         ),
     )
 
 
-def _corrected(scene: Scene) -> Floats | None:
-    if not _placed(scene):
+def _corrected(context: Context) -> Floats | None:
+    if not _placed(context):
         return None
-    days = scene.simulated_days
+    days = context.simulated_days
     return corrected(
-        distances(scene.store),
-        scene.simulated,
-        scene.flow[:, days],
-        ~scene.unseen,
-        scene.of_simulated(scene.store.period("validation")),
-    )[:, scene.of_simulated(scene.test)]
+        distances(context.store),
+        context.simulated,
+        context.flow[:, days],
+        ~context.unseen,
+        context.of_simulated(context.store.period("validation")),
+    )[:, context.of_simulated(context.test)]
 
 
 def _regional(
-    scene: Scene, kind: str, method: Callable[[Floats, Regional, slice, int], Floats], steps: int
+    context: Context, kind: str, method: Callable[[Floats, Regional, slice, int], Floats], steps: int
 ) -> Floats | None:
     """Return what a method that learns from all gauges at once says; None if the store has no flow to learn from."""
-    if not np.isfinite(scene.seen_flow[:, scene.store.period("train")]).any():
+    if not np.isfinite(context.seen_flow[:, context.store.period("train")]).any():
         return None
-    about = scene.about(steps=steps)
-    return _kept(scene, kind, about, lambda: method(scene.weather_of_model, scene.regional, scene.test, steps))
+    about = context.about(steps=steps)
+    return _kept(context, kind, about, lambda: method(context.weather_of_model, context.regional, context.test, steps))
 
 
-def _gr4j(scene: Scene) -> Floats | None:
-    config, days = scene.checkpoint.config, slice(0, scene.store.period("test").stop)
-    if config.modalities[scene.target].units != "mm/day":
-        log.warning("GR4J is left out: '%s' is not in mm/day", scene.target)
+def _gr4j(context: Context) -> Floats | None:
+    config, days = context.checkpoint.config, slice(0, context.store.period("test").stop)
+    if config.modalities[context.target].units != "mm/day":
+        log.warning("GR4J is left out: '%s' is not in mm/day", context.target)
         return None
-    weather = forcing(scene.store, config, scene.checkpoint.scaling, scene.embedder.modalities, days)
+    weather = forcing(context.store, config, context.checkpoint.scaling, context.embedder.modalities, days)
     if isinstance(weather, str):
         log.warning("GR4J is left out: %s", weather)
         return None
-    away = distances(scene.store) if _placed(scene) else np.ones((len(scene.flow),) * 2)
-    donors = np.argsort(np.where(scene.unseen, np.inf, away), axis=1, kind="stable")
+    away = distances(context.store) if _placed(context) else np.ones((len(context.flow),) * 2)
+    donors = np.argsort(np.where(context.unseen, np.inf, away), axis=1, kind="stable")
 
-    flow, train = scene.seen_flow[:, days], scene.store.period("train")
+    flow, train = context.seen_flow[:, days], context.store.period("train")
     return _kept(
-        scene,
+        context,
         "gr4j",
-        scene.about(),
-        lambda: gr4j(weather, scene.store.times[days], flow, train, scene.test, donors),
+        context.about(),
+        lambda: gr4j(weather, context.store.times[days], flow, train, context.test, donors),
     )
 
 
-def _nearest(scene: Scene) -> Floats | None:
-    if not _placed(scene):
+def _nearest(context: Context) -> Floats | None:
+    if not _placed(context):
         return None
-    return from_neighbours(scene.store, scene.flow[:, scene.test], ~scene.unseen)["nearest"]
+    return from_neighbours(context.store, context.flow[:, context.test], ~context.unseen)["nearest"]
 
 
-def _inverse_distance(scene: Scene) -> Floats | None:
-    if not _placed(scene):
+def _inverse_distance(context: Context) -> Floats | None:
+    if not _placed(context):
         return None
-    return from_neighbours(scene.store, scene.flow[:, scene.test], ~scene.unseen)["inverse_distance"]
+    return from_neighbours(context.store, context.flow[:, context.test], ~context.unseen)["inverse_distance"]
 
 
-def _climatology(scene: Scene) -> Floats:
-    store = scene.store
-    own = Climatology.of(series_blocks(store, scene.target, store.period("train")), len(store.gauge_ids))
-    return own.at(store.times[scene.test]).T
+def _climatology(context: Context) -> Floats:
+    store = context.store
+    own = Climatology.of(series_blocks(store, context.target, store.period("train")), len(store.gauge_ids))
+    return own.at(store.times[context.test]).T
 
 
-def _persistence(scene: Scene) -> Floats:
-    earlier = pd.DataFrame(scene.flow.T).ffill().shift(1)
-    return earlier.to_numpy()[scene.test].T
+def _persistence(context: Context) -> Floats:
+    earlier = pd.DataFrame(context.flow.T).ffill().shift(1)
+    return earlier.to_numpy()[context.test].T
 
 
-def _placed(scene: Scene) -> bool:
+def _placed(context: Context) -> bool:
     """Return whether there are neighbours, and it is known where."""
-    usable = (~scene.unseen).sum()
-    return usable > 1 and {"latitude", "longitude"} <= set(scene.store.dataset.variables)
+    usable = (~context.unseen).sum()
+    return usable > 1 and {"latitude", "longitude"} <= set(context.store.dataset.variables)
 
 
-RIVALS: Mapping[str, Callable[[Scene], Floats | None]] = {
+RIVALS: Mapping[str, Callable[[Context], Floats | None]] = {
     "simulation": _simulation,
-    "fine_tuned": lambda scene: _tuned(scene, scratch=False),
-    "from_scratch": lambda scene: _tuned(scene, scratch=True),
-    "corrected": _corrected,
-    "moving_average": lambda scene: _regional(
-        scene, "moving_average", moving_average, scene.settings.moving_average_steps
-    ),
-    "lstm": lambda scene: _regional(scene, "lstm", lstm, scene.settings.lstm_steps),
+    "fine_tuned": lambda context: _tuned(context, scratch=False),
+    "from_scratch": lambda context: _tuned(context, scratch=True),
+    "neighbour_correction": _corrected,
+    "ema_mlp": lambda context: _regional(context, "ema_mlp", ema_mlp, context.settings.ema_mlp_steps),
+    "lstm": lambda context: _regional(context, "lstm", lstm, context.settings.lstm_steps),
     "gr4j": _gr4j,
     "nearest": _nearest,
     "inverse_distance": _inverse_distance,

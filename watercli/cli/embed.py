@@ -33,10 +33,12 @@ def embed(
     stride: Annotated[int | None, typer.Option(help="Days between two dates.")] = None,
     catchments: Annotated[Names, typer.Option(help="Gauge ids, with commas or repeated; by default all.")] = None,
     modalities: Annotated[Names, typer.Option(help="Modalities to write; by default all that are seen.")] = None,
-    hide: Annotated[Names, typer.Option(help="Modalities that the encoder never sees, or 'none'.")] = None,
+    excluded_inputs: Annotated[Names, typer.Option(help="Modalities that the encoder never sees, or 'none'.")] = None,
     causal: Annotated[bool | None, typer.Option(help="Whether nothing after a date is seen; the default.")] = None,
     layers: Annotated[bool | None, typer.Option("--layers", help="Write each encoder layer too.")] = None,
-    fused: Annotated[bool | None, typer.Option("--fused", help="Write the fused features of hidden series.")] = None,
+    decoder_state: Annotated[
+        bool | None, typer.Option("--decoder-state", help="Write decoder states of excluded series.")
+    ] = None,
     patches: Annotated[bool | None, typer.Option("--patches", help="Write the grids' patches too.")] = None,
     format: Annotated[str | None, typer.Option(help="zarr or parquet.")] = None,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs of this machine to work on.")] = 0,
@@ -50,7 +52,8 @@ def embed(
     """Export the multi-layer weighted embeddings of every catchment and date."""
     given = as_settings(
         "embed", since=since, until=until, stride=stride, catchments=catchments, modalities=modalities,
-        hide=hide, causal=causal, layers=layers, fused=fused, patches=patches, format=format,
+        excluded_inputs=excluded_inputs, causal=causal, layers=layers, decoder_state=decoder_state, patches=patches,
+        format=format,
     )  # fmt: skip
     from watercli.config import with_overrides
     from watercli.errors import ConfigError

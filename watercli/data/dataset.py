@@ -10,18 +10,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import zarr
-from multimodal_mae.antecedent_state import LEAST
+from multimodal_mae.antecedent_state import MIN_WEIGHT
 from multimodal_mae.batch import Batch
-from multimodal_mae.config import GridConfig, MAEConfig, MemoryConfig, ModalityConfig
+from multimodal_mae.config import AntecedentStateConfig, GridConfig, MAEConfig, ModalityConfig
 from multimodal_mae.layers import patchify
 from multimodal_mae.mae import MultiModalMAE
-from multimodal_mae.masking import ASKING, Question, Questions, TokenMask, ask, draw_noise, draw_questions, mask_batch
+from multimodal_mae.masking import (
+    TARGETED,
+    Task,
+    TokenMask,
+    WindowTasks,
+    apply_tasks,
+    draw_noise,
+    draw_tasks,
+    mask_batch,
+)
 from numpy.typing import NDArray
 from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from watercli.config import Config, LayersByKind
-from watercli.data.scaling import Scaling, hidden_catchments
+from watercli.data.scaling import Scaling, held_out_catchments
 from watercli.data.state_cache import History
 from watercli.data.windows import Indices, Windows, derived_seed, draw_catchments, draw_starts
 from watercli.errors import ConfigError
@@ -45,15 +54,21 @@ def model_config(config: Config, grid: GridConfig | None, attributes: int) -> MA
         return MAEConfig(
             modalities={
                 name: ModalityConfig(
-                    one.kind, one.mask_ratio, one.loss_weight, positive=one.loss == "nse", drained=one.drained
+                    one.kind,
+                    one.mask_ratio,
+                    one.loss_weight,
+                    non_negative=one.is_non_negative,
+                    feeds_catchments=one.feeds_catchments,
                 )
                 for name, one in config.modalities.items()
             },
             grid=grid,
             attributes=attributes,
             fm_layers=None if layers is None else {"grid": layers.grid, "series": layers.series},
-            memory=MemoryConfig(**section.memory.model_dump()) if section.memory else None,
-            **section.model_dump(exclude={"use_fm_layers", "memory"}),
+            antecedent_state=AntecedentStateConfig(**section.antecedent_state.model_dump())
+            if section.antecedent_state
+            else None,
+            **section.model_dump(exclude={"use_fm_layers", "antecedent_state"}),
         )
     except ValueError as error:
         raise ConfigError(f"Setting model.{error}") from error
@@ -69,7 +84,7 @@ def store_model_config(config: Config, store: Store) -> MAEConfig:
 
 
 SCALE_WINDOWS = 256
-"""Training windows over which `standardise_memory` looks."""
+"""Training windows over which `standardise_antecedent_state` looks."""
 
 
 class WindowReader:
@@ -77,54 +92,56 @@ class WindowReader:
 
     def __init__(self, store: Store, config: Config, scaling: Scaling) -> None:
         self.store = store
-        self.days = config.window
+        self.days = config.window_days
         self.scaling = scaling
         self._names = list(config.modalities)
         self._static = torch.from_numpy(scaling.static(store))
-        hidden = config.train.hidden_gauges
-        self._series, self._wanted, self._spread = {}, {}, {}
+        hidden = config.train.held_out_gauges
+        self._series, self._targets, self._basin_std = {}, {}, {}
         for name, modality in config.of_kind("series").items():
             values = store.dataset[name].values.astype(np.float32)
-            if hidden and hidden.of == name:
-                values[hidden_catchments(store, config)] = np.nan
+            if hidden and hidden.target == name:
+                values[held_out_catchments(store, config)] = np.nan
             self._series[name] = torch.from_numpy(scaling.modalities[name].forward(values))
-            if modality.loss == "nse":
+            if modality.loss == "basin_averaged_nse":
                 scaled = scaling.predicted(name).forward(values)
-                self._wanted[name] = torch.from_numpy(scaled)
-                self._spread[name] = torch.from_numpy(spread(scaled[:, store.period("train")]))
-        self._grids = {name: _Grid(store, name, scaling, config.train.memory_gib) for name in config.of_kind("grid")}
-        self._drains = self._shares = None
+                self._targets[name] = torch.from_numpy(scaled)
+                self._basin_std[name] = torch.from_numpy(basin_std(scaled[:, store.period("train")]))
+        self._grids = {
+            name: _Grid(store, name, scaling, config.train.grid_cache_gib) for name in config.of_kind("grid")
+        }
+        self._patch_index = self._patch_weight = None
         if self._grids and self.catchments:
-            patches, shares = drained(store.patch_weight)
-            self._drains, self._shares = torch.from_numpy(patches), torch.from_numpy(shares)
+            patches, shares = overlapping_patches(store.patch_weight)
+            self._patch_index, self._patch_weight = torch.from_numpy(patches), torch.from_numpy(shares)
         self._cells = {
             name: torch.from_numpy(store.dataset["coverage"].sel(grid=name).values > 0) for name in self._grids
         }
         self._land = len(store.land_patches)
         self._past: dict[str, History] = {}
-        self._drained_past: dict[str, History] = {}
-        if config.model.memory:
-            self._remember(config, MemoryConfig(**config.model.memory.model_dump()))
+        self._catchment_grid_past: dict[str, History] = {}
+        if config.model.antecedent_state:
+            self._remember(config, AntecedentStateConfig(**config.model.antecedent_state.model_dump()))
 
-    def _remember(self, config: Config, memory: MemoryConfig) -> None:
+    def _remember(self, config: Config, memory: AntecedentStateConfig) -> None:
         self._past |= {name: History(one, memory) for name, one in self._series.items()}
         for name, grid in self._grids.items():
             means = grid.patch_means(self.store)
             self._past[name] = History(means, memory)
-            if self._drains is not None and config.modalities[name].drained:
-                values, weight = self._drained(means)
-                self._drained_past[name] = History(values, memory, weight)
+            if self._patch_index is not None and config.modalities[name].feeds_catchments:
+                values, weight = self._over_catchments(means)
+                self._catchment_grid_past[name] = History(values, memory, weight)
 
-    def _drained(self, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return daily means of the patches that each catchment drains, and the shares observed, ``[C, D]`` each."""
-        assert self._drains is not None
-        assert self._shares is not None
+    def _over_catchments(self, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return daily means of the patches that each catchment overlaps, and the shares observed, ``[C, D]`` each."""
+        assert self._patch_index is not None
+        assert self._patch_weight is not None
         land = torch.from_numpy(self.store.land_patches)
-        patches = int(max(land.max(), self._drains.max())) + 1
+        patches = int(max(land.max(), self._patch_index.max())) + 1
         share = torch.zeros(self.catchments, patches + 1)
-        share.scatter_(1, torch.where(self._drains >= 0, self._drains, patches), self._shares)
+        share.scatter_(1, torch.where(self._patch_index >= 0, self._patch_index, patches), self._patch_weight)
         total = share[:, land] @ torch.isfinite(means).to(means.dtype)
-        return share[:, land] @ means.nan_to_num(0.0) / total.clamp_min(LEAST), total
+        return share[:, land] @ means.nan_to_num(0.0) / total.clamp_min(MIN_WEIGHT), total
 
     @property
     def catchments(self) -> int:
@@ -136,15 +153,15 @@ class WindowReader:
         """Bytes of the grids that are held in memory."""
         return sum(grid.held_bytes for grid in self._grids.values())
 
-    def telling(self, starts: Indices, asked: Questions) -> NDArray[np.bool_]:
+    def with_target(self, starts: Indices, asked: WindowTasks) -> NDArray[np.bool_]:
         """Return ``[B, C]``: which catchments have an answer to what each window asks.
 
         Where a simulation or forecast of a series is asked for, those with a value of it in the window; else all.
         """
         found = np.ones((len(starts), self.catchments), dtype=bool)
-        for row, (start, kind, of) in enumerate(zip(starts, asked.kind, asked.of, strict=True)):
+        for row, (start, kind, of) in enumerate(zip(starts, asked.kind, asked.target, strict=True)):
             name = self._names[int(of)]
-            if Question(int(kind)) in ASKING and name in self._series:
+            if Task(int(kind)) in TARGETED and name in self._series:
                 window = self._series[name][:, start : start + self.days]
                 found[row] = torch.isfinite(window).any(1).numpy()
         return found
@@ -168,16 +185,16 @@ class WindowReader:
             cells=self._cells,
             series={name: one[rows].masked_fill(beyond, torch.nan) for name, one in self._series.items()},
             static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
-            drains=self._drains[which] if self._drains is not None else None,
-            shares=self._shares[which] if self._shares is not None else None,
+            patch_index=self._patch_index[which] if self._patch_index is not None else None,
+            patch_weight=self._patch_weight[which] if self._patch_weight is not None else None,
             past={name: one.before(first, which if name in self._series else land) for name, one in self._past.items()},
-            drained_past={name: one.before(first, which) for name, one in self._drained_past.items()},
-            wanted={name: one[rows].masked_fill(beyond, torch.nan) for name, one in self._wanted.items()},
-            spread={name: one[which] for name, one in self._spread.items()},
+            catchment_grid_past={name: one.before(first, which) for name, one in self._catchment_grid_past.items()},
+            targets={name: one[rows].masked_fill(beyond, torch.nan) for name, one in self._targets.items()},
+            basin_std={name: one[which] for name, one in self._basin_std.items()},
         )
 
 
-def spread(training: NDArray[np.float32]) -> NDArray[np.float32]:
+def basin_std(training: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what each catchment's errors are divided by, ``[C]``, of its scaled training days ``[C, T]``.
 
     Its standard deviation and a twentieth of that of all catchments, so that a river that hardly varies does not
@@ -190,7 +207,9 @@ def spread(training: NDArray[np.float32]) -> NDArray[np.float32]:
     return (np.where(np.isfinite(own), own, usual) + 0.05).astype(np.float32)
 
 
-def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def overlapping_patches(
+    patch_weight: NDArray[np.float32], share: float = 0.9
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the patches that together hold ``share`` of each catchment, and its shares in them, ``[C, K]`` each.
 
     The largest come first. Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the
@@ -210,13 +229,13 @@ def drained(patch_weight: NDArray[np.float32], share: float = 0.9) -> tuple[NDAr
 class _Grid:
     """One grid modality: decoded into memory once if it fits, else read window by window."""
 
-    def __init__(self, store: Store, name: str, scaling: Scaling, memory_gib: float) -> None:
+    def __init__(self, store: Store, name: str, scaling: Scaling, grid_cache_gib: float) -> None:
         array = zarr.open_group(store.path, mode="r")[name]
         assert isinstance(array, zarr.Array)
         self._array = array
         self._scale = scaling.modalities[name]
         self._memory: NDArray[np.float32] | None = None
-        if array.size * 4 <= memory_gib * 2**30:
+        if array.size * 4 <= grid_cache_gib * 2**30:
             self._memory = self._scale.forward(np.asarray(array[:]))
 
     @property
@@ -276,11 +295,11 @@ def share_of_step(config: Config, world: int) -> int:
     ConfigError
         If the windows cannot be shared out equally over processes and micro-batches.
     """
-    windows, parts = config.train.windows, world * config.train.accumulate
+    windows, parts = config.train.batch_size, world * config.train.gradient_accumulation
     if windows % parts:
         raise ConfigError(
-            f"Setting 'train.windows' ({windows}) must be a multiple of processes x train.accumulate "
-            f"({world} x {config.train.accumulate})"
+            f"Setting 'train.batch_size' ({windows}) must be a multiple of processes x train.gradient_accumulation "
+            f"({world} x {config.train.gradient_accumulation})"
         )
     return windows // world
 
@@ -310,48 +329,52 @@ class Steps(Dataset[Step]):
 
     def __getitem__(self, step: int) -> Step:
         train, seed = self._config.train, self._config.seed
-        starts = draw_starts(self._windows, step=step, batch=train.windows, seed=seed)
+        starts = draw_starts(self._windows, step=step, batch=train.batch_size, seed=seed)
         generator = torch.Generator().manual_seed(derived_seed(seed, 2, step))
-        asked = draw_questions(*question_shares(self._config), train.questions.longest_lead, train.windows, generator)
-        telling = self._reader.telling(starts, asked)
-        catchments = draw_catchments(telling, train.catchments, np.random.default_rng([seed, step]))
+        asked = draw_tasks(*task_shares(self._config), train.tasks.max_lead_time, train.batch_size, generator)
+        with_target = self._reader.with_target(starts, asked)
+        catchments = draw_catchments(with_target, train.catchments_per_window, np.random.default_rng([seed, step]))
         batch = self._reader.read(starts[self._rows], catchments[self._rows])
         noise = draw_noise(
             self._structure,
-            windows=train.windows,
+            windows=train.batch_size,
             catchments=catchments.shape[1],
             days=self._reader.days,
             generator=generator,
         )
         mine = {name: one[self._rows] for name, one in noise.items()}
-        masks = ask(batch, self._structure, mask_batch(batch, self._structure, mine), asked.rows(self._rows), mine)
-        if train.attribute_noise:
-            shape = (train.windows, *batch.static.shape[1:])
-            blur = train.attribute_noise * torch.randn(shape, generator=generator)
+        masks = apply_tasks(
+            batch, self._structure, mask_batch(batch, self._structure, mine), asked.rows(self._rows), mine
+        )
+        if train.attribute_noise_std:
+            shape = (train.batch_size, *batch.static.shape[1:])
+            blur = train.attribute_noise_std * torch.randn(shape, generator=generator)
             batch = replace(batch, static=batch.static + blur[self._rows])
         return Step(batch, masks)
 
 
-def standardise_memory(model: MultiModalMAE, reader: WindowReader, config: Config) -> None:
+def standardise_antecedent_state(model: MultiModalMAE, reader: WindowReader, config: Config) -> None:
     """Give a new model the scale of what its memory reads: that of the first training windows and their masks.
 
     It is the same on every process, however many they are.
     """
-    assert model.memory is not None
-    steps = Steps(reader, Windows.within(reader.store.period("train"), config.window, "train"), config, model.config)
-    enough = min(-(-SCALE_WINDOWS // config.train.windows), config.train.steps)
+    assert model.antecedent_state is not None
+    steps = Steps(
+        reader, Windows.within(reader.store.period("train"), config.window_days, "train"), config, model.config
+    )
+    enough = min(-(-SCALE_WINDOWS // config.train.batch_size), config.train.steps)
     device = next(model.parameters()).device
     for_all = (steps[number].to(device) for number in range(enough))
-    model.memory.standardise((step.batch, step.masks) for step in for_all)
+    model.antecedent_state.standardise((step.batch, step.masks) for step in for_all)
 
 
-def question_shares(config: Config) -> tuple[dict[Question, float], list[int]]:
+def task_shares(config: Config) -> tuple[dict[Task, float], list[int]]:
     """Return the share of each question, and the positions of the modalities that are asked for."""
-    questions = config.train.questions
-    shares: dict[Question, float] = {
-        one: float(getattr(questions, one.name.lower())) for one in Question if one is not Question.RANDOM
+    questions = config.train.tasks
+    shares: dict[Task, float] = {
+        one: float(getattr(questions, one.name.lower())) for one in Task if one is not Task.RANDOM
     }
-    return shares, [list(config.modalities).index(name) for name in questions.of if name in config.modalities]
+    return shares, [list(config.modalities).index(name) for name in questions.targets if name in config.modalities]
 
 
 def fixed_steps(
@@ -365,12 +388,12 @@ def fixed_steps(
     for first in range(0, len(starts), size):
         some = starts[first : first + size]
         generator = torch.Generator().manual_seed(derived_seed(seed, 4, first))
-        asked = draw_questions(*question_shares(config), config.train.questions.longest_lead, len(some), generator)
-        which = draw_catchments(reader.telling(some, asked), catchments, np.random.default_rng([seed, 3, first]))
+        asked = draw_tasks(*task_shares(config), config.train.tasks.max_lead_time, len(some), generator)
+        which = draw_catchments(reader.with_target(some, asked), catchments, np.random.default_rng([seed, 3, first]))
         batch = reader.read(some, which)
         noise = draw_noise(
             structure, windows=len(some), catchments=which.shape[1], days=reader.days, generator=generator
         )
-        masks = ask(batch, structure, mask_batch(batch, structure, noise), asked, noise)
+        masks = apply_tasks(batch, structure, mask_batch(batch, structure, noise), asked, noise)
         steps.append(Step(batch, masks))
     return steps

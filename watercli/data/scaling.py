@@ -67,7 +67,7 @@ class Scaling:
             If a modality does not vary over the training period.
         """
         held = store.config.modalities
-        hidden = config.train.hidden_gauges
+        hidden = config.train.held_out_gauges
         scales, targets = {}, {}
         for name, modality in config.modalities.items():
             if name not in held:
@@ -75,7 +75,7 @@ class Scaling:
             if held[name].kind != modality.kind:
                 raise ConfigError(f"Modality '{name}' is a {held[name].kind} in {store.path}, not a {modality.kind}")
             spaces: list[TransformName] = [modality.transform, "identity"]
-            if hidden and hidden.of == name:
+            if hidden and hidden.target == name:
                 found = [_seen_statistics(store, config, name, transform) for transform in spaces]
             else:
                 found = [store.statistics(name, transform) for transform in spaces]
@@ -83,7 +83,7 @@ class Scaling:
             if not std > 0:
                 raise DataError(f"'{name}' in {store.path} does not vary over the training period; leave it out")
             scales[name] = Scale(modality.transform, mean, std)
-            if modality.loss == "nse":
+            if modality.loss == "basin_averaged_nse":
                 targets[name] = Scale("identity", 0.0, found[1][1])
         return cls(scales, _attribute_scales(store), targets)
 
@@ -120,25 +120,25 @@ class Scaling:
         return cls(*({name: Scale(**one) for name, one in raw.get(part, {}).items()} for part in parts))
 
 
-def hidden_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
-    """Return which catchments' series ``train.hidden_gauges`` hides, ``[C]``.
+def held_out_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
+    """Return which catchments' series ``train.held_out_gauges`` hides, ``[C]``.
 
     Raises
     ------
     ConfigError
         If it names a gauge that the store lacks.
     """
-    gauges, hidden = store.gauge_ids, config.train.hidden_gauges
+    gauges, hidden = store.gauge_ids, config.train.held_out_gauges
     for gauge in hidden.gauges if hidden else ():
         if gauge not in gauges:
-            raise ConfigError(f"Setting 'train.hidden_gauges' names gauge '{gauge}', which {store.path} lacks")
+            raise ConfigError(f"Setting 'train.held_out_gauges' names gauge '{gauge}', which {store.path} lacks")
     if hidden is None:
         return np.zeros(len(gauges), dtype=bool)
     if hidden.fold is not None and hidden.by == "region":
         for name in ("latitude", "longitude"):
             if name not in store.dataset:
                 raise ConfigError(
-                    f"Setting 'train.hidden_gauges.by' is region, but {store.path} has no {name} of gauges"
+                    f"Setting 'train.held_out_gauges.by' is region, but {store.path} has no {name} of gauges"
                 )
         latitude, longitude = (store.dataset[name].values for name in ("latitude", "longitude"))
         region: NDArray[np.bool_] = regions(latitude, longitude, hidden.folds) == hidden.fold
@@ -175,10 +175,10 @@ def regions(latitude: Array, longitude: Array, number: int) -> NDArray[np.int64]
 
 def _seen_statistics(store: Store, config: Config, name: str, transform: TransformName) -> tuple[float, float]:
     """Return mean and standard deviation over the training days of the gauges that are not hidden."""
-    values = store.dataset[name].values[~hidden_catchments(store, config), store.period("train")]
+    values = store.dataset[name].values[~held_out_catchments(store, config), store.period("train")]
     seen = TRANSFORMS[transform].forward(values[np.isfinite(values)].astype(np.float64))
     if not seen.size:
-        raise ConfigError(f"Setting 'train.hidden_gauges' leaves no training day of '{name}'; hide fewer gauges")
+        raise ConfigError(f"Setting 'train.held_out_gauges' leaves no training day of '{name}'; hide fewer gauges")
     return float(seen.mean()), float(seen.std())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from multimodal_mae.antecedent_state import channels, fading, gains, joined, latest_days
-from multimodal_mae.config import MemoryConfig
+from multimodal_mae.config import AntecedentStateConfig
 from torch import Tensor
 
 EVERY = 64
@@ -19,10 +19,10 @@ EVERY = 64
 class History:
     """The daily values of some places ``[S, D]``, NaN where missing, and how much each counts (1, unless given).
 
-    A memory reaches back `MemoryConfig.past_days`, and never beyond the store's first day.
+    A memory reaches back `AntecedentStateConfig.past_days`, and never beyond the store's first day.
     """
 
-    def __init__(self, values: Tensor, config: MemoryConfig, weight: Tensor | None = None) -> None:
+    def __init__(self, values: Tensor, config: AntecedentStateConfig, weight: Tensor | None = None) -> None:
         self._values, self._weight, self._config = values, weight, config
         places, days = values.shape
         # In float64: what rounding does to a sum here stays in all later ones.
@@ -46,7 +46,7 @@ class History:
         older = fading(self._config, torch.tensor(float(reach)))
         # What was left when the memory's reach began has no part in it.
         sums = self._sums(days, places) - older * self._sums((days - reach).clamp_min(0), places)
-        recent = self._config.recent - 1
+        recent = self._config.recent_days - 1
         values, weight = self._read(days[:, None] + torch.arange(-recent, 0), places)
         return joined(sums, latest_days(weight * values, weight, self._config))
 

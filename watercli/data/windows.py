@@ -60,12 +60,12 @@ def draw_starts(windows: Windows, *, step: int, batch: int, seed: int) -> Indice
     return np.array(starts, dtype=np.int64)
 
 
-def draw_catchments(telling: NDArray[np.bool_], sample: int, rng: np.random.Generator) -> Indices:
+def draw_catchments(with_target: NDArray[np.bool_], sample: int, rng: np.random.Generator) -> Indices:
     """Draw ``sample`` of C catchments for each window, ``[B, sample]``, as far as possible of those that tell.
 
-    ``telling`` is ``[B, C]``: the catchments that have an answer to what the window asks.
+    ``with_target`` is ``[B, C]``: the catchments that have an answer to what the window asks.
     """
-    lot = rng.random(telling.shape) + ~telling
+    lot = rng.random(with_target.shape) + ~with_target
     return np.sort(np.argsort(lot, axis=1)[:, :sample], axis=1)
 
 

@@ -71,13 +71,13 @@ class Judged:
 
     def by_method(self, name: str) -> xr.DataArray:
         """Return a method's flow of these catchments, ``(catchment, time)``."""
-        return self.there["simulated"].sel(predictor=name, drop=True)
+        return self.there["simulated"].sel({"method": name}, drop=True)
 
     @property
     def experiment(self) -> str:
         """The configuration as text, but for the gauges that are hidden: that of all folds of an experiment."""
         found = self.config.model_dump(mode="json")
-        found["train"]["hidden_gauges"] = bool(found["train"]["hidden_gauges"])
+        found["train"]["held_out_gauges"] = bool(found["train"]["held_out_gauges"])
         found["description"] = found["evaluate"] = found["embed"] = None
         return json.dumps(found, sort_keys=True)
 
@@ -103,7 +103,7 @@ class Compared:
 
     rows: list[Row]
     scores: xr.DataArray
-    """``(metric, predictor, catchment)``: the predictors are the rows, and then the other methods of the first row."""
+    """``(metric, method, catchment)``: the predictors are the rows, and then the other methods of the first row."""
     summaries: dict[str, dict[str, Summary]]
     """By row, and then by the other methods of the first row; by metric."""
     against_first: dict[str, Comparison]
@@ -148,11 +148,11 @@ def compare_runs(runs: Sequence[Path], seed: int = 0) -> Compared:
     observed = _of_all(judged, "observed").sel(catchment=common["catchment"]).where(common)
     answers = {row.label: row.simulated for row in rows} | _rivals(rows[0])
     labels = list(answers)
-    simulated = xr.concat([one.sel(catchment=common["catchment"]) for one in answers.values()], "predictor")
-    simulated = simulated.assign_coords(predictor=np.array(labels, dtype=object))
+    simulated = xr.concat([one.sel(catchment=common["catchment"]) for one in answers.values()], "method")
+    simulated = simulated.assign_coords(method=np.array(labels, dtype=object))
     scores = catchment_scores(simulated.where(common).astype(np.float64), observed.astype(np.float64))
     summaries = {
-        label: {metric: summarise(scores.sel(predictor=label, metric=metric).values, seed) for metric in SHOWN}
+        label: {metric: summarise(scores.sel({"method": label, "metric": metric}).values, seed) for metric in SHOWN}
         for label in labels
     }
     nse = scores.sel(metric="nse")
@@ -162,14 +162,14 @@ def compare_runs(runs: Sequence[Path], seed: int = 0) -> Compared:
         scores=scores,
         summaries=summaries,
         against_first={
-            label: compare(nse.sel(predictor=label).values, nse.sel(predictor=labels[0]).values, seed)
+            label: compare(nse.sel({"method": label}).values, nse.sel({"method": labels[0]}).values, seed)
             for label in labels[1:]
         },
         differences={
             row.label: [
                 line
                 for line in difference(base, row.runs[0].config.model_dump(mode="json"))
-                if not line.startswith(("evaluate.", "embed.", "name:", "description:", "train.hidden_gauges."))
+                if not line.startswith(("evaluate.", "embed.", "name:", "description:", "train.held_out_gauges."))
             ]
             for row in rows[1:]
         },
@@ -184,7 +184,7 @@ def _rows(judged: list[Judged]) -> list[Row]:
     """Put the folds of an experiment together, in the order of the first of each."""
     groups: dict[str, list[Judged]] = {}
     for number, one in enumerate(judged):
-        key = one.experiment if one.config.train.hidden_gauges else str(number)
+        key = one.experiment if one.config.train.held_out_gauges else str(number)
         groups.setdefault(key, []).append(one)
     rows: list[Row] = []
     for group in groups.values():
@@ -230,7 +230,7 @@ def _intervals(group: list[Judged]) -> xr.Dataset | None:
 
 def _rivals(row: Row) -> dict[str, xr.DataArray]:
     """Return what the other methods of a row's evaluations said, by label; those that all its runs have."""
-    held = [set(map(str, one.data["predictor"].values)) for one in row.runs]
+    held = [set(map(str, one.data["method"].values)) for one in row.runs]
     names = [name for name in METHODS if name in set.intersection(*held) and name != row.runs[0].main]
     return {f"{METHODS[name]}": _joined([one.by_method(name) for one in row.runs]) for name in names}
 

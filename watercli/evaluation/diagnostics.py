@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from watercli.baselines.context import Scene
+from watercli.baselines.context import Context
 from watercli.baselines.neighbours import distances
 from watercli.baselines.probes import Inputs
 from watercli.baselines.registry import HEADS, SIMULATION
@@ -62,19 +62,19 @@ class Insight:
         return data.merge(self.factors.rename({"value": "factor_value", "correlation": "factor_correlation"}))
 
 
-def look_into(scene: Scene, inputs: Inputs, flow: Flow) -> Insight | None:
+def look_into(context: Context, inputs: Inputs, flow: Flow) -> Insight | None:
     """Return what the scored days and the model tell beyond scores; None if nothing was scored."""
     if not flow.counts["catchments"]:
         return None
     log.info("Signatures, predictive intervals and donors")
-    train = scene.store.period("train")
+    train = context.store.period("train")
     # What kind of river it is, by its training dates; hidden gauges too, as a judge may know what the model may not.
-    kinds = table(scene.flow[:, train], scene.store.times[train], catchment_rain(scene.store, train))
+    kinds = table(context.flow[:, train], context.store.times[train], catchment_rain(context.store, train))
     return Insight(
-        signatures=_signatures(scene.store, flow),
-        intervals=_intervals(scene, flow),
-        donors=_donors(scene, inputs, flow, kinds),
-        factors=_factors(scene, flow, kinds),
+        signatures=_signatures(context.store, flow),
+        intervals=_intervals(context, flow),
+        donors=_donors(context, inputs, flow, kinds),
+        factors=_factors(context, flow, kinds),
     )
 
 
@@ -84,7 +84,7 @@ def _signatures(store: Store, flow: Flow) -> xr.DataArray:
     period = slice(*store.times.searchsorted([times[0], times[-1]]))
     rain = catchment_rain(store, slice(period.start, period.stop + 1))
     observed = flow.data["observed"].values
-    series = {"observed": observed} | {one: flow.data["simulated"].sel(predictor=one).values for one in flow.methods}
+    series = {"observed": observed} | {one: flow.data["simulated"].sel({"method": one}).values for one in flow.methods}
     found = [table(np.where(scored, values, np.nan), times, rain) for values in series.values()]
     return xr.DataArray(
         np.stack(found, axis=1),
@@ -108,26 +108,26 @@ def signature_units(name: str, units: str) -> str:
     return units if found == "flow" else found
 
 
-def _intervals(scene: Scene, flow: Flow) -> xr.Dataset | None:
+def _intervals(context: Context, flow: Flow) -> xr.Dataset | None:
     """Return the intervals of the main method; None if it left no trace of the validation dates."""
-    period, train = scene.store.period("validation"), scene.store.period("train")
+    period, train = context.store.period("validation"), context.store.period("train")
     if flow.main == SIMULATION:
-        pair: tuple[Floats, Floats] | None = scene.simulated[:, scene.of_simulated(period)], scene.flow[:, period]
+        pair: tuple[Floats, Floats] | None = context.simulated[:, context.of_simulated(period)], context.flow[:, period]
     else:
         pair = flow.fits[flow.main].validated if flow.main in flow.fits else None
     if pair is None:
         return None
     validated, validation = (one.astype(np.float64) for one in pair)
-    usable = ~scene.unseen
+    usable = ~context.unseen
     if not (np.isfinite(validated) & np.isfinite(validation) & usable[:, None]).any():
         return None
-    simulated = flow.data["simulated"].sel(predictor=flow.main).values.astype(np.float64)
+    simulated = flow.data["simulated"].sel({"method": flow.main}).values.astype(np.float64)
     found = intervals.calibrate(
         validated,
         validation,
         simulated,
         usable,
-        never_negative=float(np.nanmin(scene.flow[:, train], initial=np.inf)) >= 0,
+        never_negative=float(np.nanmin(context.flow[:, train], initial=np.inf)) >= 0,
     )
     observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
     judged = intervals.judge(found, simulated, observed)
@@ -138,28 +138,28 @@ def _intervals(scene: Scene, flow: Flow) -> xr.Dataset | None:
     return judged.assign(
         validated=(("catchment", "validation_time"), validated.astype(np.float32), about),
         validation=(("catchment", "validation_time"), validation.astype(np.float32), about),
-    ).assign_coords(validation_time=scene.store.times[period])
+    ).assign_coords(validation_time=context.store.times[period])
 
 
-def _mean_embeddings(scene: Scene, inputs: Inputs, flow: Flow) -> tuple[Floats, int]:
+def _mean_embeddings(context: Context, inputs: Inputs, flow: Flow) -> tuple[Floats, int]:
     """Return the mean embedding of each catchment ``[C, F]``, and over how many training dates it is."""
     if not set(HEADS) & set(flow.methods):
-        dates = donors.spread_dates(scene.embedder, scene.store.period("train"))
-        return donors.mean_embeddings(scene.embedder, dates, scene.config.embed.batch), len(dates)
+        dates = donors.spread_dates(context.embedder, context.store.period("train"))
+        return donors.mean_embeddings(context.embedder, dates, context.config.embed.batch_size), len(dates)
     # The probes have embedded many dates already.
-    train = scene.dates.parts[0]
+    train = context.dates.parts[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a modality that a catchment lacks on all dates stays NaN
         means = [np.nanmean(one[train].astype(np.float64), axis=0) for one in inputs.embedded]
-    return np.stack(means), len(scene.dates.train)
+    return np.stack(means), len(context.dates.train)
 
 
-def _donors(scene: Scene, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.Dataset | None:
-    store = scene.store
-    embedded, dates = _mean_embeddings(scene, inputs, flow)
+def _donors(context: Context, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.Dataset | None:
+    store = context.store
+    embedded, dates = _mean_embeddings(context, inputs, flow)
     # A modality that some catchments lack says nothing of who is like whom.
     spaces = {"embedding": donors.distance(embedded[:, np.isfinite(embedded).all(0)])}
-    static = scene.checkpoint.scaling.static(store).astype(np.float64)
+    static = context.checkpoint.scaling.static(store).astype(np.float64)
     if static.size:
         spaces["attributes"] = donors.distance(static)
     if {"latitude", "longitude"} <= set(store.dataset.variables):
@@ -171,17 +171,17 @@ def _donors(scene: Scene, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.Datas
         donors.distance(donors.ranked(kinds)),
         lent,
         lent.where(flow.data["scored"]),
-        ~scene.unseen,
+        ~context.unseen,
         flow.data["days"].values > 0,
-        scene.config.seed,
+        context.config.seed,
     )
     return found if found is None else found.assign_attrs(embedded_dates=dates)
 
 
-def _factors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset:
+def _factors(context: Context, flow: Flow, kinds: Floats) -> xr.Dataset:
     """Return what each catchment is like, and how the skill goes with it."""
-    store, usable = scene.store, ~scene.unseen
-    seen = np.isfinite(scene.seen_flow[:, store.period("train")]).sum(1)
+    store, usable = context.store, ~context.unseen
+    seen = np.isfinite(context.seen_flow[:, store.period("train")]).sum(1)
     values = {
         "baseflow_index": kinds[list(SIGNATURES).index("baseflow_index")],
         "record": seen.astype(np.float64),
@@ -190,7 +190,7 @@ def _factors(scene: Scene, flow: Flow, kinds: Floats) -> xr.Dataset:
         values["area"] = store.dataset["area"].values.astype(np.float64)
     if {"latitude", "longitude"} <= set(store.dataset.variables) and usable.sum() > 1:
         values["nearest_gauge"] = np.where(usable, distances(store), np.inf).min(1)
-    skill = flow.data["score"].sel(metric="nse", predictor=flow.main).values
+    skill = flow.data["score"].sel({"metric": "nse", "method": flow.main}).values
     chosen = {name: values[name] for name in FACTORS if name in values}
     return xr.Dataset(
         {

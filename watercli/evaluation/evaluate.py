@@ -18,7 +18,7 @@ from watercli.evaluation.leakage import check_splits, check_training
 from watercli.evaluation.reconstruction import Reconstruction, reconstruct
 from watercli.evaluation.report import html, terminal
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.short_records import FewLabels, judge_few_labels
+from watercli.evaluation.short_records import ShortRecords, judge_few_labels
 from watercli.evaluation.simulation import Flow, judge_flow, make_task, reason_to_skip, set_scene
 from watercli.log import log
 from watercli.output.atomic import Target
@@ -97,20 +97,20 @@ def _judge(
         reconstruction = reconstruct(checkpoint, store, config.evaluate, device)
     flow: Flow | None = None
     forecast: Forecast | None = None
-    few_labels: FewLabels | None = None
+    short_records: ShortRecords | None = None
     insight: Insight | None = None
     if skipped is None and set(protocols) - {"reconstruction"}:
-        scene = set_scene(checkpoint, store, config, cache, device)
-        inputs = Inputs(scene)
-        wanted = "ungauged" if scene.ungauged else "simulation"
+        context = set_scene(checkpoint, store, config, cache, device)
+        inputs = Inputs(context)
+        wanted = "ungauged" if context.ungauged else "simulation"
         if wanted in protocols:
-            flow = judge_flow(scene, inputs)
-            insight = look_into(scene, inputs, flow)
+            flow = judge_flow(context, inputs)
+            insight = look_into(context, inputs, flow)
         if "forecast" in protocols:
-            forecast = judge_forecasts(scene, notes)
-        if "few_labels" in protocols:
-            few_labels = judge_few_labels(inputs, make_task(scene, inputs, {}, heads=True), notes)
-    return Outcome(checkpoint, store, config, splits, reconstruction, flow, forecast, few_labels, notes, insight)
+            forecast = judge_forecasts(context, notes)
+        if "short_records" in protocols:
+            short_records = judge_few_labels(inputs, make_task(context, inputs, {}, heads=True), notes)
+    return Outcome(checkpoint, store, config, splits, reconstruction, flow, forecast, short_records, notes, insight)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 BASELINES = {
     "model": "the pretrained model",
-    "latest": "the latest visible day, else the day's visible mean",
+    "locf": "the latest visible day, else the day's visible mean",
     "interpolation": "linear in time between visible days, later ones too, else the day's visible mean",
     "climatology": "mean of the calendar day, 15 days wide, training dates",
 }
@@ -91,7 +91,7 @@ class Masked:
         usual = np.concatenate((self.climatology[:, :more], self.climatology), axis=1)
         guesses = {
             "model": self.predicted,
-            "latest": carry_forward(values, visible, usual)[:, more:],
+            "locf": carry_forward(values, visible, usual)[:, more:],
             "interpolation": interpolate(values, visible, usual)[:, more:],
             "climatology": self.climatology,
         }
@@ -125,7 +125,7 @@ class _Scorer:
 
     def step(self, starts: Indices, number: int) -> tuple[Step, NDArray[np.int64]]:
         """Return windows with masks that depend on seed and ``number`` only, and their catchments ``[B, C]``."""
-        seed, sample = self.config.seed, min(self.config.train.catchments, self.reader.catchments)
+        seed, sample = self.config.seed, min(self.config.train.catchments_per_window, self.reader.catchments)
         rng = np.random.default_rng([seed, 7, number])
         drawn = [np.sort(rng.choice(self.reader.catchments, sample, replace=False)) for _ in starts]
         catchments = np.array(drawn, dtype=np.int64).reshape(len(starts), sample)
@@ -147,7 +147,7 @@ class _Scorer:
 
     def _earlier(self, starts: Indices, catchments: NDArray[np.int64]) -> Batch | None:
         """Return windows that begin a day before; None for a model without a memory, which does not know it."""
-        if self.structure.memory is None:
+        if self.structure.antecedent_state is None:
             return None
         return self.reader.read(np.maximum(starts - 1, 0), catchments).to(self.device)
 
@@ -161,7 +161,7 @@ class _Scorer:
         catchments: NDArray[np.int64],
     ) -> Masked:
         mask = step.masks[name]
-        scale, values = self.scaling.predicted(name), self.model.wanted(step.batch, name)
+        scale, values = self.scaling.predicted(name), self.model.targets(step.batch, name)
         days, patches = self.reader.days, values.shape[1] // self.reader.days
 
         def shaped(x: torch.Tensor) -> NDArray[Any]:
@@ -171,7 +171,7 @@ class _Scorer:
         observed, visible = scale.inverse(shaped(values)), shaped(mask.visible)
         before, before_visible = observed[:, :0], visible[:, :0]
         if earlier is not None:
-            before = scale.inverse(shaped(self.model.wanted(earlier, name)))[:, :1]
+            before = scale.inverse(shaped(self.model.targets(earlier, name)))[:, :1]
             before_visible = shaped(tokens(earlier, self.structure, name).complete)[:, :1]
             # The store's first day has none before it.
             before_visible &= (starts > 0).repeat(len(visible) // len(starts))[:, None, None]
@@ -209,10 +209,10 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate, device
         If the test period is shorter than a window.
     """
     config, period = checkpoint.config, store.period("test")
-    starts = Windows.within(period, config.window, "test").spread(settings.reconstruction_windows)
+    starts = Windows.within(period, config.window_days, "test").spread(settings.reconstruction_windows)
     scorer = _Scorer(checkpoint, store, device)
     result = Reconstruction(len(starts), {name: dict.fromkeys(BASELINES, Sums()) for name in config.modalities})
-    size = config.train.windows
+    size = config.train.batch_size
     log.info("Reconstructing masked values of %d test windows", len(starts))
     for first in track(range(0, len(starts), size), "reconstruct"):
         for name, masked in scorer.tokens(starts[first : first + size], first):

@@ -26,14 +26,14 @@ from watercli.evaluation.diagnostics import Insight
 from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
 from watercli.evaluation.reconstruction import Reconstruction
 from watercli.evaluation.report import tables
-from watercli.evaluation.short_records import FewLabels
+from watercli.evaluation.short_records import ShortRecords
 from watercli.evaluation.simulation import Flow
 from watercli.hydrology.scores import METRICS, Comparison, Summary, compare, summarise
 from watercli.run.checkpoint import Checkpoint, versions
 from watercli.store import Store
 
 SCHEMA = "evaluation_schema_version"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULTS = "results.json"
 
 
@@ -49,7 +49,7 @@ class Outcome:
     """Of no windows, if it was left out."""
     flow: Flow | None
     forecast: Forecast | None
-    few_labels: FewLabels | None
+    short_records: ShortRecords | None
     notes: list[str]
     """What a reader must know: parts that were left out, a store other than the run's."""
     insight: Insight | None = None
@@ -66,7 +66,7 @@ class Outcome:
         scores = self.flow.data["score"]
         return {
             method: {
-                metric: summarise(scores.sel(predictor=method, metric=metric).values, self.config.seed)
+                metric: summarise(scores.sel({"method": method, "metric": metric}).values, self.config.seed)
                 for metric in METRICS
             }
             for method in self.flow.methods
@@ -77,16 +77,17 @@ class Outcome:
         if self.flow is None:
             return {}
         nse = self.flow.data["score"].sel(metric="nse")
-        main = nse.sel(predictor=self.flow.main).values
+        main = nse.sel({"method": self.flow.main}).values
         others = [method for method in self.flow.methods if method != self.flow.main]
-        return {method: compare(main, nse.sel(predictor=method).values, self.config.seed) for method in others}
+        return {method: compare(main, nse.sel({"method": method}).values, self.config.seed) for method in others}
 
     def pairs(self) -> dict[tuple[str, str], Comparison]:
         """Return how the efficiencies of every two methods compare."""
         if self.flow is None:
             return {}
         nse = {
-            method: self.flow.data["score"].sel(metric="nse", predictor=method).values for method in self.flow.methods
+            method: self.flow.data["score"].sel({"metric": "nse", "method": method}).values
+            for method in self.flow.methods
         }
         return {(a, b): compare(nse[a], nse[b], self.config.seed) for a, b in combinations(nse, 2)}
 
@@ -117,8 +118,8 @@ def write(outcome: Outcome, folder: Path) -> None:
         _write_csv(folder / "reconstruction.csv", reconstruction_rows(outcome))
     if outcome.forecast is not None:
         _write_csv(folder / "forecast.csv", forecast_rows(outcome.forecast))
-    if outcome.few_labels is not None:
-        _write_csv(folder / "few_labels.csv", few_labels_rows(outcome.few_labels))
+    if outcome.short_records is not None:
+        _write_csv(folder / "short_records.csv", few_labels_rows(outcome.short_records))
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
         _write_csv(folder / "comparisons.csv", comparison_rows(outcome))
@@ -151,15 +152,15 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
-        "few_labels": _few_labels_dict(outcome.few_labels) if outcome.few_labels is not None else None,
+        "short_records": _few_labels_dict(outcome.short_records) if outcome.short_records is not None else None,
         "insight": tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
     }
 
 
 def _forecast_dict(forecast: Forecast) -> dict[str, Any]:
     return {
-        "leads": [int(lead) for lead in forecast.data["lead"].values],
-        "issues": forecast.data.sizes["issued"],
+        "leads": [int(lead) for lead in forecast.data["lead_time"].values],
+        "issues": forecast.data.sizes["init_time"],
         "catchments": forecast.catchments,
         "methods": {
             method: {"label": FORECASTS[method], "saw": SAW[method], "median_nse": medians}
@@ -168,7 +169,7 @@ def _forecast_dict(forecast: Forecast) -> dict[str, Any]:
     }
 
 
-def _few_labels_dict(found: FewLabels) -> dict[str, Any]:
+def _few_labels_dict(found: ShortRecords) -> dict[str, Any]:
     return {
         "years": [one or "all" for one in found.years],
         "training_rows": found.rows,
@@ -231,7 +232,7 @@ def flow_rows(flow: Flow) -> list[dict[str, Any]]:
         here = scored.sel(catchment=gauge)
         place = {("area_km2" if name == "area" else name): here[name].item() for name in places}
         for method in flow.methods:
-            scores = here["score"].sel(predictor=method)
+            scores = here["score"].sel({"method": method})
             row = {"gauge_id": gauge, **place, "method": method, "days": int(here["days"])}
             rows.append(row | {metric: float(scores.sel(metric=metric)) for metric in METRICS})
     return rows
@@ -257,11 +258,11 @@ def comparison_rows(outcome: Outcome) -> list[dict[str, Any]]:
 def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
     """Return one row for each catchment, method and lead."""
     frame = forecast.data["nse"].to_dataframe().reset_index().dropna(subset="nse")
-    columns = {"catchment": "gauge_id", "predictor": "method", "lead": "lead_days", "nse": "nse"}
+    columns = {"catchment": "gauge_id", "method": "method", "lead_time": "lead_days", "nse": "nse"}
     return _records(frame, columns)
 
 
-def few_labels_rows(found: FewLabels) -> list[dict[str, Any]]:
+def few_labels_rows(found: ShortRecords) -> list[dict[str, Any]]:
     """Return one row for each catchment, head and length of record; 0 years are all."""
     frame = found.nse.rename("nse").to_dataframe().reset_index().dropna(subset="nse")
     return _records(frame, {"catchment": "gauge_id", "head": "head", "years": "years", "nse": "nse"})
@@ -286,8 +287,8 @@ def _short(value: Any) -> Any:
 
 
 def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
-    labels = [METHODS[str(method)] for method in flow.data["predictor"].values]
-    data = flow.data.assign_coords(label=("predictor", np.array(labels, dtype=object)))
+    labels = [METHODS[str(method)] for method in flow.data["method"].values]
+    data = flow.data.assign_coords(label=("method", np.array(labels, dtype=object)))
     if outcome.insight is not None:
         data = data.merge(outcome.insight.dataset())
     data.attrs = {
@@ -296,7 +297,7 @@ def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
         SCHEMA: SCHEMA_VERSION,
         "run_fingerprint": outcome.checkpoint.fingerprint_of_weights(),
         "store_fingerprint": outcome.store.fingerprint,
-        "hidden_modalities": flow.hidden,
+        "excluded_inputs": flow.hidden,
         "splits": outcome.store.dataset.attrs["splits"],
     }
     _encode(data)

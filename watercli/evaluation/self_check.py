@@ -34,19 +34,19 @@ CASE = (
     "model.width=16",
     "model.decoder_width=16",
     "model.heads=2",
-    "model.memory={width: 32}",
+    "model.antecedent_state={width: 32}",
     "train.steps=60",
-    "train.windows=2",
+    "train.batch_size=2",
     "train.warmup_steps=10",
     "train.validate_every=60",
     "train.validation_windows=8",
     "train.checkpoint_every=60",
     "train.log_every=10",
     "evaluate.reconstruction_windows=8",
-    "evaluate.moving_average_steps=50",
-    "evaluate.longest_lead=3",
+    "evaluate.ema_mlp_steps=50",
+    "evaluate.max_lead_time=3",
     "evaluate.forecast_stride=10",
-    "evaluate.label_years=[1]",
+    "evaluate.record_years=[1]",
 )
 """The demo configuration, cut down to less than a minute."""
 TOLERANCES = {"data": 1e-5, "losses": 1e-3, "reconstruction": 1e-2, "efficiencies": 2e-2}
@@ -114,7 +114,7 @@ def _losses(run: Path, checkpoint: Checkpoint) -> dict[str, float]:
 
 def _efficiencies(out: Path) -> dict[str, float]:
     nse = xr.open_zarr(out / "results.zarr")["score"].sel(metric="nse").median("catchment").load()
-    return {f"median NSE of {name}": float(nse.sel(predictor=name)) for name in nse["predictor"].values}
+    return {f"median NSE of {name}": float(nse.sel({"method": name})) for name in nse["method"].values}
 
 
 def deviations(found: dict[str, dict[str, float]], stored: dict[str, dict[str, float]]) -> list[Deviation]:

@@ -32,7 +32,7 @@ def in_words(years: int | None) -> str:
 
 
 @dataclass(frozen=True)
-class FewLabels:
+class ShortRecords:
     """Efficiencies of probes by the length of the record they were fitted to."""
 
     years: list[int | None]
@@ -47,13 +47,13 @@ class FewLabels:
     """The catchments were hidden in training."""
 
 
-def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels | None:
+def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> ShortRecords | None:
     """Fit the probes to the last years of training alone, or note why it cannot be done."""
-    scene = inputs.scene
+    context = inputs.context
     labels = [head for head in LABELS if head != FUSED or inputs.fusion]
-    dates = scene.dates.train
+    dates = context.dates.train
     years: list[int | None] = [
-        one for one in scene.settings.label_years if len(dates) and dates[-1] - dates[0] > (one + 0.5) * DAYS_IN_YEAR
+        one for one in context.settings.record_years if len(dates) and dates[-1] - dates[0] > (one + 0.5) * DAYS_IN_YEAR
     ]
     observed = xr.DataArray(task.physical[:, task.test], dims=("catchment", "time"))
     found, rows = [], []
@@ -75,10 +75,10 @@ def judge_few_labels(inputs: Inputs, task: Task, notes: list[str]) -> FewLabels 
     scores = scores.assign_coords(
         head=np.array(labels, dtype=object),
         years=[one or 0 for one in [*years, None]],
-        catchment=np.array(scene.store.gauge_ids, dtype=object),
+        catchment=np.array(context.store.gauge_ids, dtype=object),
     )
     summaries = {
-        head: [summarise(scores.sel(head=head).isel(years=k).values, scene.config.seed) for k in range(len(rows))]
+        head: [summarise(scores.sel(head=head).isel(years=k).values, context.config.seed) for k in range(len(rows))]
         for head in labels
     }
-    return FewLabels([*years, None], rows, summaries, scores, scene.ungauged)
+    return ShortRecords([*years, None], rows, summaries, scores, context.ungauged)

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from watercli.baselines.cache import Cache
-from watercli.baselines.context import Dates, Flags, Floats, Scene
+from watercli.baselines.context import Context, Dates, Flags, Floats
 from watercli.baselines.probes import HEADS, Inputs
 from watercli.baselines.registry import FUSED, METHODS, OWN_FLOW, PROBE, SIMULATION, saw
 from watercli.baselines.ridge import Fitted, Task
@@ -37,8 +37,8 @@ class Flow:
     main: str
     """The method that the verdict is about."""
     data: xr.Dataset
-    """``observed``, ``scored`` (catchment, time), ``simulated`` (predictor, catchment, time), ``score`` (metric,
-    predictor, catchment)."""
+    """``observed``, ``scored`` (catchment, time), ``simulated`` (method, catchment, time), ``score`` (metric,
+    method, catchment)."""
     target: str
     units: str
     visible: list[str]
@@ -57,7 +57,7 @@ class Flow:
     @property
     def methods(self) -> list[str]:
         """Methods that were tried, in the order of `METHODS`."""
-        return [str(method) for method in self.data["predictor"].values]
+        return [str(method) for method in self.data["method"].values]
 
 
 def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> str | None:
@@ -84,39 +84,40 @@ def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> 
     return None
 
 
-def set_scene(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache, device: str = "cpu") -> Scene:
-    """Return what all methods are given; the target is hidden from the encoder whatever ``embed.hide`` says."""
+def set_scene(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache, device: str = "cpu") -> Context:
+    """Return what all methods are given; the encoder never sees the target, whatever ``embed`` says."""
     settings, target = config.evaluate, config.evaluate.target
-    hidden = tuple(dict.fromkeys((*config.embed.hide, target)))
-    if target not in config.embed.hide:
+    hidden = tuple(dict.fromkeys((*config.embed.excluded_inputs, target)))
+    if target not in config.embed.excluded_inputs:
         log.info(
-            "'%s' is hidden from the encoder, as it is what the probe predicts, though embed.hide lacks it", target
+            "'%s' is hidden from the encoder, as it is what the probe predicts, though embed.excluded_inputs lacks it",
+            target,
         )
     embedder = Embedder(checkpoint, store, hidden, device=device)
     dates = Dates.of(embedder, settings.probe_stride)
     check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
-    return Scene(checkpoint, store, config, cache, embedder, dates)
+    return Context(checkpoint, store, config, cache, embedder, dates)
 
 
-def judge_flow(scene: Scene, inputs: Inputs) -> Flow:
+def judge_flow(context: Context, inputs: Inputs) -> Flow:
     """Let every method say what the river did in the test period, and score all on the same days.
 
     At gauges that were hidden in training only, if there are any; else at all.
     """
-    checkpoint, store, settings, target = scene.checkpoint, scene.store, scene.settings, scene.target
+    checkpoint, store, settings, target = context.checkpoint, context.store, context.settings, context.target
     # Whatever is asked for, the model's own answer is there: the verdict is about it.
     wanted = [name for name in METHODS if name in (SIMULATION, *settings.methods)]
-    wanted = [name for name in wanted if not (scene.ungauged and name in OWN_FLOW)]
+    wanted = [name for name in wanted if not (context.ungauged and name in OWN_FLOW)]
     if not inputs.fusion:
         wanted = [name for name in wanted if name != FUSED]
     found: dict[str, Floats] = {}
     for name in wanted:
-        answer = RIVALS[name](scene) if name in RIVALS else None
+        answer = RIVALS[name](context) if name in RIVALS else None
         if answer is not None and np.isfinite(answer).any():
             found[name] = answer
         elif name in RIVALS:
             log.warning("Left out, as it has no answer for any catchment: %s", METHODS[name])
-    task = make_task(scene, inputs, found, heads=any(name in HEADS for name in wanted))
+    task = make_task(context, inputs, found, heads=any(name in HEADS for name in wanted))
     fits: dict[str, Fitted] = {}
     for name in wanted:
         if name in HEADS and task.chosen.any():
@@ -124,29 +125,29 @@ def judge_flow(scene: Scene, inputs: Inputs) -> Flow:
             fits[name] = HEADS[name](inputs, task)
     found |= {name: fit.simulated for name, fit in fits.items()}
     simulated = {name: found[name] for name in METHODS if name in found}
-    scored = _scored(task, store.dataset[target].values[:, scene.dates.test], simulated)
-    left_out = _left_out(scene, task, scored)
+    scored = _scored(task, store.dataset[target].values[:, context.dates.test], simulated)
+    left_out = _left_out(context, task, scored)
     return Flow(
-        main=SIMULATION if scene.ungauged or inputs.fusion or PROBE not in simulated else PROBE,
-        data=_dataset(store, target, scene.dates.test, simulated, scored, checkpoint.config.modalities[target].units),
+        main=SIMULATION if context.ungauged or inputs.fusion or PROBE not in simulated else PROBE,
+        data=_dataset(store, target, context.dates.test, simulated, scored, checkpoint.config.modalities[target].units),
         target=target,
         units=checkpoint.config.modalities[target].units,
-        visible=scene.embedder.modalities,
-        hidden=list(scene.embedder.hide),
-        saw=saw(scene, inputs.spans),
+        visible=context.embedder.modalities,
+        hidden=list(context.embedder.excluded),
+        saw=saw(context, inputs.spans),
         fits=fits,
         left_out=left_out,
         counts=_counts(task, scored) | {"catchments_left_out": len(left_out)},
-        ungauged=scene.ungauged,
+        ungauged=context.ungauged,
     )
 
 
-def make_task(scene: Scene, inputs: Inputs, rivals: dict[str, Floats], *, heads: bool) -> Task:
+def make_task(context: Context, inputs: Inputs, rivals: dict[str, Floats], *, heads: bool) -> Task:
     """Return what probes are to learn: the flow of the dates whose inputs are all there.
 
     Where ``heads`` is false, no embedding is computed, and a date is complete if its weather is.
     """
-    store, settings, dates = scene.store, scene.settings, scene.dates
+    store, settings, dates = context.store, context.settings, context.dates
     complete = inputs.complete if heads else inputs.today
     physical: Floats = store.dataset[settings.target].values[:, dates.all]
     train, validation, test = dates.parts
@@ -155,23 +156,23 @@ def make_task(scene: Scene, inputs: Inputs, rivals: dict[str, Floats], *, heads:
     days = (complete & np.isfinite(physical))[:, test] & known
     # What is never negative while training (flow, rain, evaporation) is not simulated as such.
     floor = 0.0 if np.nanmin(physical[:, train], initial=np.inf) >= 0 else -np.inf
-    candidates = scene.unseen if scene.ungauged else np.ones(len(rows), dtype=bool)
+    candidates = context.unseen if context.ungauged else np.ones(len(rows), dtype=bool)
     return Task(
         physical=physical,
         complete=complete,
         train=train,
         validation=validation,
         test=test,
-        chosen=candidates & (scene.ungauged | (rows >= settings.min_training_rows)) & days.any(1),
-        spaces=_spaces(scene, floor),
+        chosen=candidates & (context.ungauged | (rows >= settings.min_training_rows)) & days.any(1),
+        spaces=_spaces(context, floor),
         floor=floor,
         alphas=settings.alphas,
     )
 
 
-def _spaces(scene: Scene, floor: float) -> dict[str, Transform]:
+def _spaces(context: Context, floor: float) -> dict[str, Transform]:
     """Return what regressions may be linear in: the run's own transform of the target, its root, or itself."""
-    own = scene.checkpoint.scaling.modalities[scene.target].transform
+    own = context.checkpoint.scaling.modalities[context.target].transform
     names = dict.fromkeys((own, *(("sqrt",) if floor == 0 else ()), "identity"))
     return {name: TRANSFORMS[name] for name in names}
 
@@ -183,14 +184,14 @@ def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags
     return scored
 
 
-def _left_out(scene: Scene, task: Task, scored: Flags) -> dict[str, str]:
+def _left_out(context: Context, task: Task, scored: Flags) -> dict[str, str]:
     """Return why catchments are not scored that might have been: gauges that training saw are no part of ungauged."""
     observed = np.isfinite(task.physical[:, task.test])
     rows = (task.complete & np.isfinite(task.physical))[:, task.train].sum(1)
-    least = 0 if scene.ungauged else scene.settings.min_training_rows
+    least = 0 if context.ungauged else context.settings.min_training_rows
     reasons = {}
-    for c, gauge in enumerate(scene.store.gauge_ids):
-        if scored[c].any() or (scene.ungauged and not scene.unseen[c]):
+    for c, gauge in enumerate(context.store.gauge_ids):
+        if scored[c].any() or (context.ungauged and not context.unseen[c]):
             continue
         if rows[c] < least:
             reasons[gauge] = f"{rows[c]} complete training rows, fewer than {least}"
@@ -236,14 +237,14 @@ def _dataset(
                 {"units": units, "long_name": f"observed {target}"},
             ),
             "simulated": (
-                ("predictor", "catchment", "time"),
+                ("method", "catchment", "time"),
                 np.stack(list(simulated.values())).astype(np.float32),
                 {"units": units, "long_name": f"simulated {target}"},
             ),
             "scored": (("catchment", "time"), scored, {"long_name": "day is part of the scores"}),
         },
         coords={
-            "predictor": np.array(list(simulated), dtype=object),
+            "method": np.array(list(simulated), dtype=object),
             "catchment": np.array(store.gauge_ids, dtype=object),
             "time": ("time", store.times[test], {"standard_name": "time"}),
             **place,

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
-from watercli.config import Config, Section, Strings, config_folder, load, with_overrides
+from watercli.config import Config, Section, config_folder, load, with_overrides
+from watercli.config.base import Strings
 from watercli.errors import ConfigError
 from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.results import is_evaluation, is_of

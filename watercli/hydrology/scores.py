@@ -25,12 +25,12 @@ METRICS = {
     "nse": "Nash-Sutcliffe efficiency (Nash and Sutcliffe 1970)",
     "kge": "Kling-Gupta efficiency (Gupta et al. 2009)",
     "correlation": "r of the KGE: linear correlation",
-    "variability": "alpha of the KGE: simulated over observed standard deviation",
-    "bias_ratio": "beta of the KGE: simulated over observed mean",
+    "alpha": "alpha of the KGE: simulated over observed standard deviation",
+    "beta": "beta of the KGE: simulated over observed mean",
     "rmse": "root mean squared error",
     "bias": "mean of simulated minus observed",
     "kge_2012": "modified Kling-Gupta efficiency (Kling et al. 2012)",
-    "variation_ratio": "gamma of the modified KGE: simulated over observed coefficient of variation",
+    "gamma": "gamma of the modified KGE: simulated over observed coefficient of variation",
     "log_nse": "NSE of log(flow + a hundredth of its mean) (Pushpalatha et al. 2012)",
     "fhv": "bias of the highest 2 % of flows (Yilmaz et al. 2008)",
     "fms": "bias of the slope of the middle of the flow duration curve (Yilmaz et al. 2008)",
@@ -112,7 +112,7 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
     Parameters
     ----------
     simulated
-        ``(predictor, catchment, time)``; must be finite wherever ``observed`` is, so that all methods are scored on the
+        ``(method, catchment, time)``; must be finite wherever ``observed`` is, so that all methods are scored on the
         same days. A catchment that a method left out altogether is NaN throughout.
     observed
         ``(catchment, time)``, NaN on days that are not scored.
@@ -120,7 +120,7 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
     Returns
     -------
     xr.DataArray
-        ``(metric, predictor, catchment)``, see `METRICS`. KGE and its components: Gupta et al. (2009),
+        ``(metric, method, catchment)``, see `METRICS`. KGE and its components: Gupta et al. (2009),
         doi:10.1016/j.jhydrol.2009.08.003; Kling et al. (2012), doi:10.1016/j.jhydrol.2012.01.011.
     """
     scored = observed.notnull()
@@ -141,7 +141,7 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
     metric = xr.DataArray(np.array(list(METRICS), dtype=object), dims="metric", name="metric")
     # An efficiency of something that does not vary, on either side, is no number.
     joined = xr.concat([part.where(np.isfinite(part)) for part in parts], metric, coords="minimal", compat="override")
-    scores: xr.DataArray = joined.transpose("metric", "predictor", "catchment")
+    scores: xr.DataArray = joined.transpose("metric", "method", "catchment")
     return scores
 
 

@@ -54,7 +54,7 @@ def dry_run(
         f"Would embed {len(times):,} dates from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d} of "
         f"{len(embedder.catchments)} catchments into {out}"
     )
-    console.print(f"  seen: {', '.join(embedder.modalities)}; hidden: {', '.join(embedder.hide) or 'nothing'}")
+    console.print(f"  seen: {', '.join(embedder.modalities)}; hidden: {', '.join(embedder.excluded) or 'nothing'}")
     table = Table("variable", "dims", "sizes", "numbers", "size", caption="before compression")
     for name, array in layout.arrays.items():
         sizes, dims = (" x ".join(str(one) for one in some) for some in (array.shape, array.dims))
@@ -82,7 +82,7 @@ def _rate(embedder: Embedder, layout: Layout, settings: Embed) -> float:
     for turn, number in enumerate((numbers[0], *numbers)):
         dates = layout.dates[layout.block(int(number))]
         started = time.perf_counter()
-        for _ in embedder.encode(dates, settings.batch):
+        for _ in embedder.encode(dates, settings.batch_size):
             pass
         if turn:
             done, spent = done + len(dates), spent + time.perf_counter() - started

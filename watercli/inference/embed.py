@@ -63,7 +63,7 @@ class Export:
         """Embed and write a block; return how many dates that was."""
         positions = self.layout.block(number)
         dates = self.layout.dates[positions]
-        parts = [found for _, found in self.embedder.encode(dates, self.settings.batch)]
+        parts = [found for _, found in self.embedder.encode(dates, self.settings.batch_size)]
         arrays = {
             name: np.concatenate([part[name] for part in parts]).swapaxes(0, 1).astype(array.dtype)
             for name, array in self.layout.arrays.items()

@@ -50,9 +50,9 @@ class Embedder:
 
     checkpoint: Checkpoint
     store: Store
-    hide: tuple[str, ...]
+    excluded: tuple[str, ...]
     """Modalities that the encoder never sees."""
-    pools: tuple[str, ...] = POOLS
+    pooling: tuple[str, ...] = POOLS
     """How a window's days become one embedding; see `watercli.inference.pooling.labels`."""
     only: tuple[str, ...] = ()
     """Modalities that are embedded; empty: all that are not hidden."""
@@ -62,7 +62,7 @@ class Embedder:
     """Nothing after a date is seen; False: the window lies around the date."""
     layers: bool = False
     """Also the features of each encoder layer."""
-    fused: bool = False
+    decoder_state: bool = False
     """Also what the decoders of the hidden series make of all that they read."""
     patches: bool = False
     """Also the embeddings of land patches."""
@@ -74,31 +74,33 @@ class Embedder:
         return cls(
             checkpoint,
             store,
-            hide=settings.hide,
-            pools=settings.pools,
+            excluded=settings.excluded_inputs,
+            pooling=settings.pooling,
             only=settings.modalities,
             gauges=settings.catchments,
             causal=settings.causal,
             layers=settings.layers,
-            fused=settings.fused,
+            decoder_state=settings.decoder_state,
             patches=settings.patches,
             device=device,
         )
 
     def __post_init__(self) -> None:
         known, structure = self.checkpoint.config.modalities, self.checkpoint.structure
-        for setting, names in (("hide", self.hide), ("modalities", self.only)):
+        for setting, names in (("excluded_inputs", self.excluded), ("modalities", self.only)):
             for name in names:
                 if name not in known:
                     raise ConfigError(
                         f"Setting 'embed.{setting}' names '{name}', which the run does not have{nearest(name, known)}"
                     )
-        check_fits(self.checkpoint, self.store, self.hide)
+        check_fits(self.checkpoint, self.store, self.excluded)
         for name in self.only:
-            if name in self.hide:
-                raise ConfigError(f"Setting 'embed.modalities' names '{name}', which 'embed.hide' hides; choose one")
+            if name in self.excluded:
+                raise ConfigError(
+                    f"Setting 'embed.modalities' names '{name}', which 'embed.excluded_inputs' hides; choose one"
+                )
         if not self.modalities:
-            raise ConfigError("Setting 'embed.hide' leaves no modality to embed; hide fewer")
+            raise ConfigError("Setting 'embed.excluded_inputs' leaves no modality to embed; hide fewer")
         if not self.store.gauge_ids:
             raise ConfigError(f"{self.store.path} has no catchments to embed; add catchments to its recipe")
         for gauge in self.gauges:
@@ -114,18 +116,21 @@ class Embedder:
             )
         if self.patches and not self.grids:
             raise ConfigError("Setting 'embed.patches' needs an embedded grid, and there is none; leave it out")
-        if self.fused and structure.fusion == "none":
+        if self.decoder_state and structure.cross_modal_attention == "none":
             raise ConfigError(
-                "Setting 'embed.fused' needs a run with model.fusion, and this one has none; leave it out"
+                "Setting 'embed.decoder_state' needs a run with model.cross_modal_attention, and this one has none; "
+                "leave it out"
             )
-        if self.fused and not self.targets:
-            raise ConfigError("Setting 'embed.fused' needs a hidden series, and 'embed.hide' has none; hide one")
+        if self.decoder_state and not self.targets:
+            raise ConfigError(
+                "Setting 'embed.decoder_state' needs a hidden series, and 'embed.excluded_inputs' has none; hide one"
+            )
 
     @property
     def modalities(self) -> list[str]:
         """Names of the modalities that are embedded."""
         known = self.checkpoint.config.modalities
-        return [name for name in known if name not in self.hide and (not self.only or name in self.only)]
+        return [name for name in known if name not in self.excluded and (not self.only or name in self.only)]
 
     @property
     def grids(self) -> list[str]:
@@ -135,17 +140,17 @@ class Embedder:
     @property
     def targets(self) -> list[str]:
         """Names of the hidden series, from whose decoders fused features come."""
-        return [name for name in self.checkpoint.config.of_kind("series") if name in self.hide]
+        return [name for name in self.checkpoint.config.of_kind("series") if name in self.excluded]
 
     @property
     def days(self) -> int:
         """Days in a window, T."""
-        return self.checkpoint.config.window
+        return self.checkpoint.config.window_days
 
     @property
     def labels(self) -> list[str]:
         """What stands along S."""
-        return labels(self.pools, self.days)
+        return labels(self.pooling, self.days)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -211,7 +216,7 @@ class Embedder:
         """Yield some of the ascending dates, in order, and all that was asked for, by the name of its variable.
 
         ``embedding`` ``[N, C, M, K, S, D]``; ``visible_days`` ``[N, C, M]``; ``layer_embedding`` ``[N, C, M, layers,
-        S, D]``, ``fused_embedding`` ``[N, C, targets, decoder width]`` and ``patch_embedding`` ``[N, land patches,
+        S, D]``, ``decoder_state`` ``[N, C, targets, decoder width]`` and ``patch_embedding`` ``[N, land patches,
         grids, K, S, D]`` if asked for.
         """
         starts = self.starts(dates)
@@ -226,19 +231,21 @@ class Embedder:
     def _encode(self, starts: Indices, at: Moments) -> Arrays:
         model = self.model
         batch = self._reader.read(starts, np.tile(self.catchments, (len(starts), 1))).to(self.device)
-        masks = show_all(batch, model.config, self.hide, ask_for=self.targets if self.fused else ())
-        memory = model.remember(batch, masks)
-        asked = set(self.modalities) | {one for name in self.targets * self.fused for one in model.config.read_by(name)}
+        masks = show_all(batch, model.config, self.excluded, targets=self.targets if self.decoder_state else ())
+        memory = model.antecedent(batch, masks)
+        asked = set(self.modalities) | {
+            one for name in self.targets * self.decoder_state for one in model.config.read_by(name)
+        }
         features = model.encode(batch, masks, [name for name in model.config.modalities if name in asked], memory)
         parts: dict[str, list[Tensor]] = {}
         for name in self.modalities:
             for variable, values in self._of(name, features[name], batch, at).items():
                 parts.setdefault(variable, []).append(values)
-        if self.fused:
+        if self.decoder_state:
             for name in self.targets:
                 read = {one: features[one] for one in model.config.read_by(name)}
                 states = model.states(name, batch, masks, read, memory)
-                parts.setdefault("fused_embedding", []).append(at.of(states.unflatten(0, (len(starts), -1))))
+                parts.setdefault("decoder_state", []).append(at.of(states.unflatten(0, (len(starts), -1))))
         return {variable: torch.stack(values, dim=2).cpu().numpy() for variable, values in parts.items()}
 
     def _of(self, name: str, features: Features, batch: Batch, at: Moments) -> dict[str, Tensor]:
@@ -248,7 +255,7 @@ class Embedder:
         weight = places.weight()
 
         def pooled(values: list[Tensor], places: Places, weight: Tensor) -> Tensor:
-            each = [pool(places.daily(one), weight, at, self.pools, around=not self.causal) for one in values]
+            each = [pool(places.daily(one), weight, at, self.pooling, around=not self.causal) for one in values]
             return torch.stack(each, dim=2)
 
         maps = self.model.maps(name, features)

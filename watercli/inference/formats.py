@@ -180,7 +180,7 @@ def _index(labels: xr.Dataset, place: str) -> dict[str, NDArray[Any]]:
 
 def _columns(name: str, values: NDArray[Any], dims: tuple[str, ...], labels: xr.Dataset) -> dict[str, NDArray[Any]]:
     """Return a column for each number that belongs to a date and place, of values ``[places, dates, ...]``."""
-    first = {"layer_embedding": "layer.", "fused_embedding": "fused.", "visible_days": "visible_days."}.get(name, "")
+    first = {"layer_embedding": "layer.", "decoder_state": "fused.", "visible_days": "visible_days."}.get(name, "")
     rows = values.swapaxes(0, 1).reshape(values.shape[0] * values.shape[1], -1)
     names = [first]
     for dim, size in zip(dims[2:], values.shape[2:], strict=True):

@@ -57,17 +57,17 @@ def of_origin(checkpoint: Checkpoint, store: Store) -> dict[str, Any]:
         "store_fingerprint": store.fingerprint,
         "store_changed": provenance.changes(checkpoint, store),
         "store_end": f"{store.times[-1]:%Y-%m-%d}",
-        "window_days": checkpoint.config.window,
-        "memory_days": memory_days(checkpoint),
+        "window_days": checkpoint.config.window_days,
+        "antecedent_days": antecedent_days(checkpoint),
         "splits": store.dataset.attrs["splits"],
         "config": checkpoint.config.to_yaml(),
         "recipe_fingerprint": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
     }
 
 
-def memory_days(checkpoint: Checkpoint) -> int:
+def antecedent_days(checkpoint: Checkpoint) -> int:
     """Return how many days before a window the model remembers."""
-    memory = checkpoint.structure.memory
+    memory = checkpoint.structure.antecedent_state
     return memory.past_days if memory else 0
 
 

@@ -21,7 +21,7 @@ from watercli.inference.embedder import Embedder
 from watercli.inference.provenance import ROLES, SPLITS
 from watercli.run.checkpoint import Checkpoint
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BLOCK_BYTES = 256 * 2**20
 """Most that a block takes before compression, unless the dates of a single window take more."""
 BLOCK_DATES = 64
@@ -119,8 +119,8 @@ def _arrays(embedder: Embedder, dates: int, settings: Embed) -> dict[str, Array]
             settings.dtype,
             {"long_name": "normed output of an encoder layer, pooled as the embedding is", "units": "1"},
         )
-    if embedder.fused:
-        found["fused_embedding"] = Array(
+    if embedder.decoder_state:
+        found["decoder_state"] = Array(
             ("catchment", "time", "target", "decoder_channel"),
             (catchments, dates, len(embedder.targets), structure.decoder_width),
             settings.dtype,
@@ -139,14 +139,14 @@ def _arrays(embedder: Embedder, dates: int, settings: Embed) -> dict[str, Array]
 def _labels(embedder: Embedder, dates: Indices, settings: Embed, block_dates: int) -> xr.Dataset:
     store, checkpoint = embedder.store, embedder.checkpoint
     starts, ends = embedder.dates.starts(dates), embedder.dates.ends(dates)
-    remembered = (starts - labels.memory_days(checkpoint)).clip(min=0)
+    remembered = (starts - labels.antecedent_days(checkpoint)).clip(min=0)
     coords: dict[str, Any] = {
         "modality": np.array(embedder.modalities, dtype=object),
         "feature_map": np.arange(embedder.shape[1]),
         "pooling": np.array(embedder.labels, dtype=object),
         "channel": np.arange(embedder.shape[3]),
     }
-    if embedder.fused:
+    if embedder.decoder_state:
         coords["target"] = np.array(embedder.targets, dtype=object)
         coords["decoder_channel"] = np.arange(checkpoint.structure.decoder_width)
     if embedder.patches:
@@ -158,7 +158,7 @@ def _labels(embedder: Embedder, dates: Indices, settings: Embed, block_dates: in
     variables: dict[str, Any] = {
         "window_start": ("time", store.times[starts], {"long_name": "first day that the encoder sees"}),
         "window_end": ("time", store.times[ends], {"long_name": "last day that the encoder sees"}),
-        "memory_start": ("time", store.times[remembered], {"long_name": "first day that the model remembers"}),
+        "antecedent_start": ("time", store.times[remembered], {"long_name": "first day that the model remembers"}),
         **_flags(embedder, dates, remembered, ends),
         **_layer_weights(checkpoint, embedder.modalities),
     }
@@ -172,8 +172,8 @@ def _attributes(embedder: Embedder, settings: Embed, block_dates: int) -> dict[s
         "title": "Catchment embeddings",
         "embeddings_schema_version": SCHEMA_VERSION,
         **labels.of_origin(embedder.checkpoint, embedder.store),
-        "visible_modalities": [name for name in embedder.checkpoint.config.modalities if name not in embedder.hide],
-        "hidden_modalities": list(embedder.hide),
+        "visible_modalities": [name for name in embedder.checkpoint.config.modalities if name not in embedder.excluded],
+        "excluded_inputs": list(embedder.excluded),
         "causal": int(embedder.causal),
         "embed": settings.model_dump_json(),
         "block_dates": block_dates,
@@ -205,7 +205,7 @@ def _flags(embedder: Embedder, dates: Indices, first: Indices, last: Indices) ->
         until = np.pad(observed.cumsum(1), ((0, 0), (1, 0)))
         seen = until[:, np.minimum(last + 1, len(store.times))] > until[:, first]
         bits[f"{target}_observed"] = observed[:, dates]
-        bits[f"{target}_visible"] = seen & (target not in embedder.hide) & np.not_equal(role, ROLES.index("hidden"))
+        bits[f"{target}_visible"] = seen & (target not in embedder.excluded) & np.not_equal(role, ROLES.index("hidden"))
     masks = [2**number for number in range(len(bits))]
     found = sum(
         (bit.astype(np.uint8) * np.uint8(mask) for bit, mask in zip(bits.values(), masks, strict=True)),

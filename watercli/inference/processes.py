@@ -69,7 +69,7 @@ def in_processes(number: int, make: Callable[[str], Worker], tasks: Sequence[int
     except BrokenProcessPool as error:
         raise RunError(
             "A process was killed (out of memory?); give the same command again, which goes on from what is done, "
-            "with fewer processes or a smaller embed.batch"
+            "with fewer processes or a smaller embed.batch_size"
         ) from error
     except BaseException:
         stop.set()  # what the processes are at is not waited for

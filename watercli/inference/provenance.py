@@ -61,7 +61,7 @@ def trained_gauges(checkpoint: Checkpoint, store: Store) -> tuple[str, ...]:
 
 def roles(checkpoint: Checkpoint, store: Store, gauges: list[str]) -> NDArray[np.int8]:
     """Return the position in `ROLES` of each gauge, ``[C]``."""
-    trained, hidden = set(trained_gauges(checkpoint, store)), set(checkpoint.hidden_gauges)
+    trained, hidden = set(trained_gauges(checkpoint, store)), set(checkpoint.held_out_gauges)
     return np.array([2 if gauge in hidden else int(gauge in trained) for gauge in gauges], dtype=np.int8)
 
 

@@ -31,7 +31,7 @@ from watercli.output.resumable import Work, working
 from watercli.run.checkpoint import Checkpoint, check_fits
 from watercli.store import Store
 
-SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 1
+SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 2
 FORM = ZarrFormat()
 BLOCK_DATES = 512
 """Dates of a block: what is written, and done anew after an interruption, at once."""
@@ -97,10 +97,10 @@ def _check(checkpoint: Checkpoint, store: Store, target: str, gauges: Sequence[s
     series = list(checkpoint.config.of_kind("series"))
     if target not in series:
         raise ConfigError(f"--target names '{target}', which is no series of the run{nearest(target, series)}")
-    if checkpoint.structure.fusion == "none":
+    if checkpoint.structure.cross_modal_attention == "none":
         raise ConfigError(
-            f"The run's model is without fusion (model.fusion: none) and cannot know '{target}' from anything else; "
-            "simulate with a run that has it"
+            f"The run's model is without cross-modal attention (model.cross_modal_attention: none) and cannot know "
+            f"'{target}' from anything other than itself; simulate with a run that has it"
         )
     check_fits(checkpoint, store, hidden=(target,))
     if not store.gauge_ids:
@@ -130,17 +130,19 @@ def _lay_out(simulator: Simulator, store: Store, dates: Indices) -> Layout:
     arrays = {
         target: Array(dims, shape, "float32", {
             "long_name": f"simulated {modality.long_name or target}", "units": modality.units,
-            "ancillary_variables": "known", "coordinates": "latitude longitude",
+            "ancillary_variables": "input_available", "coordinates": "latitude longitude",
         }),
-        "known": Array((*dims, "input"), (*shape, len(inputs)), "int8", {
+        "input_available": Array((*dims, "input"), (*shape, len(inputs)), "int8", {
             "long_name": "the model saw a value of the input on the day", **labels.enumerated(("no", "yes")),
         }),
     }  # fmt: skip
-    first = (simulator.starts(dates) - labels.memory_days(checkpoint)).clip(min=0)
+    first = (simulator.starts(dates) - labels.antecedent_days(checkpoint)).clip(min=0)
     about = labels.of_catchments(checkpoint, store, simulator.catchments)
     about = about.merge(labels.of_dates(checkpoint, store, dates, "simulated date"))
     about = about.assign_coords(input=np.array(inputs, dtype=object))
-    about = about.assign(memory_start=("time", store.times[first], {"long_name": "first day that the model knows of"}))
+    about = about.assign(
+        antecedent_start=("time", store.times[first], {"long_name": "first day that the model knows of"})
+    )
     return Layout(dates, BLOCK_DATES, about.assign_attrs(_attributes(simulator, store)), arrays)
 
 
@@ -150,7 +152,7 @@ def _attributes(simulator: Simulator, store: Store) -> dict[str, Any]:
         "featureType": "timeSeries",
         SCHEMA: SCHEMA_VERSION,
         **labels.of_origin(simulator.checkpoint, store),
-        "hidden_modalities": [simulator.target],
+        "excluded_inputs": [simulator.target],
         "causal": int(simulator.checkpoint.structure.causal),
     }
 
@@ -166,7 +168,7 @@ def _write(simulator: Simulator, layout: Layout, work: Work, number: int) -> Non
     """Simulate and write a block; its mark holds how many catchment days lack each input."""
     found = simulator(layout.dates[layout.block(number)])
     flow = np.where(found.known.any(-1), found.flow, np.nan)
-    FORM.write(work.store, layout, number, {simulator.target: flow, "known": found.known.astype(np.int8)})
+    FORM.write(work.store, layout, number, {simulator.target: flow, "input_available": found.known.astype(np.int8)})
     mark = _mark(work, layout, number)
     unfinished = mark.with_suffix(".tmp")
     with unfinished.open("wb") as file:
@@ -182,5 +184,7 @@ def _tell(simulator: Simulator, dates: int, missing: NDArray[np.int64], out: Pat
     days = dates * len(simulator.catchments)
     lacking = [f"{name} {count / days:.1%}" for name, count in zip(simulator.inputs, missing, strict=True) if count]
     if lacking:
-        log.warning("Of %d catchment days, some lack an input ('known' says which): %s", days, ", ".join(lacking))
+        log.warning(
+            "Of %d catchment days, some lack an input ('input_available' says which): %s", days, ", ".join(lacking)
+        )
     log.info("%s of %d catchments on %d days in %s", simulator.target, len(simulator.catchments), dates, out)

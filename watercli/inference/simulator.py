@@ -72,7 +72,7 @@ class Simulator:
 
         It sees half a window at least, and its memory; the first dates of the store have less.
         """
-        of_model = Dates(self.checkpoint.config.window, len(self.store.times), causal_model=True)
+        of_model = Dates(self.checkpoint.config.window_days, len(self.store.times), causal_model=True)
         return np.maximum(of_model.starts(dates), 0)
 
     def parts(self, dates: Indices) -> list[Indices]:
@@ -92,7 +92,7 @@ class Simulator:
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
         batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
-        masks = show_all(batch, self.checkpoint.structure, hide=(self.target,), ask_for=(self.target,))
+        masks = show_all(batch, self.checkpoint.structure, excluded=(self.target,), targets=(self.target,))
         predicted = self._model(batch, masks, names=(self.target,))[self.target].full(batch.days)[..., 0]
         flow = predicted.unflatten(0, (len(unique), -1)).cpu().numpy()  # [B, C, T]
         known = [self._known(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
@@ -106,10 +106,12 @@ class Simulator:
         if name in batch.series:
             own: Tensor = mask.visible.unflatten(0, (batch.windows, -1))
             return own
-        assert batch.drains is not None
+        assert batch.patch_index is not None
         patches = mask.visible.unflatten(1, (batch.days, -1)).swapaxes(1, 2)  # [B, P, T]
         window = torch.arange(batch.windows, device=patches.device)[:, None, None]
-        drained: Tensor = patches[window, batch.drains.clamp_min(0)] & (batch.drains >= 0)[..., None]  # [B, C, K, T]
+        drained: Tensor = (
+            patches[window, batch.patch_index.clamp_min(0)] & (batch.patch_index >= 0)[..., None]
+        )  # [B, C, K, T]
         return drained.any(2)
 
 

@@ -60,7 +60,7 @@ def show(path: Path, dataset: xr.Dataset, console: Console) -> None:
 
 def show_simulation(path: Path, dataset: xr.Dataset, console: Console) -> None:
     """Print what a Zarr store of simulated flow holds."""
-    times, (target,) = dataset["time"].values, dataset.attrs["hidden_modalities"]
+    times, (target,) = dataset["time"].values, dataset.attrs["excluded_inputs"]
     flow = dataset[target]
     what, units = flow.attrs["long_name"].capitalize(), flow.attrs["units"]
     console.print(
@@ -69,7 +69,7 @@ def show_simulation(path: Path, dataset: xr.Dataset, console: Console) -> None:
     )
     _origin(dataset.attrs, console)
     _gauges(dataset, console)
-    known = dataset["known"].mean(("catchment", "time")).to_series()
+    known = dataset["input_available"].mean(("catchment", "time")).to_series()
     console.print("Days with a value of: " + ", ".join(f"{name} {share:.1%}" for name, share in known.items()))
     console.print(f"Days without an answer: {float(np.isnan(flow).mean()):.1%}")
 
@@ -81,7 +81,7 @@ def _gauges(dataset: xr.Dataset, console: Console) -> None:
 
 
 def _origin(attributes: dict[str, Any], console: Console) -> None:
-    hidden = ", ".join(attributes["hidden_modalities"]) or "none"
+    hidden = ", ".join(attributes["excluded_inputs"]) or "none"
     later = "nothing after a date is seen" if attributes.get("causal", 1) else "windows lie around their dates"
     console.print(
         f"Modalities hidden from the encoder: {hidden}; weights {attributes['run_fingerprint'][:12]}; {later}"

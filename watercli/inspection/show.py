@@ -98,9 +98,9 @@ def _parameters(structure: MAEConfig, title: str) -> None:
         row = [*sizes, sum(sizes), sum(len(part) for part in parts)]
         total = [one + other for one, other in zip(total, row, strict=True)]
         table.add_row(name, modality.kind, *(f"{number:,}" for number in row))
-    if model.fusion is not None:
-        number = sum(parameter.numel() for parameter in model.fusion.parameters())
-        table.add_row("fusion", "", "", "", "", f"{number:,}", "1")
+    if model.cross_modal is not None:
+        number = sum(parameter.numel() for parameter in model.cross_modal.parameters())
+        table.add_row("cross-modal attention", "", "", "", "", f"{number:,}", "1")
         total[-2:] = [total[-2] + number, total[-1] + 1]
     table.add_section()
     table.add_row("total", "", *(f"{number:,}" for number in total))

@@ -83,7 +83,7 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
         raise DataError(f"The grid of '{name}' does not overlap recipe.grid.bounds; mend the bounds or recipe.grid.crs")
     steps = " x ".join(f"{float(data[axis][1] - data[axis][0]):g}" for axis in ("y", "x"))
     said = f"area-weighted from cells of {steps} ({source.name}) to {request.grid.cell:g} ({aim.crs.name})"
-    found = _weighted(data, weights, aim, request.grid.least_covered)
+    found = _weighted(data, weights, aim, request.grid.min_covered)
     period = slice(str(request.recipe.period.start), str(request.recipe.period.end))
     with naming_unreadable(request):
         said += _mass(data.sel(time=period)[:MASS_DAYS], found.sel(time=period)[:MASS_DAYS], weights, aim)

@@ -31,7 +31,7 @@ from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WEIGHTS = "model.safetensors"
 OPTIMISER = "optimiser.safetensors"
 META = "checkpoint.json"
@@ -67,8 +67,8 @@ class Checkpoint:
     path: Path = Path()
     gauges: tuple[str, ...] = ()
     """Of the store that the model was trained on, those hidden from training too; empty if not recorded."""
-    hidden_gauges: tuple[str, ...] = ()
-    """Those of them whose series ``train.hidden_gauges`` hid from training."""
+    held_out_gauges: tuple[str, ...] = ()
+    """Those of them whose series ``train.held_out_gauges`` hid from training."""
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """First and last day of training, validation and test, as that store had them; empty if not recorded."""
 
@@ -90,7 +90,7 @@ class Checkpoint:
             "scaling": self.scaling.to_dict(),
             "grid": asdict(self.grid) if self.grid else None,
             "gauges": list(self.gauges),
-            "hidden_gauges": list(self.hidden_gauges),
+            "held_out_gauges": list(self.held_out_gauges),
             "splits": dict(self.splits),
         }
 
@@ -116,7 +116,7 @@ class Checkpoint:
             raise RunError(f"{path / META} has schema version {raw.get('schema_version')}, not {SCHEMA_VERSION}")
         grid = raw["grid"]
         config = parse(raw["config"], origin=str(path / META))
-        if config.train.hidden_gauges and "hidden_gauges" not in raw:
+        if config.train.held_out_gauges and "held_out_gauges" not in raw:
             raise RunError(f"{path / META} does not name the gauges that were hidden from training; train again")
         return cls(
             step=raw["step"],
@@ -129,7 +129,7 @@ class Checkpoint:
             files=raw.get("files", {}),
             path=path,
             gauges=tuple(raw.get("gauges", ())),
-            hidden_gauges=tuple(raw.get("hidden_gauges", ())),
+            held_out_gauges=tuple(raw.get("held_out_gauges", ())),
             splits=raw.get("splits", {}),
         )
 
@@ -138,12 +138,14 @@ class Checkpoint:
 
         Which they are depends on the store that the run was trained on, not on the one that is read.
         """
-        hidden = self.config.train.hidden_gauges
+        hidden = self.config.train.held_out_gauges
         if hidden is None:
             return self.config
-        named = tuple(gauge for gauge in store.gauge_ids if gauge in self.hidden_gauges)
+        named = tuple(gauge for gauge in store.gauge_ids if gauge in self.held_out_gauges)
         changed = hidden.model_copy(update={"fold": None, "gauges": named}) if named else None
-        return self.config.model_copy(update={"train": self.config.train.model_copy(update={"hidden_gauges": changed})})
+        return self.config.model_copy(
+            update={"train": self.config.train.model_copy(update={"held_out_gauges": changed})}
+        )
 
     def verify(self, *names: str) -> None:
         """Read files, all unless some are named, and compare them with their checksums.

@@ -20,10 +20,10 @@ from watercli.errors import ConfigError
 from watercli.training.engine import AUTOCAST, MOMENTS, Engine, State, load_adam, optimiser, prepared
 
 GOVERNED = {
-    "train_batch_size": "train.windows",
-    "train_micro_batch_size_per_gpu": "train.windows and train.accumulate",
-    "gradient_accumulation_steps": "train.accumulate",
-    "gradient_clipping": "train.clip_norm",
+    "train_batch_size": "train.batch_size",
+    "train_micro_batch_size_per_gpu": "train.batch_size and train.gradient_accumulation",
+    "gradient_accumulation_steps": "train.gradient_accumulation",
+    "gradient_clipping": "train.max_gradient_norm",
     "optimizer": "train.learning_rate, train.betas and train.weight_decay",
     "scheduler": "train.warmup_steps and train.min_learning_rate",
     "bf16": "train.precision",
@@ -60,7 +60,7 @@ class DeepSpeedEngine(Engine):
     def backward(self, loss: Tensor) -> None:
         """See `Engine`."""
         # DeepSpeed takes the mean over processes and micro-batches; the parts' losses are to be added up.
-        self._engine.backward(loss * self.world * self._train.accumulate)
+        self._engine.backward(loss * self.world * self._train.gradient_accumulation)
         if not self._engine.is_gradient_accumulation_boundary():
             self._engine.step()
 
@@ -70,7 +70,7 @@ class DeepSpeedEngine(Engine):
             group["lr"] = learning_rate
         norm = None
         if clips_itself(self._train):
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._train.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._train.max_gradient_norm)
         self._engine.step()
         norm = self._engine.get_global_grad_norm() if norm is None else norm
         return float(norm) if norm is not None else float("nan")
@@ -202,10 +202,10 @@ def deepspeed_config(train: Train, world: int) -> dict[str, Any]:
         If ``train.deepspeed.config`` says something else than a setting.
     """
     ours: dict[str, Any] = {
-        "train_batch_size": train.windows,
-        "train_micro_batch_size_per_gpu": train.windows // (world * train.accumulate),
-        "gradient_accumulation_steps": train.accumulate,
-        "gradient_clipping": train.clip_norm,
+        "train_batch_size": train.batch_size,
+        "train_micro_batch_size_per_gpu": train.batch_size // (world * train.gradient_accumulation),
+        "gradient_accumulation_steps": train.gradient_accumulation,
+        "gradient_clipping": train.max_gradient_norm,
         "zero_optimization": {"stage": train.deepspeed.zero_stage},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,

@@ -67,7 +67,7 @@ def state_bytes(parameters: int, train: Train, world: int) -> dict[str, float]:
     size = 4.0 * parameters
     return {
         "weights": size / (world if stage >= 3 else 1),
-        **({} if train.averaging is None else {"average": size}),
+        **({} if train.weight_averaging is None else {"average": size}),
         "gradients": size / (world if stage >= 2 else 1),
         "optimiser": 2 * size / (world if stage >= 1 else 1),
     }
@@ -83,8 +83,8 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
     """
     structure = store_model_config(config, store)
     reader = WindowReader(store, config, Scaling.of(store, config))
-    training = Windows.within(store.period("train"), config.window, "train")
-    validation = Windows.within(store.period("validation"), config.window, "validation")
+    training = Windows.within(store.period("train"), config.window_days, "train")
+    validation = Windows.within(store.period("validation"), config.window_days, "validation")
     world = processes.world
     steps = Steps(reader, training, config, structure, 0, world)
     with in_a_sentence(None):
@@ -100,8 +100,8 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
             encoded.append([int(step.masks[name].visible.sum()) * world for name in structure.modalities])
             decoded.append([int(step.masks[name].target.sum()) * world for name in structure.modalities])
         starts = validation.spread(config.train.validation_windows)
-        held_out = fixed_steps(reader, starts, config, structure, catchments=config.train.catchments,
-                               size=config.train.windows)[:1]  # fmt: skip
+        held_out = fixed_steps(reader, starts, config, structure, catchments=config.train.catchments_per_window,
+                               size=config.train.batch_size)[:1]  # fmt: skip
         begun = time.perf_counter()
         validate(engine, held_out, 0, structure)
         once = time.perf_counter() - begun
@@ -115,10 +115,10 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
         peak=peak_memory(engine.device),
         step_seconds=statistics.median(times[1:] or times),
         read_seconds=statistics.median(reads[1:] or reads),
-        validation_seconds=once * len(starts) / min(len(starts), config.train.windows),
-        epoch_steps=len(training) / config.train.windows,
+        validation_seconds=once * len(starts) / min(len(starts), config.train.batch_size),
+        epoch_steps=len(training) / config.train.batch_size,
         showings=showings(config, store),
-        checkpoint=(12 if config.train.averaging is None else 16) * parameters,
+        checkpoint=(12 if config.train.weight_averaging is None else 16) * parameters,
     )
 
 

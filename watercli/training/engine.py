@@ -149,7 +149,7 @@ class TorchEngine(Engine):
 
     def update(self, learning_rate: float) -> float:
         """See `Engine`."""
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._train.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._train.max_gradient_norm)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         self._optimiser.step()

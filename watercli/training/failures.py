@@ -29,8 +29,8 @@ def in_a_sentence(run: Path | None) -> Iterator[None]:
         text = str(error)
         if not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError) or "t allocate" in text:
             raise RunError(
-                "Memory ran out; raise train.accumulate, set train.activation_checkpointing=true or lower "
-                f"train.memory_gib, and {again}"
+                "Memory ran out; raise train.gradient_accumulation, set train.activation_checkpointing=true or lower "
+                f"train.grid_cache_gib, and {again}"
             ) from error
         if "DataLoader worker" in text:
             raise RunError(

@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from watercli.config import Config, Train
-from watercli.data.dataset import Step, Steps, WindowReader, fixed_steps, standardise_memory
+from watercli.data.dataset import Step, Steps, WindowReader, fixed_steps, standardise_antecedent_state
 from watercli.data.prefetch import read_ahead
-from watercli.data.scaling import Scaling, hidden_catchments
+from watercli.data.scaling import Scaling, held_out_catchments
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
 from watercli.log import log
@@ -75,7 +75,7 @@ def train_step(engine: Engine, step: Step, number: int, config: Config, structur
     """
     engine.model.train()
     torch.manual_seed(derived_seed(config.seed, 5, number, engine.rank))
-    parts = [part.to(engine.device) for part in step.parts(config.train.accumulate)]
+    parts = [part.to(engine.device) for part in step.parts(config.train.gradient_accumulation)]
     counts = engine.sum(torch.stack([count_targets(part.batch, structure, part.masks) for part in parts]).sum(0))
     errors = torch.zeros_like(counts)
     for part in parts:
@@ -144,20 +144,20 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
     """
     config, structure = job.config, job.structure
     reader = WindowReader(job.store, config, job.scaling)
-    if job.new and structure.memory:
+    if job.new and structure.antecedent_state:
         if engine.rank == 0:
             log.info("Looking at the first training windows for the scale of what the memory reads")
-        standardise_memory(engine.model, reader, config)
-    training = Windows.within(job.store.period("train"), config.window, "train")
-    validation = Windows.within(job.store.period("validation"), config.window, "validation")
+        standardise_antecedent_state(engine.model, reader, config)
+    training = Windows.within(job.store.period("train"), config.window_days, "train")
+    validation = Windows.within(job.store.period("validation"), config.window_days, "validation")
     steps = Steps(reader, training, config, structure, engine.rank, engine.world)
     held_out = fixed_steps(
         reader,
         validation.spread(config.train.validation_windows),
         config,
         structure,
-        catchments=config.train.catchments,
-        size=config.train.windows,
+        catchments=config.train.catchments_per_window,
+        size=config.train.batch_size,
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop)
@@ -208,7 +208,7 @@ def _loop(
         engine.take_into_average(done)
         last = done == train.steps
         if reporter and (done % train.log_every == 0 or done == 1 or last):
-            reporter.training(done, values, clock.report(done, train.windows))
+            reporter.training(done, values, clock.report(done, train.batch_size))
         scores = None
         if done % train.validate_every == 0 or last:
             with engine.averaged():
@@ -231,7 +231,7 @@ def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) ->
         _check_store(job)
     state = engine.checkpoint()
     if state is not None:
-        hidden = hidden_catchments(job.store, job.config)
+        hidden = held_out_catchments(job.store, job.config)
         meta = Checkpoint(
             done,
             job.config,
@@ -240,7 +240,7 @@ def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) ->
             job.store.fingerprint,
             validation_loss,
             gauges=tuple(job.store.gauge_ids),
-            hidden_gauges=tuple(gauge for gauge, away in zip(job.store.gauge_ids, hidden, strict=True) if away),
+            held_out_gauges=tuple(gauge for gauge, away in zip(job.store.gauge_ids, hidden, strict=True) if away),
             splits=json.loads(job.store.dataset.attrs["splits"]),
         )
         checkpoints.save(job.run, meta, state.weights, state.optimiser)
@@ -305,7 +305,7 @@ class _Reporter:
         memory = peak_memory(self._device)
         steps, start = self._job.config.train.steps, self._job.start
         left = (time.monotonic() - self._began) / (done - start) * (steps - done)
-        self._metrics.write(done, "train", values | timing | {"memory_gib": memory / 2**30})
+        self._metrics.write(done, "train", values | timing | {"grid_cache_gib": memory / 2**30})
         self._display.show(Report(done, steps, _losses(values), self._validation, **timing, memory=memory,
                                   seconds_left=left))  # fmt: skip
 

@@ -37,7 +37,7 @@ ONE = Processes()
 FREE_ON_RESUME = (
     "description",
     "train.steps",
-    "train.accumulate",
+    "train.gradient_accumulation",
     "train.activation_checkpointing",
     "train.deepspeed",
     "train.validate_every",
@@ -47,7 +47,7 @@ FREE_ON_RESUME = (
     "train.loggers",
     "train.workers",
     "train.prefetch",
-    "train.memory_gib",
+    "train.grid_cache_gib",
     "embed.",
     "evaluate.",
 )
@@ -146,8 +146,8 @@ def work(
 
 def showings(config: Config, store: Store) -> float:
     """Return how often a run shows each day of its training period, of each catchment if there are any."""
-    train, windows = config.train, Windows.within(store.period("train"), config.window, "train")
-    return windows.showings(train.steps * train.windows, train.catchments, len(store.gauge_ids))
+    train, windows = config.train, Windows.within(store.period("train"), config.window_days, "train")
+    return windows.showings(train.steps * train.batch_size, train.catchments_per_window, len(store.gauge_ids))
 
 
 def check(config: Config, store: Store, processes: Processes) -> None:
@@ -158,7 +158,7 @@ def check(config: Config, store: Store, processes: Processes) -> None:
     store_model_config(config, store)
     Scaling.of(store, config)
     for split in ("train", "validation"):
-        Windows.within(store.period(split), config.window, split)
+        Windows.within(store.period(split), config.window_days, split)
     share_of_step(config, processes.world)
     check_loggers(config)
     if processes.several:

@@ -28,8 +28,8 @@ class Average:
 
     @classmethod
     def of(cls, train: Train, values: Mapping[str, Tensor] | None = None) -> Average | None:
-        """Return the average that ``train.averaging`` asks for, going on from ``values``; None if it asks for none."""
-        return None if train.averaging is None else cls(train.averaging, values)
+        """Return the average that ``train.weight_averaging`` sets, going on from ``values``; None if it sets none."""
+        return None if train.weight_averaging is None else cls(train.weight_averaging, values)
 
     def update(self, model: nn.Module, number: int) -> None:
         """Take in the weights as update ``number``, 1 being the first."""

@@ -143,5 +143,5 @@ def _write_csv(found: Compared, file: Path) -> None:
         writer.writerow(["gauge_id", "experiment", *SHOWN])
         for gauge in found.scores["catchment"].values:
             for label in found.summaries:
-                here = found.scores.sel(catchment=gauge, predictor=label)
+                here = found.scores.sel({"catchment": gauge, "method": label})
                 writer.writerow([gauge, label, *(f"{float(here.sel(metric=name)):.6g}" for name in SHOWN)])

@@ -27,7 +27,7 @@ MISSING = 2**16 - 1
 LOWER, UPPER = "lower", "upper"
 SCORED = "scored"
 """Key of the observed flow of the scored days alone."""
-FIRST = ("moving_average", "lstm", "gr4j", "climatology", "inverse_distance", "persistence", "corrected")
+FIRST = ("ema_mlp", "lstm", "gr4j", "climatology", "inverse_distance", "persistence", "neighbour_correction")
 """Methods that are kept first, after the main one."""
 AT_FIRST = 2
 """Methods that are drawn before the reader chooses: the main one and the next."""
@@ -55,7 +55,7 @@ class _Series:
 
 def payload(flow: Flow, insight: Insight | None) -> dict[str, Any]:
     """Return what the script needs, as JSON types; ``left_out`` says in words what did not fit."""
-    nse = flow.data["score"].sel(metric="nse", predictor=flow.main).values
+    nse = flow.data["score"].sel({"metric": "nse", "method": flow.main}).values
     ranked = sorted(np.flatnonzero(flow.data["days"].values > 0), key=lambda c: -_or_lowest(float(nse[c])))
     series = _all_series(flow, insight)
     days = flow.data.sizes["time"]
@@ -98,7 +98,7 @@ def _all_series(flow: Flow, insight: Insight | None) -> list[_Series]:
         _Series("observed", "observed", observed, "#000000"),
         _Series(SCORED, "observed, scored", scored, "#000000", drawn=False),
     ]
-    simulated = {one: flow.data["simulated"].sel(predictor=one).values for one in order}
+    simulated = {one: flow.data["simulated"].sel({"method": one}).values for one in order}
     lines = [_Series(one, METHODS[one], simulated[one], colour_of(one), STROKES[DASHES.get(one, "-")]) for one in order]
     bands = []
     if insight is not None and insight.intervals is not None:
@@ -122,7 +122,7 @@ def _encode(values: Floats) -> tuple[Floats, Floats, NDArray[np.uint16]]:
 
 def _gauge(flow: Flow, c: int, low: float, step: float) -> dict[str, Any]:
     here = flow.data.isel(catchment=c)
-    nse = {method: _number(float(here["score"].sel(metric="nse", predictor=method))) for method in flow.methods}
+    nse = {method: _number(float(here["score"].sel({"metric": "nse", "method": method}))) for method in flow.methods}
     return {
         "id": str(here["catchment"].item()),
         "name": str(here["gauge_name"].item()) if "gauge_name" in here.coords else "",

@@ -32,13 +32,13 @@ COLOURS = {
     SIMULATION: "#D55E00",
     "fine_tuned": "#A33F00",
     "from_scratch": "#F0A36B",
-    "corrected": "#882255",
+    "neighbour_correction": "#882255",
     PROBE: "#0072B2",
     "probe_untrained": "#6C8EBF",
-    "probe_shared": "#56B4E9",
-    "probe_network": "#004B77",
+    "probe_regional": "#56B4E9",
+    "probe_mlp": "#004B77",
     "weather_ridge": "#009E73",
-    "moving_average": "#7A5195",
+    "ema_mlp": "#7A5195",
     "lstm": "#117733",
     "gr4j": "#B58900",
     "nearest": "#8C8C8C",
@@ -49,10 +49,10 @@ COLOURS = {
 DASHES = {
     "from_scratch": "--",
     "probe_untrained": "--",
-    "probe_shared": "--",
-    "probe_network": "-.",
+    "probe_regional": "--",
+    "probe_mlp": "-.",
     "weather_ridge": "-.",
-    "moving_average": "--",
+    "ema_mlp": "--",
     "lstm": "-.",
     "gr4j": "--",
     "nearest": ":",
@@ -60,7 +60,7 @@ DASHES = {
     "persistence": ":",
 }
 """Of the methods whose line is not solid."""
-IN_DISTRIBUTION = (PROBE, "moving_average", "lstm", "gr4j", "inverse_distance", "climatology", "persistence")
+IN_DISTRIBUTION = (PROBE, "ema_mlp", "lstm", "gr4j", "inverse_distance", "climatology", "persistence")
 """Methods whose distribution is drawn beside that of the main one, where all would be more than `MOST_LINES`."""
 MOST_LINES = 9
 """Lines that can be told apart."""
@@ -109,7 +109,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
 
 def nse_map(flow: Flow, store: Store) -> Picture:
     """Draw the main method's efficiency at each gauge on the land mask."""
-    nse = flow.data["score"].sel(metric="nse", predictor=flow.main)
+    nse = flow.data["score"].sel({"metric": "nse", "method": flow.main})
     scored = flow.data["days"].values > 0
     on_grid = "gauge_x" in flow.data.coords and "land_fraction" in store.dataset
     with mpl.rc_context(STYLE):
@@ -180,7 +180,7 @@ def nse_distribution(flow: Flow) -> Picture:
         medians = []
         for method in drawn(flow):
             label = METHODS[method]
-            nse = flow.data["score"].sel(metric="nse", predictor=method).values
+            nse = flow.data["score"].sel({"metric": "nse", "method": method}).values
             nse = np.sort(nse[np.isfinite(nse)])
             if not len(nse):
                 continue
@@ -202,7 +202,7 @@ def nse_distribution(flow: Flow) -> Picture:
 
 def hydrographs(flow: Flow) -> Picture:
     """Draw a year of observed and simulated flow of the best, the median and the worst catchment."""
-    nse = flow.data["score"].sel(metric="nse", predictor=flow.main)
+    nse = flow.data["score"].sel({"metric": "nse", "method": flow.main})
     ranked = nse.dropna("catchment").sortby(nse.dropna("catchment"))["catchment"].values
     chosen = dict(zip(("best", "median", "worst"), (ranked[-1], ranked[len(ranked) // 2], ranked[0]), strict=True))
     year = _fullest_year(flow.data["scored"].sel(catchment=list(chosen.values())).values)
@@ -233,11 +233,11 @@ def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str, main: str)
     time = pd.DatetimeIndex(year["time"].values)
     simulated = year["simulated"]
     axis.plot(time, year["observed"], color=COLOURS["observed"], lw=1.1, label="observed")
-    shown = [one for one in ("climatology", main) if one in simulated["predictor"].values]
+    shown = [one for one in ("climatology", main) if one in simulated["method"].values]
     for method in shown:
-        axis.plot(time, simulated.sel(predictor=method), color=colour_of(method), lw=1.5, label=METHODS[method])
+        axis.plot(time, simulated.sel({"method": method}), color=colour_of(method), lw=1.5, label=METHODS[method])
     nse = here["score"].sel(metric="nse")
-    told = ", ".join(f"{method} {float(nse.sel(predictor=method)):.2f}" for method in reversed(shown))
+    told = ", ".join(f"{method} {float(nse.sel({'method': method})):.2f}" for method in reversed(shown))
     name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
     axis.set_title(f"{rank}: {here['catchment'].item()} {name}   (NSE: {told})", fontsize=10.5)
     axis.set(ylabel=here["observed"].attrs["units"], xlim=(time[0], time[-1]))
@@ -255,7 +255,7 @@ def experiments(found: Compared) -> Picture:
         figure = Figure(figsize=(7, 5))
         axis = figure.subplots()
         for number, label in enumerate([*labels, *others]):
-            nse = found.scores.sel(metric="nse", predictor=label).values
+            nse = found.scores.sel({"metric": "nse", "method": label}).values
             nse = np.sort(nse[np.isfinite(nse)])
             share = np.arange(1, len(nse) + 1) / len(nse)
             style: dict[str, Any] = (
@@ -276,11 +276,15 @@ def experiments(found: Compared) -> Picture:
 
 def forecast_skill(forecast: Forecast) -> Picture:
     """Draw the median efficiency of every method by lead."""
-    colours = {"known_weather": COLOURS[PROBE], "blind": COLOURS["probe_shared"], "updated": COLOURS["corrected"]}
+    colours = {
+        "known_weather": COLOURS[PROBE],
+        "blind": COLOURS["probe_regional"],
+        "error_updating": COLOURS["neighbour_correction"],
+    }
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4.2))
         axis = figure.subplots()
-        leads = forecast.data["lead"].values
+        leads = forecast.data["lead_time"].values
         medians = forecast.medians()
         for method, values in medians.items():
             line = "--" if method == "blind" else DASHES.get(method, "-")
@@ -299,7 +303,7 @@ def scatter(flow: Flow) -> Picture:
     """Draw simulated against observed flow of all scored days of all catchments, as a density on logarithmic axes."""
     scored = flow.data["scored"].values
     observed = flow.data["observed"].values[scored].astype(np.float64)
-    simulated = flow.data["simulated"].sel(predictor=flow.main).values[scored].astype(np.float64)
+    simulated = flow.data["simulated"].sel({"method": flow.main}).values[scored].astype(np.float64)
     # Days of no flow, and what rounds to it, stand at the edge of the axes.
     least = max(float(np.percentile(observed[observed > 0], 0.1)), 1e-3) if (observed > 0).any() else 1e-3
     most = max(float(observed.max()), float(simulated.max()), 2 * least)
@@ -342,7 +346,7 @@ def reliability(found: xr.Dataset, main: str) -> Picture:
 
 def factors(found: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture | None:
     """Draw the main method's efficiency against what the catchments are like; None if nothing varies."""
-    skill = flow.data["score"].sel(metric="nse", predictor=flow.main).values
+    skill = flow.data["score"].sel({"metric": "nse", "method": flow.main}).values
     shown = [str(one) for one in found["factor"].values if np.isfinite(found["correlation"].sel(factor=one))]
     if not shown:
         return None

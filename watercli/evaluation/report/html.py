@@ -17,7 +17,7 @@ from watercli.evaluation.report.formatting import DASH, number, significant, wit
 from watercli.evaluation.report.svg import TO_GAUGE, Picture
 from watercli.evaluation.report.templating import render
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
-from watercli.evaluation.short_records import LABELS, FewLabels, in_words
+from watercli.evaluation.short_records import LABELS, ShortRecords, in_words
 from watercli.evaluation.simulation import Flow
 from watercli.hydrology.scores import METRICS, Summary, metric_units
 from watercli.inference.layout import layer_weights
@@ -42,7 +42,7 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
     return {
         "name": config.name,
         "checkpoint": outcome.checkpoint,
-        "days": config.window,
+        "days": config.window_days,
         "splits": outcome.splits,
         "headline": summary_text.headline(outcome),
         "sentences": [
@@ -57,7 +57,7 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "flow": flow,
         **(_flow_values(outcome, flow) if flow is not None else {"series": None, "insight": None}),
         "forecast": _forecast_values(outcome.forecast) if outcome.forecast is not None else None,
-        "few_labels": _few_labels_values(outcome.few_labels) if outcome.few_labels is not None else None,
+        "short_records": _few_labels_values(outcome.short_records) if outcome.short_records is not None else None,
         "windows": outcome.reconstruction.windows,
         "reconstruction_rows": _reconstruction_rows(outcome),
         "reconstruction_sentence": summary_text.reconstruction_sentence(outcome),
@@ -91,9 +91,9 @@ def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
 
 
 def _forecast_values(forecast: Forecast) -> dict[str, Any]:
-    leads = [int(lead) for lead in forecast.data["lead"].values]
+    leads = [int(lead) for lead in forecast.data["lead_time"].values]
     return {
-        "issues": forecast.data.sizes["issued"],
+        "issues": forecast.data.sizes["init_time"],
         "catchments": forecast.catchments,
         "heads": ["method", *(f"{lead} day" + "s" * (lead > 1) for lead in leads)],
         "rows": [
@@ -103,7 +103,7 @@ def _forecast_values(forecast: Forecast) -> dict[str, Any]:
     }
 
 
-def _few_labels_values(found: FewLabels) -> dict[str, Any]:
+def _few_labels_values(found: ShortRecords) -> dict[str, Any]:
     note = (
         "The gauges were hidden in pretraining: the encoder has seen nothing of their flow."
         if found.hidden
@@ -213,7 +213,7 @@ def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
     nse = flow.data["score"].sel(metric="nse")
     order = sorted(
         (c for c in range(flow.data.sizes["catchment"]) if flow.data["days"].values[c]),
-        key=lambda c: -_or_lowest(float(nse.sel(predictor=flow.main)[c])),
+        key=lambda c: -_or_lowest(float(nse.sel({"method": flow.main})[c])),
     )
     rows = []
     for c in order:
@@ -221,8 +221,8 @@ def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
         gauge = str(here["catchment"].item())
         name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
         area = [f"{float(here['area']):,.0f}"] if "area" in here.coords else []
-        scores = [number(float(here["score"].sel(metric="nse", predictor=method))) for method in flow.methods]
-        kge = number(float(here["score"].sel(metric="kge", predictor=flow.main)))
+        scores = [number(float(here["score"].sel({"metric": "nse", "method": method}))) for method in flow.methods]
+        kge = number(float(here["score"].sel({"metric": "kge", "method": flow.main})))
         cells = [gauge, name, *area, int(here["days"]), *scores, kge]
         rows.append({"cells": cells, "link": f"{TO_GAUGE}{quote(gauge)}", "main": False})
     return rows

@@ -9,7 +9,7 @@ from watercli.evaluation.report import tables
 from watercli.evaluation.results import Outcome
 from watercli.hydrology.scores import Comparison
 
-RIVALS = ("moving_average", "lstm", "gr4j", "inverse_distance", "climatology", "weather_ridge", "persistence")
+RIVALS = ("ema_mlp", "lstm", "gr4j", "inverse_distance", "climatology", "weather_ridge", "persistence")
 """Methods that the main one is compared with in words."""
 
 

@@ -23,7 +23,7 @@ def catchment_rows(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
     for c in np.flatnonzero(flow.data["days"].values > 0):
         here = flow.data.isel(catchment=c)
         row: dict[str, Any] = {"gauge_id": here["catchment"].item()}
-        row["nse"] = float(here["score"].sel(metric="nse", predictor=flow.main))
+        row["nse"] = float(here["score"].sel({"metric": "nse", "method": flow.main}))
         row |= {
             str(one): float(insight.factors["value"].sel(factor=one)[c]) for one in insight.factors["factor"].values
         }

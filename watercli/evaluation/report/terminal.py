@@ -61,7 +61,7 @@ def _flow(outcome: Outcome) -> Table | None:
 def _forecast(outcome: Outcome) -> Table | None:
     if outcome.forecast is None:
         return None
-    leads = [int(lead) for lead in outcome.forecast.data["lead"].values]
+    leads = [int(lead) for lead in outcome.forecast.data["lead_time"].values]
     table = Table(
         title=f"Forecasts, test period: median NSE over {outcome.forecast.catchments} catchments, by lead in days",
         title_justify="left",
@@ -75,7 +75,7 @@ def _forecast(outcome: Outcome) -> Table | None:
 
 
 def _few_labels(outcome: Outcome) -> Table | None:
-    found = outcome.few_labels
+    found = outcome.short_records
     if found is None:
         return None
     gauges = "hidden in training" if found.hidden else "seen in training"

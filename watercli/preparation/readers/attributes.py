@@ -83,7 +83,7 @@ def select(
 
     ``attributes`` names those wanted; None is all of the recipe. Further columns: ``latitude``, ``longitude``
     (degrees), ``area`` (km2) and ``gauge_name`` (text), as ``@latitude`` and so on, so that an attribute may have the
-    same name. Gauges that lack a value are left out where ``recipe.catchments.unmatched`` says so.
+    same name. Gauges that lack a value are left out where ``recipe.catchments.on_missing`` says so.
 
     Raises
     ------
@@ -94,8 +94,8 @@ def select(
     wanted = catchments.attributes if attributes is None else {name: catchments.attributes[name] for name in attributes}
     columns |= {name: attribute.column for name, attribute in wanted.items()}
     numbers = {
-        name: _is_of_class(tables, name, column, wanted[name].equals, gauges)
-        if name in wanted and wanted[name].equals
+        name: _is_of_class(tables, name, column, wanted[name].one_hot, gauges)
+        if name in wanted and wanted[name].one_hot
         else _numbers(tables, column, gauges)
         for name, column in columns.items()
     }
@@ -118,7 +118,7 @@ def _matched(
     name, column = next((name, column) for name, column in columns.items() if found[name].isna().any())
     absent = found.index[found[name].isna()]
     holders = _names(table for table in tables if column in table.rows)
-    if catchments.unmatched == "drop":
+    if catchments.on_missing == "drop":
         dropped = listed(found.index[lacking], "gauge", "lacks", "lack")
         log.warning("%s an attribute (such as '%s'): left out, %d kept", dropped, column, (~lacking).sum())
         if lacking.all():
@@ -130,7 +130,7 @@ def _matched(
     raise DataError(
         f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}"
         f"{f' (the nearest id there is {hint})' if hint else ''}; add it there, name the gauges to use in "
-        "recipe.catchments.gauges, or leave such gauges out with recipe.catchments.unmatched=drop"
+        "recipe.catchments.gauges, or leave such gauges out with recipe.catchments.on_missing=drop"
     )
 
 

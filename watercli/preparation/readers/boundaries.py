@@ -57,13 +57,13 @@ def matched(gauges: pd.DataFrame, outlines: Outlines | None, recipe: Recipe) -> 
         return gauges
     assert recipe.catchments is not None
     without = listed(absent, "gauge", "has", "have")
-    if recipe.catchments.unmatched == "drop" and len(absent) < len(gauges):
+    if recipe.catchments.on_missing == "drop" and len(absent) < len(gauges):
         log.warning("%s no boundary: left out, %d kept", without, len(gauges) - len(absent))
         return gauges.drop(absent)
     raise DataError(
         f"{without} no polygon in recipe.catchments.boundaries{nearest(str(absent[0]), outlines)}; mend the ids "
         "(gauge_id_prefix, gauge_id_digits), name the gauges to use in recipe.catchments.gauges, or leave such gauges "
-        "out with recipe.catchments.unmatched=drop"
+        "out with recipe.catchments.on_missing=drop"
     )
 
 

@@ -54,7 +54,7 @@ def _aggregated(
     if settings.accumulation == "since_midnight":
         data = _increments(data, times, step)
     begins = _begins(data, times, step, settings, where, request)
-    days = (begins - pd.Timedelta(hours=settings.starts)).floor("D")
+    days = (begins - pd.Timedelta(hours=settings.day_start_hour)).floor("D")
     whole = pd.Series(days).groupby(days).transform("size").to_numpy() == count
     short = len(days.unique()) - len(days[whole].unique())
     if short:
@@ -63,9 +63,10 @@ def _aggregated(
         raise DataError(f"{where} has no whole day of {count} values; give whole days")
     parts = data.isel(time=np.flatnonzero(whole)).drop_vars(["time", "begins"], errors="ignore").chunk({"time": chunk})
     steps = parts.coarsen(time=int(count)).construct(time=("time", "step"))
-    found: xr.DataArray = getattr(steps, settings.how)("step", skipna=False)
-    methods = "time: sum" if settings.how == "sum" else f"time: {settings.how}"
-    day = f"{settings.starts:02d}:00 to {settings.starts:02d}:00 UTC 1 day later, {settings.how} of {count} values"
+    found: xr.DataArray = getattr(steps, settings.aggregation)("step", skipna=False)
+    methods = "time: sum" if settings.aggregation == "sum" else f"time: {settings.aggregation}"
+    hour = f"{settings.day_start_hour:02d}:00"
+    day = f"{hour} to {hour} UTC 1 day later, {settings.aggregation} of {count} values"
     index = days[whole].unique().as_unit("ns")
     return found.assign_coords(time=index).assign_attrs(data.attrs, cell_methods=methods, day=day)
 
@@ -84,16 +85,16 @@ def _begins(
     data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta, settings: Daily, where: str, request: Request
 ) -> pd.DatetimeIndex:
     """Return when the interval of each value begins."""
-    if settings.accumulation == "since_midnight" or settings.stamp == "end":
+    if settings.accumulation == "since_midnight" or settings.label == "end":
         return times - step
-    if settings.stamp is None and "begins" in data.coords:
+    if settings.label is None and "begins" in data.coords:
         return pd.DatetimeIndex(data["begins"].values).round("s")
-    if settings.stamp is None and settings.how == "sum":
+    if settings.label is None and settings.aggregation == "sum":
         raise DataError(
             f"{where} does not say whether a time stamps the beginning or the end of its step; set "
             f"modalities.{request.modality_name}.source.daily.stamp to start or end"
         )
-    if settings.stamp is None:
+    if settings.label is None:
         request.say("stamp", f"{where} has no bounds of time: a value is taken to belong to the step that it begins")
     return times
 

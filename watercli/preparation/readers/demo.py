@@ -106,11 +106,11 @@ def _generate(size: DemoDomain, period: Period, seed: int) -> Domain:
     kept = slice(WARM_UP_DAYS, None)
     sea = np.where(land, 0.0, np.nan)
     grids = {"precip": rain[kept] + sea, "soil": soil[kept], "temp": temperature[kept] + sea}
-    grids["soil"][gaps(len(times) - WARM_UP_DAYS, size.missing, rng)] = np.nan
+    grids["soil"][gaps(len(times) - WARM_UP_DAYS, size.missing_fraction, rng)] = np.nan
     series = {"evap": pet[kept].T, "riverflow": flow[kept].T}
     for values in series.values():
         for record in values:
-            record[gaps(len(record), size.missing, rng)] = np.nan
+            record[gaps(len(record), size.missing_fraction, rng)] = np.nan
     return Domain(_dataset(times[kept], y, x, list(attributes["gauge_id"]), grids, series), attributes)
 
 

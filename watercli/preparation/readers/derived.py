@@ -107,7 +107,7 @@ def pet(request: Request) -> xr.DataArray:
     Raises
     ------
     ConfigError
-        If the method is unknown, or ``source.of`` lacks a temperature.
+        If the method is unknown, or ``source.inputs`` lacks a temperature.
     """
     assert request.context is not None
     setting, method = f"modalities.{request.modality_name}.source", request.source.variable
@@ -118,10 +118,10 @@ def pet(request: Request) -> xr.DataArray:
     function, needs = METHODS[method]
     inputs: list[xr.DataArray] = []
     for one in needs:
-        name = request.source.of.get(one, "")
+        name = request.source.inputs.get(one, "")
         if name not in request.context.series:
             raise ConfigError(
-                f"{setting}.of must name a series modality for '{one}', as {method} needs {', '.join(needs)}"
+                f"{setting}.inputs must name a series modality for '{one}', as {method} needs {', '.join(needs)}"
                 f"{nearest(name, request.context.series)}"
             )
         given = request.context.requests[name].modality.units
@@ -135,7 +135,7 @@ def pet(request: Request) -> xr.DataArray:
         np.deg2rad(places["@latitude"].to_numpy()), dims="catchment", coords={"catchment": inputs[0]["catchment"]}
     )
     found = function(*inputs, lat=latitude).where(np.isfinite(sum(inputs)))
-    said = f"potential evaporation by {method} (pyet {version('pyet')}) of {', '.join(request.source.of.values())}"
+    said = f"potential evaporation by {method} (pyet {version('pyet')}) of {', '.join(request.source.inputs.values())}"
     request.say("pet", said)
     found = found.transpose("catchment", "time").assign_attrs(day=inputs[0].attrs["day"], derived=said)
     return units.convert(found, "mm/day", request.modality.units, "potential evaporation", request.say)

@@ -81,7 +81,7 @@ def _daily(files: Sequence[Part], request: Request) -> xr.DataArray:
     where = f"'{data.name}' in {request.name(files[0][0])}"
     data = daily.to_dates(data, where, request)
     given = units.stated(request.source.units, data.attrs.get("units"), where, request.say)
-    if request.source.daily is not None and request.source.daily.how == "sum":
+    if request.source.daily is not None and request.source.daily.aggregation == "sum":
         units.check_amount(given, request.modality.units, where)
     data = data.where(data < FILL)
     data = units.convert(data.astype(np.float32), given, request.modality.units, where, request.say)

@@ -143,7 +143,7 @@ def _days(request: Request, table: pd.DataFrame, name: str) -> pd.DatetimeIndex:
 
 
 def _record(request: Request, values: pd.Series, days: pd.DatetimeIndex, name: str, label: str) -> pd.Series:
-    return pd.Series(tabular.to_numbers(values, name, label, request.source.table.missing), index=days)
+    return pd.Series(tabular.to_numbers(values, name, label, request.source.table.missing_values), index=days)
 
 
 def _joined(request: Request, gauge: str, parts: list[tuple[Path, pd.Series]]) -> pd.Series:

@@ -1,9 +1,10 @@
 """Fusion: each decoder reads the encoder tokens of other modalities beside its own as its keys.
 
-With `fusion: shared`, transformer layers mix the joined tokens first.
-A catchment's decoder reads its own series and the weather of the patches that it drains; a grid's decoder reads all
+With `cross_modal_attention: joint`, transformer layers mix the joined tokens first.
+A catchment's decoder reads its own series and the weather of the patches that it overlaps; a grid's decoder reads all
 grids. Grids are encoded once for a window, however many catchments read them, so that cost is linear in catchments.
-Shapes: B windows, C catchments in each, R rows (B or B * C), T days, P patches, K patches drained, L tokens, D width.
+Shapes: B windows, C catchments in each, R rows (B or B * C), T days, P patches, K patches of a catchment, L tokens, D
+width.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class SharedLayers(nn.Module):
         self.causal = config.causal
         self.layers = nn.ModuleList(
             EncoderLayer(config.width, config.heads, config.mlp_ratio, config.dropout)
-            for _ in range(config.fusion_layers)
+            for _ in range(config.joint_layers)
         )
 
     def forward(self, x: Tensor, read: Features) -> Tensor:
@@ -40,7 +41,7 @@ class SharedLayers(nn.Module):
         return x
 
 
-class KeyFusion(nn.Module):
+class CrossModalKeys(nn.Module):
     """Joins encoder tokens of several modalities, each marked by a learned token of its modality."""
 
     def __init__(self, config: MAEConfig) -> None:
@@ -49,7 +50,7 @@ class KeyFusion(nn.Module):
         self.names = list(config.modalities)
         self.modality = nn.Embedding(len(self.names), config.width)
         self.shared = nn.ModuleDict()
-        if config.fusion == "shared":
+        if config.cross_modal_attention == "joint":
             for kind in sorted({modality.kind for modality in config.modalities.values()}):
                 self.shared[kind] = SharedLayers(config)
 
@@ -67,7 +68,7 @@ class KeyFusion(nn.Module):
                 continue
             part = self._marked(other, maps[other], features[other])
             if kind == "series" and self.config.modalities[other].kind == "grid":
-                part = self._drained(*part, batch)
+                part = self._overlapping(*part, batch)
             joined.append(part)
         index, valid, day = (
             torch.cat([getattr(one, what) for _, one in joined], dim=1) for what in ("index", "valid", "day")
@@ -83,23 +84,23 @@ class KeyFusion(nn.Module):
         mark = self.modality(torch.tensor(self.names.index(name), device=features.index.device))
         return [one + mark for one in maps], features
 
-    def _drained(self, maps: list[Tensor], features: Features, batch: Batch) -> tuple[list[Tensor], Features]:
-        """Pick the visible tokens of the patches that each catchment drains, ``[R, L', D]`` of ``[B, L, D]``."""
+    def _overlapping(self, maps: list[Tensor], features: Features, batch: Batch) -> tuple[list[Tensor], Features]:
+        """Pick the visible tokens of the patches that each catchment overlaps, ``[R, L', D]`` of ``[B, L, D]``."""
         assert self.config.grid is not None
-        if batch.drains is None:
-            raise ValueError("drains: fusion needs the patches that each catchment drains")
-        b, c, k = batch.drains.shape
+        if batch.patch_index is None:
+            raise ValueError("patch_index: cross-modal attention needs the patches that each catchment overlaps")
+        b, c, k = batch.patch_index.shape
         t, p = batch.days, self.config.grid.patches
         # Where each token of a window stands among its visible ones; -1: not visible. Padding goes to an extra column.
         place = features.index.new_full((b, t * p + 1), -1)
         column = torch.where(features.valid, features.index, t * p)
         place.scatter_(1, column, torch.arange(column.shape[1], device=column.device).expand_as(column))
         day = torch.arange(t, device=column.device)[:, None] * p
-        token = torch.where(batch.drains[:, :, None] >= 0, day + batch.drains[:, :, None], t * p).flatten(2)
-        wanted = place[:, :-1].gather(1, token.clamp_max(t * p - 1).flatten(1)).unflatten(1, (c, t * k))
-        wanted = torch.where(token < t * p, wanted, -1).flatten(0, 1)
-        chosen = select(wanted >= 0)
-        index = wanted.gather(1, chosen.index).clamp_min(0)
+        token = torch.where(batch.patch_index[:, :, None] >= 0, day + batch.patch_index[:, :, None], t * p).flatten(2)
+        place_of_token = place[:, :-1].gather(1, token.clamp_max(t * p - 1).flatten(1)).unflatten(1, (c, t * k))
+        place_of_token = torch.where(token < t * p, place_of_token, -1).flatten(0, 1)
+        chosen = select(place_of_token >= 0)
+        index = place_of_token.gather(1, chosen.index).clamp_min(0)
         row = torch.arange(b, device=index.device).repeat_interleave(c)[:, None].expand_as(index)
         picked = [one[row, index] for one in maps]
         return picked, replace(

@@ -1,0 +1,72 @@
+"""The typed configuration: YAML in, YAML out, unknown keys refused with the nearest known key.
+
+One file describes everything: the recipe that ``prepare`` follows, the modalities, the model, and how it is trained,
+evaluated and exported. A store and a run each carry the whole of it. Each module holds the sections of one subject.
+"""
+
+from __future__ import annotations
+
+from watercli.config.base import CheckName, LoggerName, MethodName, ProtocolName, QuantityName, Section
+from watercli.config.config import Config
+from watercli.config.data import (
+    Attribute,
+    AttributeTable,
+    Boundaries,
+    Catchments,
+    Daily,
+    DemoDomain,
+    GridSpec,
+    Modality,
+    Period,
+    Quality,
+    Recipe,
+    Source,
+    Splits,
+    Table,
+)
+from watercli.config.evaluation import Evaluate
+from watercli.config.inference import Embed
+from watercli.config.loading import config_folder, difference, find, load, parse, shipped, with_overrides
+from watercli.config.structure import AntecedentState, LayersByKind, ModelSection, Shape
+from watercli.config.training import DeepSpeedSection, HeldOutGauges, Tasks, Train
+
+__all__ = [
+    "AntecedentState",
+    "Attribute",
+    "AttributeTable",
+    "Boundaries",
+    "Catchments",
+    "CheckName",
+    "Config",
+    "Daily",
+    "DeepSpeedSection",
+    "DemoDomain",
+    "Embed",
+    "Evaluate",
+    "GridSpec",
+    "HeldOutGauges",
+    "LayersByKind",
+    "LoggerName",
+    "MethodName",
+    "Modality",
+    "ModelSection",
+    "Period",
+    "ProtocolName",
+    "Quality",
+    "QuantityName",
+    "Recipe",
+    "Section",
+    "Shape",
+    "Source",
+    "Splits",
+    "Table",
+    "Tasks",
+    "Train",
+    "config_folder",
+    "difference",
+    "find",
+    "load",
+    "parse",
+    "shipped",
+    "with_overrides",
+]

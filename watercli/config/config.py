@@ -1,0 +1,60 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from watercli.config.base import Section
+from watercli.config.data import Modality, Recipe
+from watercli.config.evaluation import Evaluate
+from watercli.config.inference import Embed
+from watercli.config.structure import ModelSection, Shape
+from watercli.config.training import Train
+from watercli.errors import nearest
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Names the run directory."""
+    description: str = ""
+    """What it is for, in words."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Governs all that is random."""
+    recipe: Recipe | None = None
+    """What ``prepare`` builds; null for a configuration that is only inspected or trained on another's store."""
+    shape: Shape | None = None
+    """The domain's size where there is no store."""
+    modalities: dict[str, Modality] = Field(min_length=1)
+    """The modalities, by name."""
+    window_days: Annotated[int, Field(gt=1)] = 30
+    """Days in a window."""
+    model: ModelSection = ModelSection()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    embed: Embed = Embed()
+
+    @model_validator(mode="after")
+    def _asked_for_is_there(self) -> Self:
+        tasks = self.train.tasks
+        for name in tasks.targets if tasks.targeted else ():
+            if name not in self.modalities:
+                raise ValueError(
+                    f"train.tasks.targets names '{name}', which is no modality{nearest(name, self.modalities)}"
+                )
+        held_out = self.train.held_out_gauges
+        if held_out and held_out.target not in self.of_kind("series"):
+            raise ValueError(f"train.held_out_gauges.target names '{held_out.target}', which is no series")
+        return self
+
+    def of_kind(self, kind: Literal["grid", "series"]) -> dict[str, Modality]:
+        """Return the modalities of one kind, in their order."""
+        return {name: modality for name, modality in self.modalities.items() if modality.kind == kind}
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that `parse` reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,297 @@
+"""What ``prepare`` reads and builds: modalities and their sources, grid, catchments, periods, checks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from watercli.config.base import CheckName, Marks, Positive, QuantityName, Section, Strings
+from watercli.transforms import TransformName
+
+
+class Period(Section):
+    """First and last day, both included."""
+
+    start: dt.date
+    end: dt.date
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}")
+        return self
+
+
+class Splits(Section):
+    """Training, validation and test periods: disjoint, in this order of time."""
+
+    train: Period
+    validation: Period
+    test: Period
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        if not self.train.end < self.validation.start or not self.validation.end < self.test.start:
+            raise ValueError("train, validation and test must follow each other without overlap")
+        return self
+
+
+class Table(Section):
+    """How the reader ``table`` finds gauges, dates and values in CSV, Parquet or NetCDF."""
+
+    layout: Literal["file", "long", "wide"] = "file"
+    """One file for each gauge; or tables with a column of gauge ids; or tables with a column for each gauge."""
+    file_name: str = "{gauge_id}"
+    """How the files of layout ``file`` are named, without the ending: ``{gauge_id}`` stands for the id, ``*`` for
+    anything."""
+    gauge_id: str = "gauge_id"
+    """Column or dimension of the gauge ids, for layout ``long``."""
+    date: Strings = ("date",)
+    """Column or dimension of the dates; or three columns of year, month and day."""
+    date_format: str = "ISO8601"
+    """How dates are written in text: ``ISO8601`` is 2000-01-31, or a format such as ``%d/%m/%Y``."""
+    separator: Literal[",", ";", "tab", "space"] = ","
+    """What separates the columns of a text table; ``space`` is any white space."""
+    missing_values: Marks = ()
+    """What means missing, beside an empty field, NaN and NA: ``[-999]``."""
+
+
+class Daily(Section):
+    """How values of a shorter step than a day become days."""
+
+    aggregation: Literal["sum", "mean", "max", "min"]
+    """What a day is of its values: the sum of amounts, the mean of rates and states."""
+    day_start_hour: Annotated[int, Field(ge=0, le=23)] = 0
+    """Hour UTC at which a day begins; the day bears the date on which it begins."""
+    label: Literal["start", "end"] | None = None
+    """Whether a time labels the beginning or the end of its step; null: by the bounds of time in the files."""
+    accumulation: Literal["none", "since_midnight"] = "none"
+    """``since_midnight``: every value is the sum since 00 UTC, stamped at its end, as ERA5-Land has them."""
+
+
+class Source(Section):
+    """Where a modality comes from."""
+
+    reader: str
+    """Name of the reader: grid, hadukgrid, camels_gb, camels_us, caravan, nrfa, table, grid_mean, pet, demo."""
+    variable: str
+    """Variable or column that is read; for ``grid_mean`` the grid modality, for ``pet`` the method."""
+    files: Strings = ()
+    """Glob patterns below the data folder."""
+    units: str | None = None
+    """Units of the source, where its files state none or wrong ones; null takes the files' own."""
+    mean_of: Strings = ()
+    """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
+    daily: Daily | None = None
+    """How sub-daily values become days; reader ``grid``, null for daily files."""
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """Series modalities that the reader ``pet`` computes from: ``{tmean: temperature}``."""
+    gauge_id_prefix: str = ""
+    """Stripped from the gauge ids of the files, so that they are those of the attribute tables."""
+    table: Table = Table()
+    """For the reader ``table``."""
+
+
+class Modality(Section):
+    """One modality: a daily ``grid`` (time, y, x) or a daily ``series`` per catchment."""
+
+    kind: Literal["grid", "series"]
+    """A daily field of the whole grid, or a daily series for each catchment."""
+    units: str = "1"
+    """Units in the store and in every figure; sources in other units of the same dimension are converted."""
+    long_name: str = ""
+    """What it is, in words."""
+    source: Source | None = None
+    """Where ``prepare`` reads it."""
+    transform: TransformName = "identity"
+    """Applied before standardisation, inverted before any score."""
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    """Share of its observed tokens that is hidden from the encoder."""
+    loss_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of its mean squared error in the sum."""
+    loss: Literal["mse", "basin_averaged_nse"] = "mse"
+    """Training loss. ``mse``: mean squared error in the standardised space of the transform. ``basin_averaged_nse``,
+    for a series: squared error in physical units over the variance of the catchment's own training days, so that each
+    catchment counts as it does in a mean of Nash-Sutcliffe efficiencies (Kratzert et al. 2019,
+    doi:10.5194/hess-23-5089-2019)."""
+    non_negative: bool | None = None
+    """Predictions are never negative, by a softplus; with ``loss: basin_averaged_nse``, whose predictions are in
+    physical units. null: true where the transform is ``log`` or ``sqrt``, which only such quantities have."""
+
+    feeds_catchments: bool = True
+    """With ``model.cross_modal_attention``, catchments see this grid on the patches that they overlap. False where a
+    series of the catchments says the same and more: a grid that is coarse, or begins years after it."""
+
+    @model_validator(mode="after")
+    def _grid_that_feeds(self) -> Self:
+        if not self.feeds_catchments and self.kind != "grid":
+            raise ValueError("feeds_catchments is for a grid: a series is the catchment's own")
+        return self
+
+    @property
+    def is_non_negative(self) -> bool:
+        """Whether predictions are held at zero or above."""
+        if self.loss != "basin_averaged_nse":
+            return False
+        return self.transform in ("log", "sqrt") if self.non_negative is None else self.non_negative
+
+    @model_validator(mode="after")
+    def _loss_of_series(self) -> Self:
+        if self.loss == "basin_averaged_nse" and self.kind != "series":
+            raise ValueError("loss basin_averaged_nse is for a series: a grid has no catchments")
+        if self.non_negative and self.loss != "basin_averaged_nse":
+            raise ValueError("non_negative needs loss basin_averaged_nse, whose predictions are in physical units")
+        return self
+
+
+class GridSpec(Section):
+    """The target grid: its coordinate reference system and how it is cut into patches."""
+
+    crs: str = "EPSG:27700"
+    """Coordinate reference system, as an EPSG code or WKT; without bounds, the grids must be in it."""
+    bounds: tuple[float, float, float, float] | None = None
+    """Outer edges of the target grid, west, south, east, north, in units of the CRS; null takes the grid of the
+    sources, which must then be one."""
+    cell: Annotated[float, Field(gt=0)] | None = None
+    """Side of a target cell, in units of the CRS; with ``bounds``."""
+    min_covered: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a target cell that source cells with a value must cover for it to have one; with ``bounds``."""
+    patch_size: tuple[Positive, Positive] = (10, 10)
+    """Cells along y and x."""
+    land_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A patch is land if at least this fraction of its cells is."""
+
+    @model_validator(mode="after")
+    def _whole_cells(self) -> Self:
+        if self.bounds is None or self.cell is None:
+            if self.bounds is not None or self.cell is not None:
+                raise ValueError("bounds and cell make the target grid together; give both or neither")
+            return self
+        west, south, east, north = self.bounds
+        cells = (north - south) / self.cell, (east - west) / self.cell
+        if min(cells) < 1.5 or any(abs(one - round(one)) > 1e-6 * one for one in cells):
+            raise ValueError(f"bounds {list(self.bounds)} do not hold a whole number of cells of {self.cell:g}")
+        return self
+
+
+class AttributeTable(Section):
+    """A text table of catchment attributes, one row for each gauge; commas, semicolons, tabs or spaces separate."""
+
+    files: Strings
+    """Glob patterns below the data folder; several files are joined by gauge id."""
+    gauge_id: str = "gauge_id"
+    """Column of the gauge ids."""
+    gauge_id_prefix: str = ""
+    """Stripped from the ids of the table (Caravan writes ``camelsgb_11003``)."""
+
+
+class Attribute(Section):
+    """One static attribute: the column it is read from, its units, the transform before standardisation."""
+
+    column: str
+    """Column of the table."""
+    units: str = "1"
+    """Units of the column, for the record."""
+    transform: TransformName = "identity"
+    """Applied before standardisation."""
+    one_hot: Marks = ()
+    """Of a column of classes: the attribute is 1 where the column has one of these values, else 0."""
+
+    @model_validator(mode="after")
+    def _classes_as_they_are(self) -> Self:
+        if self.one_hot and self.transform != "identity":
+            raise ValueError("an attribute with 'one_hot' is 0 or 1; leave its transform out")
+        return self
+
+
+class Boundaries(Section):
+    """Catchment boundaries: polygons in a shapefile, GeoPackage or GeoJSON."""
+
+    files: Strings
+    """Glob patterns below the data folder; of a shapefile, the ``.shp``."""
+    gauge_id: str = "gauge_id"
+    """Field of the gauge ids."""
+    gauge_id_prefix: str = ""
+    """Stripped from the ids of the file."""
+    gauge_id_digits: Annotated[int, Field(ge=0)] = 0
+    """Digits that ids have, where the file holds them as numbers without their leading zeros: 8 for CAMELS-US."""
+
+
+class Catchments(Section):
+    """Attribute tables and the columns that place a catchment on the map."""
+
+    tables: tuple[AttributeTable, ...] = ()
+    """Attribute tables; the first that has a value for a gauge gives it."""
+    latitude: str = "gauge_lat"
+    """Column of the gauge's latitude, degrees north."""
+    longitude: str = "gauge_lon"
+    """Column of the gauge's longitude, degrees east."""
+    area: str = "area"
+    """Column of the catchment's area in km2."""
+    gauge_name: str | None = "gauge_name"
+    """Column of the gauge's name; null if there is none."""
+    attributes: dict[str, Attribute] = Field(min_length=1)
+    """Static attributes that condition the series encoders, by name."""
+    gauges: Strings = ()
+    """Gauge ids to use; empty means every gauge that has series."""
+    on_missing: Literal["error", "drop"] = "error"
+    """What becomes of gauges without an attribute, or without a boundary where ``boundaries`` are given: an error that
+    lists them, or left out with a counted warning."""
+    boundaries: Boundaries | None = None
+    """Polygons that weather is taken from; null takes discs of the catchments' areas around their gauges."""
+
+
+class DemoDomain(Section):
+    """Size of the generated domain of the reader ``demo``."""
+
+    cells: tuple[Annotated[int, Field(ge=20)], Annotated[int, Field(ge=20)]] = (54, 42)
+    """Cells along y and x."""
+    cell_km: Annotated[float, Field(gt=0)] = 5.0
+    """Side of a cell in kilometres."""
+    catchments: Annotated[int, Field(ge=4)] = 24
+    """Number of gauges."""
+    missing_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.03
+    """Share of the days of each series that gaps take."""
+
+
+class Quality(Section):
+    """What ``prepare`` looks for in the data, and what it does about it: nothing, if it is not told."""
+
+    ignore: tuple[CheckName, ...] = ()
+    """Checks whose findings do not count, neither in the report nor for ``--strict``."""
+    to_missing: tuple[Literal["range", "flat", "jump", "outlier"], ...] = ()
+    """Checks whose days are set to missing; of grids, range alone: the values in question, not the whole day."""
+    flat_days: Annotated[int, Field(gt=1)] = 10
+    """Days on which one flow above zero must be repeated to look like a filled gap."""
+    jump: Annotated[float, Field(gt=0)] = 20.0
+    """Change of temperature from one day to the next that is not believed, in kelvin."""
+    quantities: dict[str, QuantityName] = Field(default_factory=dict)
+    """What a modality measures, where its name and units do not tell: ``{upstream: river_flow}``."""
+
+
+class Recipe(Section):
+    """What ``prepare`` builds: period, splits, grid, catchments."""
+
+    period: Period
+    """Days of the store."""
+    splits: Splits
+    """Training, validation and test periods; statistics come from the first alone."""
+    grid: GridSpec = GridSpec()
+    """The target grid."""
+    catchments: Catchments | None = None
+    """Attribute tables and gauges; null for grids alone."""
+    demo: DemoDomain | None = None
+    """Size of the generated domain; only for the reader demo."""
+    quality: Quality = Quality()
+    """What is looked for in the data, and what is done about it."""
+
+    @model_validator(mode="after")
+    def _splits_inside(self) -> Self:
+        if self.splits.train.start < self.period.start or self.splits.test.end > self.period.end:
+            raise ValueError(
+                f"splits ({self.splits.train.start} to {self.splits.test.end}) must lie inside period "
+                f"({self.period.start} to {self.period.end})"
+            )
+        return self

@@ -1,0 +1,54 @@
+"""What ``evaluate`` does."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+from pydantic import BeforeValidator, Field
+
+from watercli.config.base import MethodName, Positive, ProtocolName, Section, listed
+
+
+class Evaluate(Section):
+    """What ``evaluate`` does."""
+
+    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(listed)] = (
+        "reconstruction",
+        "simulation",
+        "ungauged",
+        "forecast",
+        "short_records",
+    )
+    """Protocols, as far as the run can serve them. ``reconstruction``: masked values of all modalities;
+    ``simulation``: flow, hidden, at gauges that training saw; ``ungauged``: at gauges that it did not see, if the run
+    hides any; ``forecast``: flow of the coming days from flow of the past; ``short_records``: probes fitted to short
+    records."""
+    target: str = "riverflow"
+    """The series that is judged: river flow."""
+    methods: Annotated[tuple[MethodName, ...], BeforeValidator(listed)] = tuple(
+        name for name in get_args(MethodName) if name not in ("fine_tuned", "from_scratch")
+    )
+    """Methods of simulation, as ``docs/evaluation.md`` lists them; ``fine_tuned`` and ``from_scratch`` train the whole
+    model once more and are left out unless named."""
+    reconstruction_windows: Positive = 64
+    """Windows of the test period whose masked values are reconstructed, spread over it."""
+    probe_stride: Positive = 5
+    """Days between two training (and validation) samples of the probe; every test day is scored."""
+    alphas: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
+    """Ridge penalties, chosen on the validation dates."""
+    ema_mlp_steps: Positive = 3000
+    """Steps of the EMA-MLP, and of the network on the embeddings."""
+    lstm_steps: Positive = 500
+    """Steps of the LSTM, of 32 years each."""
+    fine_tune_steps: Positive = 500
+    """Steps of the methods ``fine_tuned`` and ``from_scratch``."""
+    record_years: tuple[Positive, ...] = (1, 2, 5)
+    """Lengths of the records that ``short_records`` tries beside all, in years up to the end of the training period."""
+    max_lead_time: Positive = 7
+    """Days that a forecast looks ahead, at most the window less one day."""
+    forecast_stride: Positive = 3
+    """Days between two forecasts."""
+    min_training_rows: Annotated[int, Field(gt=1)] = 60
+    """A catchment with fewer training samples of the probe than this is not scored."""
+    cache: bool = True
+    """Keep embeddings and what the slow methods found in ``RUN/cache``, for the next evaluation."""

@@ -1,0 +1,56 @@
+"""What is exported."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from watercli.config.base import Positive, Section, Strings, listed
+
+
+class Embed(Section):
+    """Export of embeddings."""
+
+    since: dt.date | None = None
+    """First date; null for the first that the store allows."""
+    until: dt.date | None = None
+    """Last date; null for the last that the store allows."""
+    stride: Positive = 1
+    """Days between two embeddings of a catchment."""
+    catchments: Strings = ()
+    """Gauge ids; empty for every catchment of the store."""
+    modalities: Strings = ()
+    """Modalities whose embeddings are written; empty for all that are not excluded."""
+    excluded_inputs: Strings = ("riverflow",)
+    causal: bool = True
+    """True: nothing after a date is seen. False, for a run without ``model.causal``: the window lies around the date,
+    and its later days are seen too."""
+    pooling: Annotated[tuple[Literal["last", "mean", "days"], ...], BeforeValidator(listed), Field(min_length=1)] = (
+        "last",
+        "mean",
+    )
+    """How the days of a window become one embedding: the last day with a value; the mean over all such days; or each
+    day by itself, ``lag_0`` being the date and ``lag_1`` the day before."""
+    layers: bool = False
+    """Also write what each encoder layer makes of a date, before the layers are weighted."""
+    decoder_state: bool = False
+    """Also write, for each excluded series, the last state of its decoder, from which the model itself would predict
+    it; needs ``model.cross_modal_attention``."""
+    patches: bool = False
+    """Also write embeddings of the grids' land patches."""
+    dtype: Literal["float16", "float32"] = "float32"
+    """Of the numbers written."""
+    format: Literal["zarr", "parquet"] = "zarr"
+    """A Zarr store with all labels, or Parquet tables with a row for each catchment and date."""
+    batch_size: Positive = 8
+    """Windows encoded at once; fewer where there are very many catchments."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.since and self.until and self.until < self.since:
+            raise ValueError(f"until {self.until} lies before since {self.since}")
+        if self.format == "parquet" and self.dtype == "float16":
+            raise ValueError("parquet takes float32 only, as most of its readers know no float16; set dtype to float32")
+        return self

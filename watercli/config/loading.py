@@ -1,0 +1,149 @@
+"""YAML in: names, files, overrides; unknown keys refused with the nearest known key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from watercli.config.config import Config
+from watercli.errors import ConfigError, nearest
+
+
+def config_folder() -> Path:
+    """Return the folder of the shipped configurations (inside the wheel, or beside the sources)."""
+    here = Path(__file__).resolve().parents[1]
+    inside = here / "configs"
+    return inside if inside.is_dir() else here.parent / "configs"
+
+
+def shipped() -> dict[str, Path]:
+    """Return the shipped configurations by name."""
+    return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
+
+
+def find(name: str) -> Path:
+    """Return the file of a shipped configuration's name or of a path.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither.
+    """
+    known = shipped()
+    if name in known:
+        return known[name]
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    raise ConfigError(f"No configuration '{name}': neither a shipped name nor a file{nearest(name, known)}")
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration by shipped name or path and apply ``key.path=value`` overrides.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, it is no YAML mapping, or a setting is unknown or out of range.
+    """
+    path = find(name)
+    return parse(path.read_text(encoding="utf-8"), origin=str(path), overrides=overrides)
+
+
+def parse(text: str, *, origin: str, overrides: Sequence[str] = ()) -> Config:
+    """Parse a configuration's YAML text; ``origin`` names it in errors."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise ConfigError(f"{origin} is not valid YAML{line}; mend its syntax") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin} holds no settings; it must be a YAML mapping")
+    return _validate(raw, origin, [_apply(raw, override) for override in overrides])
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """Return the configuration with ``key.path=value`` overrides applied."""
+    return parse(config.to_yaml(), origin="--set", overrides=overrides) if overrides else config
+
+
+def _apply(raw: dict[str, Any], override: str) -> str:
+    """Apply ``key.path=value`` and return the key."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override} is not of the form key.path=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+    *parents, last = key.strip().split(".")
+    node = raw
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if child is None:
+            child = node[parent] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {key}: '{parent}' is a value, not a section")
+        node = child
+    node[last] = value
+    return key.strip()
+
+
+def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str]) -> Config:
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        # A misspelt key explains a missing one, so it is named first.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        # A union's branches put their type names into the location; settings are lower-case words.
+        location = [part for part in first["loc"] if isinstance(part, int) or part.islower()]
+        dotted = ".".join(str(part) for part in location)
+        if any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in changed):
+            origin = "--set"
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(Config, location[:-1])
+            raise ConfigError(f"Unknown setting '{dotted}' in {origin}{nearest(str(location[-1]), known)}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"Setting '{dotted}' is missing in {origin}; add it") from None
+        given = first.get("input")
+        shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) else ""
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "literal_error" and isinstance(given, str):
+            message = "no such choice" + nearest(given, re.findall(r"'([^']+)'", first["ctx"]["expected"]))
+        raise ConfigError(f"Setting '{dotted}' in {origin}{shown}: {message[:1].lower()}{message[1:]}") from None
+
+
+def _known_keys(section: Any, location: Iterable[str | int]) -> list[str]:
+    """Return the keys of the section found by following ``location`` from ``section``."""
+    for part in location:
+        fields = getattr(section_in(section), "model_fields", {})
+        if get_origin(section) in (dict, tuple):  # this part is a mapping's key or an index
+            section = section.__args__[-1] if get_origin(section) is dict else section.__args__[0]
+        elif part in fields:
+            section = fields[part].annotation
+    return list(getattr(section_in(section), "model_fields", {}))
+
+
+def section_in(annotation: Any) -> Any:
+    """Return the section class inside ``X | None``, ``dict[str, X]`` or ``tuple[X, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for argument in get_args(annotation) if (found := section_in(argument))), None)
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted settings in which two dumped configurations differ, as ``key: one -> other``."""
+    found: list[str] = []
+    for key in dict.fromkeys((*one, *other)):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += difference(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.append(f"{prefix}{key}: {left} -> {right}")
+    return found

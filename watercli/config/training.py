@@ -1,0 +1,132 @@
+"""Pretraining."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from watercli.config.base import Fraction, LoggerName, Positive, Section, Strings, json_file, listed
+
+
+class DeepSpeedSection(Section):
+    """What DeepSpeed is told when ``--gpus`` or ``--processes`` asks for it."""
+
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
+    config: Annotated[dict[str, Any] | None, BeforeValidator(json_file)] = None
+    """DeepSpeed's own configuration, for what has no setting here: a JSON file, or its content; see
+    ``docs/pretraining.md``."""
+
+
+class Tasks(Section):
+    """Pretraining tasks, as shares of the training windows; what is left over masks all modalities at random."""
+
+    targets: Strings = ("riverflow",)
+    """Modalities that simulations and forecasts predict, one in each window."""
+    simulation: Fraction = 0.0
+    """The modality is hidden altogether, its past too; all others are shown: a river without a gauge."""
+    forecast: Fraction = 0.0
+    """Its last days are hidden; all others are shown, as if the weather were known."""
+    forecast_without_forcing: Fraction = 0.0
+    """Its last days are hidden, and nothing is known of these days."""
+    spatial_masking: Fraction = 0.0
+    """Tubes: whole patches and catchments of every modality are hidden throughout, each by its mask ratio."""
+    max_lead_time: Positive = 7
+    """Longest lead time of a forecast, in days."""
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if self.targeted + self.spatial_masking > 1:
+            raise ValueError("the shares add up to more than 1")
+        return self
+
+    @property
+    def targeted(self) -> float:
+        """Share of the windows that predict one modality."""
+        return self.simulation + self.forecast + self.forecast_without_forcing
+
+
+class HeldOutGauges(Section):
+    """Gauges held out for prediction in ungauged basins: their series gives nothing to training or statistics."""
+
+    target: str = "riverflow"
+    """The series that is held out there."""
+    folds: Annotated[int, Field(gt=1)] = 4
+    """Number of folds."""
+    by: Literal["rank", "region"] = "rank"
+    """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: gauges of a fold lie together, so
+    that a hidden one has none of the others beside it."""
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """The fold that is held out."""
+    gauges: Strings = ()
+    """Gauge ids that are held out, in place of a fold."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.fold is None) == (not self.gauges):
+            raise ValueError("give either fold or gauges")
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} must be below folds ({self.folds}); the first fold is 0")
+        return self
+
+
+class Train(Section):
+    """Pretraining."""
+
+    steps: Positive = 1000
+    """Optimiser steps in all."""
+    batch_size: Positive = 2
+    """Windows in a step, over all processes."""
+    catchments_per_window: Positive = 8
+    """Catchments drawn for each window."""
+    tasks: Tasks = Tasks()
+    """Pretraining tasks."""
+    held_out_gauges: HeldOutGauges | None = None
+    """Gauges held out for prediction in ungauged basins; null for none."""
+    attribute_noise_std: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of noise added to the standardised attributes while training, drawn for each catchment and
+    window: with few gauges, a model otherwise knows them by their attributes, and learns nothing for others."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """Peak, after the warm-up."""
+    min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
+    """Where the cosine ends."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    """Steps of the linear warm-up."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """AdamW's; norms, biases, positions and mask tokens do not decay."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    """AdamW's decay of the first and second moments."""
+    max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    weight_averaging: Annotated[float, Field(ge=0)] | None = None
+    """Power p of an average of the weights over all steps, which then is what is validated, saved and used: step t
+    counts as t**p. It does not change training. null: the weights of the last step."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the matrix products; fp16 needs ``--gpus``."""
+    gradient_accumulation: Positive = 1
+    """Micro-batches that a step is cut into, to save memory."""
+    activation_checkpointing: bool = False
+    """True: a layer's activations are computed anew in the backward pass instead of being kept: less memory, about a
+    third more time, the same losses."""
+    validate_every: Positive = 100
+    """Steps between two validations."""
+    validation_windows: Positive = 16
+    """Windows of the validation period that are scored, spread over it, always the same and equally masked."""
+    checkpoint_every: Positive = 100
+    """Steps between two checkpoints."""
+    keep_checkpoints: Positive = 2
+    """Newest checkpoints that are kept, beside the best."""
+    log_every: Positive = 10
+    """Steps between two rows of ``metrics.jsonl``."""
+    loggers: Annotated[tuple[LoggerName, ...], BeforeValidator(listed)] = ("tensorboard",)
+    """What the rows of ``metrics.jsonl`` go to as well: ``tensorboard``, ``wandb``, ``mlflow``; ``[]`` for nothing."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read windows ahead, each with its own copy of the grids in memory; 0 reads in a thread of the
+    training process."""
+    prefetch: Annotated[int, Field(ge=0)] = 2
+    """Steps that are read ahead, by each worker or by the thread; 0, without workers, reads when a step begins."""
+    grid_cache_gib: Annotated[float, Field(ge=0)] = 2.0
+    """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
+    deepspeed: DeepSpeedSection = DeepSpeedSection()
+    """For ``--gpus`` and ``--processes``."""
