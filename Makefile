@@ -54,7 +54,7 @@ check: $(READY)
 	$(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
 
 bench: $(READY)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.benchmarks.bench
 
 clean:
 	rm -rf .venv demo gb12

@@ -1,0 +1,253 @@
+"""``make bench``: speed as ratios, measured interleaved in one run; a foreign load on the machine is called out.
+
+``python -m tests.benchmarks.bench --days 5`` takes the shortest windows alone; all three take minutes.
+``python -m tests.benchmarks.bench --store`` leaves the model out.
+``python -m tests.benchmarks.bench --years 40`` prepares a store of so many years and says what memory that takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import netCDF4
+import numpy as np
+import torch
+import xarray as xr
+import zarr
+from multimodal_mae.antecedent_state import carry
+from multimodal_mae.config import AntecedentStateConfig
+from pyproj import CRS
+from rich.console import Console
+from rich.table import Table
+
+from tests import factory
+from tests.benchmarks.bench_model import show_growth, show_variants
+from watercli.config import parse
+from watercli.data.state_cache import History
+from watercli.preparation import align
+from watercli.preparation.prepare import prepare
+from watercli.preparation.readers import registry
+from watercli.preparation.readers.request import Request
+from watercli.preparation.write import CHUNK_DAYS, COMPRESSORS, SHARD_DAYS
+
+console = Console(width=110)
+
+
+def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each task; one warm-up round, then all in turn."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for number in range(rounds + 1):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            if number:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def show(title: str, unit: str, found: dict[str, float], reference: str) -> None:
+    table = Table("", unit, f"ratio to {reference}", title=title, title_justify="left")
+    for name, value in found.items():
+        table.add_row(name, f"{value:.4g}", f"{value / found[reference]:.2f}")
+    console.print(table)
+
+
+def rain(days: int) -> np.ndarray:
+    """Return rain-like 5 km fields: dry days, hundredths of a millimetre, and a quarter of the cells land."""
+    rng = np.random.default_rng(0)
+    fields = np.maximum(rng.gamma(0.4, 6, (days, 290, 180)) - 2, 0).round(2).astype(np.float32)
+    y, x = np.ogrid[-1:1:290j, -1:1:180j]
+    fields[:, y**2 + x**2 > 0.32] = np.nan
+    return fields
+
+
+def store_in_chunks(path: Path, fields: np.ndarray, days: int) -> zarr.Array:
+    """Write fields as the store does, in chunks of so many days."""
+    chunks, shards = ((length, *fields.shape[1:]) for length in (days, SHARD_DAYS))
+    return zarr.create_array(path, data=fields, chunks=chunks, shards=shards, compressors=COMPRESSORS)
+
+
+def bench_read(rounds: int) -> None:
+    """Random 30-day windows of two years of a 5 km grid: the store against a memory map, the limit, and against HDF5.
+
+    HDF5 is netCDF4's, in chunks of 30 days with gzip 4, the layout that such grids are often distributed in.
+    """
+    fields = rain(730)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = np.memmap(Path(folder) / "fields.npy", np.float32, "w+", shape=fields.shape)
+        plain[:] = fields
+        stored = {days: store_in_chunks(Path(folder) / f"{days}.zarr", fields, days) for days in (5, CHUNK_DAYS, 30)}
+        path = Path(folder) / "fields.nc"
+        encoding = {"zlib": True, "complevel": 4, "chunksizes": (30, *fields.shape[1:])}
+        xr.Dataset({"rain": (("time", "y", "x"), fields)}).to_netcdf(path, encoding={"rain": encoding})
+        with netCDF4.Dataset(path) as hdf5:
+            hdf5.set_auto_mask(False)
+            variable = hdf5["rain"]
+            starts = np.random.default_rng(0).integers(0, 700, 20)
+            tasks: dict[str, Callable[[], object]] = {
+                "memory map": lambda: [np.array(plain[s : s + 30]) for s in starts],
+                f"store, chunks of {CHUNK_DAYS} days": lambda: [stored[CHUNK_DAYS][s : s + 30] for s in starts],
+                "the same in chunks of 5 days": lambda: [stored[5][s : s + 30] for s in starts],
+                "the same in chunks of 30 days": lambda: [stored[30][s : s + 30] for s in starts],
+                "store, decoded into memory once": lambda: [fields[s : s + 30].copy() for s in starts],
+                "HDF5, chunks of 30 days, gzip 4": lambda: [variable[s : s + 30] for s in starts],
+            }
+            found = {name: len(starts) / seconds for name, seconds in interleaved(tasks, rounds).items()}
+        sizes = {
+            "memory map": fields.nbytes,
+            "store": stored[CHUNK_DAYS].nbytes_stored(),
+            "HDF5": path.stat().st_size,
+        }
+    show("Random 30-day windows of 290 x 180 cells", "windows/s", found, "memory map")
+    console.print(", ".join(f"{name}: {size / 2**20:.0f} MiB" for name, size in sizes.items()))
+
+
+def bench_prepare_files(rounds: int) -> None:
+    """Two years of monthly files, packed as HadUK-Grid's: preparing a store against reading them once with xarray."""
+    times = factory.days("2001-01-01", "2002-12-31")
+    y, x = 2500 + 5000.0 * np.arange(290), 2500 + 5000.0 * np.arange(180)
+    source = {"reader": "hadukgrid", "variable": "rainfall", "files": "*.nc"}
+    config = factory.config(
+        recipe__period={"start": "2001-01-01", "end": "2002-12-31"},
+        recipe__catchments=None,
+        recipe__grid__patch_size=[10, 10],
+        modalities={"precip": {"kind": "grid", "units": "mm/day", "source": source}},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        paths = factory.write_months(Path(folder), times, rain(len(times)), packed=True, y=y, x=x)
+        out = Path(folder) / "store.zarr"
+
+        def read() -> None:
+            same = {"combine": "nested", "concat_dim": "time", "join": "exact", "compat": "override"}
+            with xr.open_mfdataset(paths, data_vars="minimal", coords="minimal", **same) as dataset:
+                dataset["rainfall"].load()
+
+        tasks: dict[str, Callable[[], object]] = {
+            "xarray reads the files": read,
+            "prepare": lambda: prepare(config, out, data=Path(folder), overwrite=True),
+        }
+        found = interleaved(tasks, rounds)
+    show("Two years of monthly 5 km files", "seconds", found, "xarray reads the files")
+
+
+GENERATED = """
+name: generated
+recipe:
+  period: {{start: 1981-01-01, end: {end}-12-31}}
+  splits:
+    train: {{start: 1981-01-01, end: {end}-06-30}}
+    validation: {{start: {end}-07-01, end: {end}-09-30}}
+    test: {{start: {end}-10-01, end: {end}-12-31}}
+modalities:
+  rainfall: {{kind: grid, units: mm/day, source: {{reader: generated, variable: rainfall}}}}
+  tasmax: {{kind: grid, units: degC, source: {{reader: generated, variable: tasmax}}}}
+  tasmin: {{kind: grid, units: degC, source: {{reader: generated, variable: tasmin}}}}
+"""
+
+
+def generated(request: Request) -> xr.DataArray:
+    """Return a lazy field of 290 x 180 cells, with a value everywhere: more than any land mask asks of memory."""
+    days = align.days(request.recipe.period)
+
+    def block(block_info: Any) -> np.ndarray:
+        (first, last), *_ = block_info[None]["array-location"]
+        rng = np.random.default_rng(first)
+        values = rng.standard_normal((last - first, 290, 180), np.float32) * 8
+        return (np.maximum(values, 0) if request.modality_name == "rainfall" else values + 9).round(2)
+
+    chunks = (da.core.normalize_chunks(SHARD_DAYS, (len(days),))[0], (290,), (180,))
+    lazy = da.map_blocks(block, dtype=np.float32, chunks=chunks)
+    coords = {"time": days, "y": 2500 + 5000.0 * np.arange(290), "x": 2500 + 5000.0 * np.arange(180)}
+    attributes = {"crs_wkt": CRS("EPSG:27700").to_wkt(), "day": "00:00 to 24:00 (generated)"}
+    return xr.DataArray(lazy, dims=("time", "y", "x"), coords=coords, attrs=attributes)
+
+
+def bench_prepare(years: int) -> None:
+    """Prepare three lazily generated 5 km grids of many years: seconds, and the most memory that it takes."""
+    registry.READERS["generated"] = registry.Reader(generated, ("grid",), needs_files=False)
+    config = parse(GENERATED.format(end=1980 + years), origin="the generated record")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        out = Path(folder) / "generated.zarr"
+        store = prepare(config, out, data=None)
+        seconds = time.perf_counter() - start
+        values = 3 * len(store.times) * 290 * 180
+        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    console.print(
+        f"{years} years, 3 x {len(store.times):,} days of 290 x 180 cells ({values * 4 / 2**30:.1f} GiB): "
+        f"{seconds:.0f} s, {values / seconds / 1e6:.1f} million values/s, store of {size / 2**30:.2f} GiB, "
+        f"peak memory {peak:.2f} GiB"
+    )
+
+
+def bench_memory(rounds: int) -> None:
+    """What the days before a step's windows leave to a memory: from sums that are kept, and by reading all of them."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(64, 40 * 365, generator=generator)
+    tasks: dict[str, Callable[[], object]] = {}
+    for longest in (32, 256, 2048):
+        config = AntecedentStateConfig(time_constants=tuple(float(2**k) for k in range(longest.bit_length())))
+        history, reach = History(values, config), config.past_days
+        days = torch.randint(reach, values.shape[1], (4,), generator=generator)
+        places = torch.randint(len(values), (4, 16), generator=generator)
+
+        def read(
+            days: torch.Tensor = days, places: torch.Tensor = places, config: AntecedentStateConfig = config
+        ) -> object:
+            some = values[places[..., None], (days[:, None] + torch.arange(-config.past_days, 0))[:, None]]
+            return carry(some, torch.isfinite(some).float(), config)
+
+        tasks[f"{reach:,} days, kept sums"] = functools.partial(history.before, days, places)
+        tasks[f"{reach:,} days, read"] = read
+    found = {name: 1000 * seconds for name, seconds in interleaved(tasks, 10 * rounds).items()}
+    show("Past of 4 windows of 16 catchments, one series", "ms", found, next(iter(tasks)))
+
+
+def matmul_peak(dtype: torch.dtype) -> float:
+    """Return the machine's matrix-product rate in GFLOP/s."""
+    a, b = (torch.randn(2048, 2048, dtype=dtype) for _ in range(2))
+    seconds = interleaved({"product": lambda: a @ b}, 7)["product"]
+    return 2 * 2048**3 / seconds / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, nargs="+", default=[5, 30, 90])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--store", action="store_true")
+    parser.add_argument("--years", type=int)
+    arguments = parser.parse_args()
+    if arguments.years:
+        bench_prepare(arguments.years)
+        return
+    load_before = os.getloadavg()[0]
+    console.print(f"{os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    if load_before > 0.5:
+        console.print(
+            f"[bold]The load average is {load_before:.1f}: something else runs here; ratios may be off.[/bold]"
+        )
+    peaks = {False: matmul_peak(torch.float32), True: matmul_peak(torch.bfloat16)}
+    console.print(f"Matrix product: {peaks[False]:.0f} GFLOP/s in fp32, {peaks[True]:.0f} in bf16")
+    if not arguments.store:
+        for days in arguments.days:
+            show_variants(console, days, arguments.rounds if days < 10 else 2, peaks)
+        show_growth(console, min(arguments.rounds, 3))
+    bench_memory(arguments.rounds)
+    bench_read(arguments.rounds)
+    bench_prepare_files(min(arguments.rounds, 3))
+    console.print(f"Peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import factory
+from watercli.preparation.prepare import prepare
+from watercli.store import Store
+
+
+@pytest.fixture(scope="session")
+def data_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return factory.data_folder(tmp_path_factory.mktemp("template") / "data")
+
+
+@pytest.fixture
+def data(data_template: Path, tmp_path: Path) -> Path:
+    """Return a data folder of the test's own."""
+    return Path(shutil.copytree(data_template, tmp_path / "data"))
+
+
+@pytest.fixture
+def build(data: Path, tmp_path: Path) -> Callable[..., Store]:
+    """Prepare the synthetic recipe, with settings changed."""
+
+    def run(**changes: Any) -> Store:
+        return prepare(factory.config(**changes), tmp_path / "store.zarr", data=data, overwrite=True)
+
+    return run
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Return what the program logs."""
+    logging.getLogger("watercli").propagate = True
+    caplog.set_level(logging.INFO, "watercli")
+    return caplog
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    from watercli.config import load
+
+    return prepare(load("demo"), tmp_path_factory.mktemp("demo") / "demo.zarr", data=None)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real data, or skip where there is none."""
+    beside = Path(__file__).parents[3].parent / "shared" / "data"
+    folder = Path(os.environ.get("WATERCLI_DATA", beside))
+    if not (folder / "camels_gb").is_dir():
+        pytest.skip(f"no real data at {folder}; set WATERCLI_DATA")
+    return folder
