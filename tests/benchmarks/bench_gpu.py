@@ -22,7 +22,7 @@ from tests.benchmarks import scaling
 from tests.benchmarks.bench_model import report_structure, variants
 from tests.random_windows import batch_of, masks_of
 from watercli.config import load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 
 console = Console(width=120)
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}

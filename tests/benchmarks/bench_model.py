@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.random_windows import batch_of, masks_of
 from watercli.config import load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 
 WINDOWS = 2
 APART = 30

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.random_windows import batch_of, masks_of
 from watercli.config import Config, load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 from watercli.output.sizes import in_bytes
 from watercli.training.display import in_words
 

@@ -16,7 +16,7 @@ from multimodal_mae.masking import Task, WindowTasks, apply_tasks, draw_noise, s
 from watercli.baselines.context import Context, Flags, Floats
 from watercli.baselines.correction import updated
 from watercli.data.blocks import series_blocks
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import nse

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from watercli.baselines.interpolation import carry_forward, interpolate
 from watercli.config import Evaluate
 from watercli.data.blocks import grid_blocks, land_cells, series_blocks, to_patches
-from watercli.data.dataset import Step, WindowReader
+from watercli.data.reader import WindowReader
+from watercli.data.steps import Step
 from watercli.data.windows import Indices, Windows, derived_seed
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import Sums

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from watercli.config import Embed
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.inference.pooling import Moments, Places, labels, pool

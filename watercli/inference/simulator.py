@@ -16,7 +16,7 @@ from multimodal_mae.masking import TokenMask, show_all
 from numpy.typing import NDArray
 from torch import Tensor
 
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 from watercli.inference.window_dates import Dates
 from watercli.log import track

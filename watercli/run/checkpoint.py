@@ -25,8 +25,8 @@ from safetensors.torch import load_file, save_file
 
 from watercli import __version__
 from watercli.config import Config, parse
-from watercli.data.dataset import model_config
 from watercli.data.scaling import Scaling
+from watercli.data.structure import model_config
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.store import Store

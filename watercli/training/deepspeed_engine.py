@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from watercli.config import Config, Train
-from watercli.data.dataset import Step
+from watercli.data.steps import Step
 from watercli.errors import ConfigError
 from watercli.training.engine import AUTOCAST, MOMENTS, Engine, State, load_adam, optimiser, prepared
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from watercli.config import Train
-from watercli.data.dataset import Step
+from watercli.data.steps import Step
 from watercli.training.weight_averaging import EVERY, PREFIX, Average
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

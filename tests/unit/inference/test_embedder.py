@@ -78,7 +78,7 @@ def changed(store: Store, name: str, days: slice) -> Store:
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have grids read from the (changed) dataset instead of the store's files."""
-    from watercli.data import dataset
+    from watercli.data.grid_cache import GridCache
 
     class Group(dict[str, object]):
         pass
@@ -87,12 +87,12 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         store, name, scale = self.source  # type: ignore[attr-defined]
         return torch.from_numpy(scale.forward(store.dataset[name].values[start : start + days]))
 
-    def init(self: object, store: Store, name: str, scaling: object, memory: float) -> None:
-        self.source = (store, name, scaling.modalities[name])  # type: ignore[attr-defined]
+    def init(self: object, store: Store, name: str, scale: object, limit_gib: float) -> None:
+        self.source = (store, name, scale)  # type: ignore[attr-defined]
         self._array = store.dataset[name]  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(dataset._Grid, "__init__", init)
-    monkeypatch.setattr(dataset._Grid, "window", window)
+    monkeypatch.setattr(GridCache, "__init__", init)
+    monkeypatch.setattr(GridCache, "window", window)
 
 
 @pytest.fixture(params=["tiny_run", "fused_run"])

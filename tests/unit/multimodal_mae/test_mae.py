@@ -13,7 +13,7 @@ from multimodal_mae.masking import Selection
 
 from tests.unit.multimodal_mae.conftest import make_masks
 from watercli.config import load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 
 FIGURES = {
     "report-crossmae": {"all": 25_596_846, "tensors": 623, "grid": 1_002_724, "series": 923_137},

@@ -15,8 +15,10 @@ from multimodal_mae.mae import MultiModalMAE
 
 from tests.unit.training.conftest import longer, rows, same_losses
 from watercli.config import with_overrides
-from watercli.data.dataset import Steps, WindowReader, store_model_config
+from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
+from watercli.data.steps import Steps
+from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows
 from watercli.errors import ConfigError, RunError
 from watercli.run import checkpoint as checkpoints
