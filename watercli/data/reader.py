@@ -14,7 +14,7 @@ import torch
 from multimodal_mae.antecedent_state import MIN_WEIGHT
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import AntecedentStateConfig
-from multimodal_mae.masking import TARGETED, Task, WindowTasks
+from multimodal_mae.tasks import TARGETED, Task, WindowTasks
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -111,9 +111,9 @@ class WindowReader:
         Where the window's task is to simulate or forecast a series, those with a value of it; otherwise all.
         """
         scored = np.ones((len(starts), self.catchments), dtype=bool)
-        for row, (start, kind, target) in enumerate(zip(starts, tasks.kind, tasks.target, strict=True)):
+        for row, (start, task, target) in enumerate(zip(starts, tasks.task, tasks.target, strict=True)):
             name = self._names[int(target)]
-            if Task(int(kind)) in TARGETED and name in self._series:
+            if Task(int(task)) in TARGETED and name in self._series:
                 window = self._series[name][:, start : start + self.days]
                 scored[row] = torch.isfinite(window).any(1).numpy()
         return scored

@@ -5,6 +5,7 @@ Shapes: B windows, C catchments in each, T days.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.mae import MultiModalMAE
-from multimodal_mae.masking import Task, TokenMask, apply_tasks, draw_noise, draw_tasks, mask_batch
+from multimodal_mae.masking import TokenMask
+from multimodal_mae.tasks import Task, WindowTasks, draw_noise, draw_tasks, mask_windows
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from watercli.config import Config
@@ -34,19 +37,65 @@ class Step:
     def parts(self, number: int) -> list[Step]:
         """Cut into ``number`` micro-batches of equal size."""
         size = self.batch.windows // number
-        found = []
-        for first in range(0, self.batch.windows, size):
-            rows = slice(first, first + size)
-            masks = {}
-            for name, mask in self.masks.items():
-                factor = mask.visible.shape[0] // self.batch.windows
-                masks[name] = mask.rows(slice(rows.start * factor, rows.stop * factor))
-            found.append(Step(self.batch.rows(rows), masks))
-        return found
+        return [self._windows(first, first + size) for first in range(0, self.batch.windows, size)]
+
+    def _windows(self, first: int, stop: int) -> Step:
+        masks = {}
+        for name, mask in self.masks.items():
+            rows = len(mask.visible) // self.batch.windows
+            masks[name] = mask.rows(slice(first * rows, stop * rows))
+        return Step(self.batch.rows(slice(first, stop)), masks)
 
     def to(self, device: torch.device | str) -> Step:
         """Return the step on another device."""
         return Step(self.batch.to(device), {name: mask.to(device) for name, mask in self.masks.items()})
+
+
+@dataclass(frozen=True)
+class StepDraw:
+    """All that is drawn of a step before it is read."""
+
+    starts: Indices
+    """First days of the windows, ``[B]``."""
+    catchments: Indices
+    """Positions in the store, ``[B, C]``."""
+    tasks: WindowTasks
+    noise: Mapping[str, Tensor]
+    """What masks are drawn from; see `multimodal_mae.tasks.draw_noise`."""
+
+    @classmethod
+    def of(
+        cls,
+        reader: WindowReader,
+        config: Config,
+        structure: MAEConfig,
+        starts: Indices,
+        catchments: int,
+        generator: torch.Generator,
+        rng: np.random.Generator,
+    ) -> StepDraw:
+        """Draw the tasks and masks of windows from ``generator``, and ``catchments`` for each from ``rng``."""
+        tasks = draw_tasks(*task_shares(config), config.train.tasks.max_lead_time, len(starts), generator)
+        drawn = draw_catchments(reader.with_target(starts, tasks), catchments, rng)
+        noise = draw_noise(
+            structure, windows=len(starts), catchments=drawn.shape[1], days=reader.days, generator=generator
+        )
+        return cls(starts, drawn, tasks, noise)
+
+    def read(self, reader: WindowReader, structure: MAEConfig, rows: slice = slice(None)) -> Step:
+        """Read and mask (some of) the windows."""
+        batch = reader.read(self.starts[rows], self.catchments[rows])
+        noise = {name: values[rows] for name, values in self.noise.items()}
+        return Step(batch, mask_windows(batch, structure, self.tasks.rows(rows), noise))
+
+
+def task_shares(config: Config) -> tuple[dict[Task, float], list[int]]:
+    """Return the share of each task but random masking, and the positions of the modalities that are predicted."""
+    tasks = config.train.tasks
+    shares: dict[Task, float] = {
+        task: float(getattr(tasks, task.name.lower())) for task in Task if task is not Task.RANDOM_MASKING
+    }
+    return shares, [list(config.modalities).index(name) for name in tasks.targets if name in config.modalities]
 
 
 def share_of_step(config: Config, world: int) -> int:
@@ -91,52 +140,24 @@ class Steps(Dataset[Step]):
 
     def __getitem__(self, step: int) -> Step:
         train, seed = self._config.train, self._config.seed
-        starts = draw_starts(self._windows, step=step, batch=train.batch_size, seed=seed)
         generator = torch.Generator().manual_seed(derived_seed(seed, 2, step))
-        asked = draw_tasks(*task_shares(self._config), train.tasks.max_lead_time, train.batch_size, generator)
-        with_target = self._reader.with_target(starts, asked)
-        catchments = draw_catchments(with_target, train.catchments_per_window, np.random.default_rng([seed, step]))
-        batch = self._reader.read(starts[self._rows], catchments[self._rows])
-        noise = draw_noise(
+        draw = StepDraw.of(
+            self._reader,
+            self._config,
             self._structure,
-            windows=train.batch_size,
-            catchments=catchments.shape[1],
-            days=self._reader.days,
-            generator=generator,
+            draw_starts(self._windows, step=step, batch=train.batch_size, seed=seed),
+            train.catchments_per_window,
+            generator,
+            np.random.default_rng([seed, step]),
         )
-        mine = {name: one[self._rows] for name, one in noise.items()}
-        masks = apply_tasks(
-            batch, self._structure, mask_batch(batch, self._structure, mine), asked.rows(self._rows), mine
-        )
-        if train.attribute_noise_std:
-            shape = (train.batch_size, *batch.static.shape[1:])
-            blur = train.attribute_noise_std * torch.randn(shape, generator=generator)
-            batch = replace(batch, static=batch.static + blur[self._rows])
-        return Step(batch, masks)
+        return self._with_attribute_noise(draw.read(self._reader, self._structure, self._rows), generator)
 
-
-def standardise_antecedent_state(model: MultiModalMAE, reader: WindowReader, config: Config) -> None:
-    """Give a new model the scale of what its memory reads: that of the first training windows and their masks.
-
-    It is the same on every process, however many they are.
-    """
-    assert model.antecedent_state is not None
-    steps = Steps(
-        reader, Windows.within(reader.store.period("train"), config.window_days, "train"), config, model.config
-    )
-    enough = min(-(-SCALE_WINDOWS // config.train.batch_size), config.train.steps)
-    device = next(model.parameters()).device
-    for_all = (steps[number].to(device) for number in range(enough))
-    model.antecedent_state.standardise((step.batch, step.masks) for step in for_all)
-
-
-def task_shares(config: Config) -> tuple[dict[Task, float], list[int]]:
-    """Return the share of each question, and the positions of the modalities that are asked for."""
-    questions = config.train.tasks
-    shares: dict[Task, float] = {
-        one: float(getattr(questions, one.name.lower())) for one in Task if one is not Task.RANDOM
-    }
-    return shares, [list(config.modalities).index(name) for name in questions.targets if name in config.modalities]
+    def _with_attribute_noise(self, step: Step, generator: torch.Generator) -> Step:
+        train, static = self._config.train, step.batch.static
+        if not train.attribute_noise_std:
+            return step
+        noise = train.attribute_noise_std * torch.randn((train.batch_size, *static.shape[1:]), generator=generator)
+        return replace(step, batch=replace(step.batch, static=static + noise[self._rows]))
 
 
 def fixed_steps(
@@ -144,18 +165,26 @@ def fixed_steps(
 ) -> list[Step]:
     """Return windows with fixed masks, ``size`` windows in each step, for validation.
 
-    They ask what those of training ask, and catchments are drawn for them in the same way.
+    Their tasks and catchments are drawn as those of training are.
     """
     steps, seed = [], config.seed
     for first in range(0, len(starts), size):
-        some = starts[first : first + size]
         generator = torch.Generator().manual_seed(derived_seed(seed, 4, first))
-        asked = draw_tasks(*task_shares(config), config.train.tasks.max_lead_time, len(some), generator)
-        which = draw_catchments(reader.with_target(some, asked), catchments, np.random.default_rng([seed, 3, first]))
-        batch = reader.read(some, which)
-        noise = draw_noise(
-            structure, windows=len(some), catchments=which.shape[1], days=reader.days, generator=generator
-        )
-        masks = apply_tasks(batch, structure, mask_batch(batch, structure, noise), asked, noise)
-        steps.append(Step(batch, masks))
+        rng = np.random.default_rng([seed, 3, first])
+        draw = StepDraw.of(reader, config, structure, starts[first : first + size], catchments, generator, rng)
+        steps.append(draw.read(reader, structure))
     return steps
+
+
+def standardise_antecedent_state(model: MultiModalMAE, reader: WindowReader, config: Config) -> None:
+    """Give a new model the scale of its antecedent states: that of the first training windows and their masks.
+
+    It is the same on every process, however many they are.
+    """
+    assert model.antecedent_state is not None
+    training = Windows.within(reader.store.period("train"), config.window_days, "train")
+    steps = Steps(reader, training, config, model.config)
+    number = min(-(-SCALE_WINDOWS // config.train.batch_size), config.train.steps)
+    device = next(model.parameters()).device
+    on_device = (steps[step].to(device) for step in range(number))
+    model.antecedent_state.standardise((step.batch, step.masks) for step in on_device)

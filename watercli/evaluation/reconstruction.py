@@ -15,7 +15,8 @@ import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.layers import unpatchify
 from multimodal_mae.mae import MultiModalMAE, Prediction
-from multimodal_mae.masking import draw_noise, mask_batch, tokens
+from multimodal_mae.masking import tokens
+from multimodal_mae.tasks import Task, WindowTasks, draw_noise, mask_windows
 from numpy.typing import NDArray
 
 from watercli.baselines.interpolation import carry_forward, interpolate
@@ -135,7 +136,8 @@ class _Scorer:
         noise = draw_noise(
             self.structure, windows=len(starts), catchments=sample, days=self.reader.days, generator=generator
         )
-        return Step(batch, mask_batch(batch, self.structure, noise)), catchments
+        tasks = WindowTasks.same(Task.RANDOM_MASKING, len(starts))
+        return Step(batch, mask_windows(batch, self.structure, tasks, noise)), catchments
 
     @torch.inference_mode()
     def tokens(self, starts: Indices, number: int) -> Iterator[tuple[str, Masked]]:
