@@ -51,8 +51,8 @@ def measure(structure: MAEConfig, windows: int, days: int, catchments: int, prec
         torch.cuda.synchronize()
         start = time.perf_counter()
         with torch.autocast("cuda", dtype=PRECISIONS[precision], enabled=PRECISIONS[precision] is not None):
-            found = model(batch, masks)
-        total_loss(found, structure).backward()
+            predictions = model(batch, masks).predictions
+        total_loss(predictions, structure).backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
         torch.cuda.synchronize()

@@ -108,7 +108,7 @@ def serve(case: Case, pipe: Connection, threads: int) -> None:
     def step() -> None:
         model.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case.bf16):
-            predictions = model(batch, masks)
+            predictions = model(batch, masks).predictions
         total_loss(predictions, case.config).backward()
 
     counter = FlopCounterMode(display=False, custom_mapping=FLASH)

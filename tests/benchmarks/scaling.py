@@ -193,10 +193,10 @@ def count(config: Config, patches: int) -> tuple[float, float, float]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        held = total_loss(model(batch, masks), structure)
+        held = total_loss(model(batch, masks).predictions, structure)
     # Only attention that is written out as matrix products is counted.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        total_loss(model(batch, masks), structure).backward()
+        total_loss(model(batch, masks).predictions, structure).backward()
     del held
     return counter.get_total_flops(), sum(kept.values()), sum(one.numel() for one in model.parameters())
 

@@ -121,7 +121,8 @@ def _by_model(context: Context, init_time: Indices, gauged: Indices, leads: int,
                 question, len(some), target=list(config.modalities).index(context.target), lead_time=leads
             )
             masks = mask_windows(batch, structure, tasks)
-            predicted = model(batch, masks, names=(context.target,))[context.target].full(config.window_days)[..., 0]
+            prediction = model(batch, masks, names=(context.target,)).predictions[context.target]
+            predicted = prediction.full(config.window_days)[..., 0]
             values = scale.inverse(predicted.unflatten(0, (len(some), -1)).cpu().numpy())
             array[first : first + len(some)] = values[..., -leads:]
 

@@ -144,7 +144,7 @@ class _Scorer:
         """Predict and yield every modality's tokens."""
         step, catchments = self.step(starts, number)
         earlier = self._earlier(starts, catchments)
-        predictions = self.model(step.batch, step.masks)
+        predictions = self.model(step.batch, step.masks).predictions
         for name in self.config.modalities:
             yield name, self._masked(name, step, earlier, predictions[name], starts, catchments)
 

@@ -158,7 +158,7 @@ def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:
         features = model.encode(batch, show_all(batch, model.config, ("riverflow",)))
         series = features["evap"]
         kept = series.valid[catchment] & (series.index[catchment] >= 0)
-        wanted = model.maps("evap", series)[1][catchment][kept].mean(0)
+        wanted = series.maps[1][catchment][kept].mean(0)
         np.testing.assert_allclose(found[3, 1, 1], wanted, rtol=1e-4, atol=1e-5)
         grid = features["soil"]
         area = torch.from_numpy(tiny_store.patch_weight[catchment])
@@ -167,7 +167,7 @@ def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:
         mine = area[visible % patches] > 0
         last = (visible // patches)[mine].max()
         weights = area[visible % patches] * (visible // patches == last)
-        wanted = (weights[:, None] * model.maps("soil", grid)[0][0][grid.valid[0]]).sum(0) / weights.sum()
+        wanted = (weights[:, None] * grid.maps[0][0][grid.valid[0]]).sum(0) / weights.sum()
         np.testing.assert_allclose(found[1, 0, 0], wanted, rtol=1e-4, atol=1e-5)
 
 

@@ -106,7 +106,7 @@ def test_what_is_hidden_does_not_reach_its_prediction(batch: Batch, task: Task, 
     if task == Task.SIMULATION:
         other = moved(other, "flow")
     with torch.no_grad():
-        one, two = (model(some, masks)["flow"].full(DAYS) for some in (batch, other))
+        one, two = (model(some, masks).predictions["flow"].full(DAYS) for some in (batch, other))
     torch.testing.assert_close(two, one, equal_nan=True, atol=0, rtol=0)
     assert torch.isfinite(one).any()
 

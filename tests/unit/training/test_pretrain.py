@@ -140,9 +140,9 @@ def test_a_loss_that_is_not_finite_names_its_modality(
     forward = MultiModalMAE.forward
 
     def poisoned(self: MultiModalMAE, batch: Any, masks: Any) -> Any:
-        found = forward(self, batch, masks)
-        found["soil"].squared_error.mul_(float("nan"))
-        return found
+        output = forward(self, batch, masks)
+        output.predictions["soil"].squared_error.mul_(float("nan"))
+        return output
 
     monkeypatch.setattr(MultiModalMAE, "forward", poisoned)
     with pytest.raises(RunError, match="'soil' is not finite at step 1"):
