@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from multimodal_mae.antecedent_state import carry
 from multimodal_mae.config import AntecedentStateConfig
+from multimodal_mae.moving_averages import carry
 
 from tests.conftest import FUSED
 from watercli.config import with_overrides
