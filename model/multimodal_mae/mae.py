@@ -19,7 +19,7 @@ from multimodal_mae.decoder import CrossDecoder, Decoder, StandardDecoder
 from multimodal_mae.encoder import Features, GridEncoder, SeriesEncoder
 from multimodal_mae.feature_maps import WeightedFeatureMaps
 from multimodal_mae.layers import gather, initialise, patchify
-from multimodal_mae.masking import Selection, TokenMask, select
+from multimodal_mae.masking import Selection, TokenMask, select, show_all
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,16 @@ class MultiModalMAE(nn.Module):
     def encode(
         self,
         batch: Batch,
-        masks: Mapping[str, TokenMask],
+        masks: Mapping[str, TokenMask] | None = None,
         names: Iterable[str] | None = None,
         antecedent: Mapping[str, Antecedent] | None = None,
     ) -> dict[str, Features]:
         """Return per-layer features of the visible tokens of all modalities, or of those named.
 
+        Without ``masks``, whatever the batch holds is visible.
         ``antecedent`` is what `antecedent` returned, if that was called before.
         """
+        masks = show_all(batch, self.config) if masks is None else masks
         known = self.antecedent(batch, masks) if antecedent is None else antecedent
         return {
             name: self._encode(batch, name, masks[name], known.get(name)) for name in names or self.config.modalities
