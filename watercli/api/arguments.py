@@ -81,14 +81,18 @@ def as_date(value: Date, option: str) -> dt.date:
     """
     try:
         # Pandas would read '02-03-2014', and guess which of the two is the month.
-        return (dt.datetime.fromisoformat(value) if isinstance(value, str) else pd.Timestamp(value)).date()
+        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else pd.Timestamp(value)
+        if pd.isna(moment):
+            raise ValueError(value)
     except ValueError:
         raise ConfigError(f"{option} '{value}' is no date; write it as 2014-10-01") from None
+    return moment.date()
 
 
 def as_names(names: Names) -> list[str]:
-    """Return names as a list; one stands for itself."""
-    return [str(name) for name in np.asarray(names if isinstance(names, str) else list(names), dtype=str).ravel()]
+    """Return names as a list; a single one may stand for itself."""
+    listed = names if isinstance(names, str) or hasattr(names, "__array__") else list(names)
+    return [str(name) for name in np.asarray(listed).ravel()]
 
 
 def as_overrides(settings: Settings) -> list[str]:
