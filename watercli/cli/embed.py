@@ -62,7 +62,7 @@ def embed(
     from watercli.inference.formats import format_of
     from watercli.inspection.show import wide_console
     from watercli.log import log
-    from watercli.run.checkpoint import open_run
+    from watercli.run.directory import open_run
     from watercli.store import Store
 
     fixed = [setting for setting in (*given, *(settings or ())) if not setting.startswith("embed.until=")]

@@ -79,12 +79,12 @@ def _evaluate(
 ) -> None:
     from watercli.config import with_overrides
     from watercli.evaluation.evaluate import evaluate as judge
-    from watercli.inference.embed import check_devices
+    from watercli.inference.processes import choose_device
     from watercli.log import log
-    from watercli.run.checkpoint import open_run
+    from watercli.run.directory import open_run
     from watercli.store import Store
 
-    device = check_devices(0, gpus)
+    device = choose_device(0, gpus)
     place = find_run(run)
     checkpoint = open_run(place)
     config = with_overrides(checkpoint.config, settings)
@@ -110,14 +110,14 @@ def _compare(
     from watercli.evaluation.comparison import compare_runs
     from watercli.evaluation.report.comparison import PAGE, target_of, write
     from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
-    from watercli.inference.embed import check_devices
+    from watercli.inference.processes import choose_device
     from watercli.log import log
     from watercli.store import Store
     from watercli.training.launch import Processes
 
     if not names:
         raise ConfigError(f"--compare needs runs, or a study ({', '.join(shipped_studies())})")
-    device = check_devices(0, gpus)
+    device = choose_device(0, gpus)
     file = find_study(names[0]) if len(names) == 1 else None
     description = ""
     if file is not None:

@@ -11,6 +11,7 @@ from watercli.cli.options import (
     DebugOption,
     OverwriteOption,
     RunOption,
+    SetOption,
     SinceOption,
     StoreOption,
     UntilOption,
@@ -32,6 +33,7 @@ def simulate(
     ] = None,
     target: Annotated[str | None, typer.Option(help="The series; by default evaluate.target of the run.")] = None,
     gpus: Annotated[int, typer.Option(min=0, max=1, help="1: the model works on a GPU of this machine.")] = 0,
+    settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -39,20 +41,19 @@ def simulate(
 
     Flow is hidden from the model, whether the store holds any or not.
     """
-    from watercli.config import Embed, with_overrides
-    from watercli.inference.embed import check_devices
+    from watercli.config import with_overrides
+    from watercli.inference.processes import choose_device
     from watercli.inference.simulate import export_simulation
     from watercli.log import log
-    from watercli.run.checkpoint import open_run
+    from watercli.run.directory import open_run
     from watercli.store import Store
 
-    device = check_devices(0, gpus)
+    device = choose_device(0, gpus)
     place = find_run(run)
     checkpoint = open_run(place)
-    given = as_settings("embed", since=since, until=until, catchments=catchments)
-    chosen = with_overrides(checkpoint.config.model_copy(update={"embed": Embed()}), given).embed
+    given = as_settings("simulate", target=target, since=since, until=until, catchments=catchments)
+    chosen = with_overrides(checkpoint.config, [*(settings or ()), *given]).simulate
     opened = Store.open(find_store(store, place))
     note_idle_gpus(gpus)
-    export_simulation(checkpoint, opened, out, chosen, target or checkpoint.config.evaluate.target, overwrite=overwrite,
-           device=device)  # fmt: skip
+    export_simulation(checkpoint, opened, out, chosen, overwrite=overwrite, device=device)
     log.info("Done: xarray.open_zarr('%s') opens it", out)
