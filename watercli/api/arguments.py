@@ -57,7 +57,7 @@ class EmbedOptions(TypedDict, total=False):
 
 
 class SimulateOptions(TypedDict, total=False):
-    """What is simulated; by default every day and catchment of the store."""
+    """What is simulated; whatever is not given is as the run's configuration has it, section ``simulate``."""
 
     since: Date | None
     """First date."""

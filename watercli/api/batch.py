@@ -16,8 +16,8 @@ from watercli.api.arguments import Date, Names, as_date, as_names
 from watercli.data.dataset import WindowReader
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
-from watercli.inference.embedder import whole
-from watercli.run.checkpoint import Checkpoint, check_fits
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.store import Store
 
 
@@ -32,7 +32,7 @@ def read_batch(
     excluded = as_names(excluded_inputs)
     _check_known("excluded_inputs", excluded, list(checkpoint.config.modalities))
     check_fits(checkpoint, store, excluded)
-    complete = whole(checkpoint, store)
+    complete = with_absent_series(checkpoint, store)
     reader = WindowReader(complete, checkpoint.config_for(complete), checkpoint.scaling)
     starts = _starts(store, dates, reader.days)
     positions = _positions(store, catchments)

@@ -15,7 +15,7 @@ from watercli.errors import ConfigError, nearest
 from watercli.evaluation import study as studies
 from watercli.evaluation.comparison import Compared, compare_runs
 from watercli.evaluation.report import comparison as pages
-from watercli.inference.embed import check_devices
+from watercli.inference.processes import choose_device
 from watercli.store import Store
 from watercli.training.launch import Processes
 
@@ -97,7 +97,7 @@ def compare(
         _check_runs(names, config)
     if out is not None:
         pages.target_of(Path(out), overwrite=overwrite).check()
-    device, changes = check_devices(0, gpus), as_overrides(settings)
+    device, changes = choose_device(0, gpus), as_overrides(settings)
     if file is not None:
         study = studies.load_study(file, changes, None if config is None else os.fspath(config))
         folders = studies.run_study(study, resolve_store(store), study_folder(file), device, Processes(gpus))

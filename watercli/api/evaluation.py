@@ -15,7 +15,7 @@ from watercli.evaluation import evaluate as evaluation
 from watercli.evaluation.report import html
 from watercli.evaluation.results import Outcome
 from watercli.evaluation.simulation import Flow
-from watercli.inference.embed import check_devices
+from watercli.inference.processes import choose_device
 from watercli.store import Store
 
 
@@ -79,7 +79,7 @@ def evaluate(
     run: Run, store: Store | StrPath | None, config: Config, out: StrPath | None, *, overwrite: bool, gpus: int
 ) -> Evaluation:
     """Evaluate a run; see `watercli.api.run.Run.evaluate`."""
-    device = check_devices(0, gpus)
+    device = choose_device(0, gpus)
     opened = run.store(store)
     if out is not None:
         evaluation.target_of(Path(out), overwrite=overwrite).check()

@@ -25,10 +25,10 @@ from watercli.api.arguments import (
     as_overrides,
     in_section,
 )
-from watercli.config import Config, Embed, with_overrides
+from watercli.config import Config, Embed, Simulate, with_overrides
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
@@ -105,13 +105,11 @@ class Run:
         ConfigError
             If run, store and options do not fit each other.
         """
-        from watercli.inference.embed import check_devices
+        from watercli.inference.processes import choose_device
         from watercli.inference.simulate import simulated_dataset
 
-        config, target = self._simulation(options)
-        return simulated_dataset(
-            self.checkpoint, self.store(store), config.embed, target, device=check_devices(0, gpus)
-        )
+        device = choose_device(0, gpus)
+        return simulated_dataset(self.checkpoint, self.store(store), self._simulation(options), device)
 
     def export_simulation(
         self,
@@ -133,21 +131,18 @@ class Run:
         RunError
             If the weights cannot be read, or the disk is full.
         """
-        from watercli.inference.embed import check_devices
+        from watercli.inference.processes import choose_device
         from watercli.inference.simulate import export_simulation
 
-        device = check_devices(0, gpus)
-        config, target = self._simulation(options)
+        device = choose_device(0, gpus)
+        chosen = self._simulation(options)
         return export_simulation(
-            self.checkpoint, self.store(store), Path(out), config.embed, target, overwrite=overwrite, device=device
+            self.checkpoint, self.store(store), Path(out), chosen, overwrite=overwrite, device=device
         )
 
-    def _simulation(self, options: SimulateOptions) -> tuple[Config, str]:
-        """Return the configuration with the dates and catchments to simulate, and the series."""
-        # What a run exports as embeddings does not say what is simulated.
-        config = self.config.model_copy(update={"embed": Embed()})
-        config = _changed(config, options.get("settings", ()), "embed", **_without(options, "settings", "target"))
-        return config, options.get("target") or config.evaluate.target
+    def _simulation(self, options: SimulateOptions) -> Simulate:
+        given = _without(options, "settings")
+        return _changed(self.config, options.get("settings", ()), "simulate", **given).simulate
 
     def embed(
         self, store: Store | StrPath | None = None, *, gpus: int = 0, **options: Unpack[EmbedOptions]
@@ -166,17 +161,19 @@ class Run:
         Returns
         -------
         xarray.Dataset
-            ``embedding`` ``(catchment, time, modality, map, pooling, feature)`` and its labels; ``to_zarr`` writes it.
+            ``embedding`` ``(catchment, time, modality, feature_map, pooling, channel)``, labels, and whatever else the
+            options choose; ``to_zarr`` writes it.
 
         Raises
         ------
         ConfigError
             If run, store and options do not fit each other.
         """
-        from watercli.inference.embed import check_devices, embeddings_dataset
+        from watercli.inference.embed import embeddings_dataset
+        from watercli.inference.processes import choose_device
 
-        device = check_devices(0, gpus)
-        return embeddings_dataset(self.checkpoint, self.store(store), self._embedding(options), device=device)
+        device = choose_device(0, gpus)
+        return embeddings_dataset(self.checkpoint, self.store(store), self._embedding(options), device)
 
     def export_embeddings(
         self,
@@ -346,7 +343,7 @@ def open_run(path: StrPath | None = None) -> Run:
         If it has no whole checkpoint.
     """
     place = _newest_run() if path is None else Path(path)
-    return Run(place, checkpoints.open_run(place))
+    return Run(place, directory.open_run(place))
 
 
 def _newest_run() -> Path:

@@ -25,7 +25,7 @@ from watercli.config.data import (
     Table,
 )
 from watercli.config.evaluation import Evaluate
-from watercli.config.inference import Embed
+from watercli.config.inference import Embed, Simulate
 from watercli.config.loading import config_folder, difference, find, load, parse, shipped, with_overrides
 from watercli.config.structure import AntecedentState, LayersByKind, ModelSection, Shape
 from watercli.config.training import DeepSpeedSection, HeldOutGauges, Tasks, Train
@@ -57,6 +57,7 @@ __all__ = [
     "Recipe",
     "Section",
     "Shape",
+    "Simulate",
     "Source",
     "Splits",
     "Table",

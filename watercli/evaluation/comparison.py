@@ -23,7 +23,7 @@ from watercli.evaluation.report.tables import intervals_dict
 from watercli.evaluation.results import RESULTS, SCHEMA, is_evaluation
 from watercli.hydrology.scores import Comparison, Summary, catchment_scores, compare, summarise
 from watercli.log import log
-from watercli.run.checkpoint import open_run
+from watercli.run.directory import open_run
 
 SUMMARISED = ("nse", "kge", "rmse", "bias")
 """Metrics that are summarised over catchments."""

@@ -22,7 +22,8 @@ from watercli.evaluation.short_records import ShortRecords, judge_few_labels
 from watercli.evaluation.simulation import Flow, judge_flow, make_task, reason_to_skip, set_scene
 from watercli.log import log
 from watercli.output.atomic import Target
-from watercli.run.checkpoint import Checkpoint, check_fits
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.compatibility import check_fits
 from watercli.store import Store
 
 

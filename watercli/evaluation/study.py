@@ -14,7 +14,7 @@ from watercli.errors import ConfigError
 from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.results import is_evaluation, is_of
 from watercli.log import log
-from watercli.run.checkpoint import all_checkpoints, open_run
+from watercli.run.directory import all_checkpoints, open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
 from watercli.training.pretrain import CONFIG, ONE, another_experiment, pretrain

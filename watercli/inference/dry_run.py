@@ -12,10 +12,12 @@ from rich.table import Table
 
 from watercli.config import Embed
 from watercli.inference import provenance
-from watercli.inference.embed import check_devices, chosen_dates
+from watercli.inference.embed import chosen_dates
 from watercli.inference.embedder import Embedder
+from watercli.inference.embedding_layout import lay_out
 from watercli.inference.formats import is_export
-from watercli.inference.layout import Layout, lay_out
+from watercli.inference.layout import Layout
+from watercli.inference.processes import choose_device
 from watercli.log import log
 from watercli.output.atomic import Target
 from watercli.output.sizes import in_bytes
@@ -44,7 +46,7 @@ def dry_run(
     ConfigError, RunError
         What the export itself would raise before it writes.
     """
-    device = check_devices(processes, gpus) if gpus < 2 else "cuda:0"
+    device = choose_device(processes, gpus) if gpus < 2 else "cuda:0"
     Target(out, overwrite, "embeddings", is_export).check()
     embedder = Embedder.of(checkpoint, store, settings, device)
     layout = lay_out(embedder, chosen_dates(embedder, settings), settings)

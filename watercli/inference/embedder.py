@@ -29,8 +29,9 @@ from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.inference.pooling import Moments, Places, labels, pool
 from watercli.inference.window_dates import Dates
-from watercli.run.checkpoint import Checkpoint, check_fits
-from watercli.store import SERIES_DIMS, Store
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.compatibility import check_fits, with_absent_series
+from watercli.store import Store
 
 POOLS = ("last", "mean")
 ROWS = 4096
@@ -189,7 +190,7 @@ class Embedder:
 
     @cached_property
     def _reader(self) -> WindowReader:
-        store = whole(self.checkpoint, self.store)
+        store = with_absent_series(self.checkpoint, self.store)
         return WindowReader(store, self.checkpoint.config_for(store), self.checkpoint.scaling)
 
     @cached_property
@@ -271,11 +272,3 @@ class Embedder:
             own = replace(places, area=torch.eye(self._area.shape[1], device=self.device)[land])
             found["patch_embedding"] = pooled(maps, own, own.weight())
         return found
-
-
-def whole(checkpoint: Checkpoint, store: Store) -> Store:
-    """Return the store, with NaN for the series of the run that it lacks."""
-    absent = [name for name in checkpoint.config.modalities if name not in store.dataset]
-    shape = tuple(store.dataset.sizes[dim] for dim in SERIES_DIMS) if absent else ()
-    nothing = {name: (SERIES_DIMS, np.full(shape, np.nan, dtype=np.float32)) for name in absent}
-    return replace(store, dataset=store.dataset.assign(nothing)) if absent else store

@@ -20,8 +20,8 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 SPLITS = ("none", "train", "validation", "test")
-ROLES = ("new", "trained", "hidden")
-"""Of a gauge: it is not in the store of the training; it took part; its target series was hidden from training."""
+ROLES = ("new", "trained", "held_out")
+"""Of a gauge: not in the store of the training; took part in it; in it, but its target was hidden from training."""
 Flags = NDArray[np.bool_]
 
 

@@ -125,7 +125,7 @@ def wide_console() -> Console:
 
 
 def _run(path: Path, overrides: Sequence[str]) -> None:
-    from watercli.run.checkpoint import all_checkpoints, open_run
+    from watercli.run.directory import all_checkpoints, open_run
 
     best = open_run(path)
     console = wide_console()

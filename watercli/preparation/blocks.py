@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -21,6 +20,7 @@ from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from watercli.output.atomic import written_file
 from watercli.preparation import statistics
 
 
@@ -45,10 +45,8 @@ class Summary:
 
     def save(self, path: Path) -> None:
         """Write it to a file that appears whole or not at all."""
-        unfinished = path.with_suffix(f".{uuid4().hex}.tmp")
-        with unfinished.open("wb") as stream:
+        with written_file(path) as partial, partial.open("wb") as stream:
             np.savez_compressed(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
-        unfinished.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Summary:

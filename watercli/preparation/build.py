@@ -15,7 +15,8 @@ from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.output.resumable import Inputs, Work
+from watercli.output import zarr_files
+from watercli.output.resumable import Work
 from watercli.preparation import align, geometry, write
 from watercli.preparation.catchments import place
 from watercli.preparation.grids import Grids
@@ -24,7 +25,7 @@ from watercli.preparation.quality.records import Quality
 from watercli.preparation.readers import boundaries, demo, registry
 from watercli.preparation.readers.derived import read_series
 from watercli.preparation.readers.request import Request
-from watercli.preparation.readers.sources import Sources
+from watercli.preparation.readers.sources import Snapshot, Sources
 from watercli.store import SCHEMA_VERSION
 
 Attributes = dict[str, Any]
@@ -49,7 +50,7 @@ def requests(config: Config, sources: Sources) -> dict[str, Request]:
     return found
 
 
-def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Inputs:
+def snapshot(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Snapshot:
     """Return the state of every file that may be read.
 
     Raises
@@ -62,7 +63,7 @@ def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Input
         paths.update(sources.find(table.files, "recipe.catchments.tables"))
     if recipe.catchments and recipe.catchments.boundaries:
         paths.update(sources.find(recipe.catchments.boundaries.files, "recipe.catchments.boundaries.files"))
-    return Inputs.of(paths)
+    return Snapshot.of(paths)
 
 
 def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, work: Work) -> Quality:
@@ -90,7 +91,7 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
     rest.attrs |= {"quality": json.dumps(quality.counts()), "created": work.created}
     write.append(work.store, _plain_strings(rest))
-    write.finish(work.store)
+    zarr_files.consolidate(work.store)
     return quality
 
 

@@ -8,7 +8,6 @@ store, as the training period lies before the new days.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ import zarr
 from watercli.config import Config, Period, difference
 from watercli.errors import ConfigError, DataError
 from watercli.log import log
+from watercli.output import zarr_files
+from watercli.output.atomic import link
 from watercli.output.resumable import Work
-from watercli.preparation import align, write
+from watercli.preparation import align
 from watercli.preparation.build import determining, fingerprint, read
 from watercli.preparation.grids import pad, write_field
 from watercli.preparation.quality.records import Quality
@@ -199,7 +200,7 @@ class Extension:
                 "created": self.work.created,
             }
         )
-        write.finish(self.work.store)
+        zarr_files.consolidate(self.work.store)
 
     def _joined(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return what was found in the new days beside what was found before, and the missing shares of all years.
@@ -231,11 +232,3 @@ def _resized(path: Path, axis: int, more: int) -> Any:
     array = zarr.open_array(path, mode="r+")
     array.resize(tuple(size + more * (number == axis) for number, size in enumerate(array.shape)))
     return array
-
-
-def link(source: str, target: str) -> None:
-    """Share a file where the file system can; Zarr replaces files and never writes into one."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -16,7 +16,7 @@ from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.output.resumable import working
 from watercli.preparation import extend
-from watercli.preparation.build import build, determining, inputs, requests
+from watercli.preparation.build import build, determining, requests, snapshot
 from watercli.preparation.cluster import connected
 from watercli.preparation.dry_run import plan, show
 from watercli.preparation.quality.records import Quality
@@ -65,14 +65,14 @@ def prepare(
     place = target(out, overwrite)
     place.check()
     sources = Sources(data)
-    asked = requests(config, sources)
-    seen = inputs(recipe, asked, sources)
+    modality_requests = requests(config, sources)
+    before = snapshot(recipe, modality_requests, sources)
     # What a grid measures decides which values its blocks count as impossible.
-    key = seen.key(__version__, determining(config), recipe.quality.quantities)
+    key = before.key(__version__, determining(config), recipe.quality.quantities)
     state = {"key": key, "out": str(out), "config": config.to_yaml()}
-    with working(place, state) as work, connected(scheduler, work.folder, *seen.stamps):
-        quality = build(config, recipe, asked, sources, work)
-        seen.check(sources.used, sources.name)
+    with working(place, state) as work, connected(scheduler, work.folder, *before.stamps):
+        quality = build(config, recipe, modality_requests, sources, work)
+        before.check(sources)
         _conclude(quality, out, strict)
     return _opened(out)
 
@@ -115,13 +115,13 @@ def append(
     store = Store.open(out)
     new = extend.check(config, store)
     sources = Sources(data)
-    asked = requests(config, sources)
-    seen = inputs(recipe, asked, sources)
+    modality_requests = requests(config, sources)
+    before = snapshot(recipe, modality_requests, sources)
     state = {"key": None, "out": str(out), "config": config.to_yaml()}
-    with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *seen.stamps):
+    with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *before.stamps):
         quality = Quality(config, since=pd.Timestamp(new.start))
-        extend.Extension(config, store, new, work, quality).write(asked, sources)
-        seen.check(sources.used, sources.name)
+        extend.Extension(config, store, new, work, quality).write(modality_requests, sources)
+        before.check(sources)
         _conclude(quality, out, strict)
     return _opened(out)
 

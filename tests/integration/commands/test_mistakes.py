@@ -330,9 +330,9 @@ def test_evaluate_a_target_that_is_not_there(watercli: Command, tiny_store: Stor
 
 def test_simulate_what_cannot_be(watercli: Command, tiny_store: Store, fused_run: Path, tiny_run: Path) -> None:
     given = ("--run", fused_run, "--store", tiny_store.path, "--out", "flow.zarr")
-    check(watercli("simulate", *given, "--target", "rivreflow"), 2, "--target", "did you mean 'riverflow'?")
-    check(watercli("simulate", *given, "--catchments", "01001,0303"), 2, "--catchments", "did you mean '03003'?")
-    check(watercli("simulate", *given, "--until", "1999-01-01"), 2, "--until", "2000-01-01 to 2002-03-31")
+    check(watercli("simulate", *given, "--target", "rivreflow"), 2, "simulate.target", "did you mean 'riverflow'?")
+    check(watercli("simulate", *given, "--catchments", "01001,0303"), 2, "simulate.catchments", "did you mean '03003'?")
+    check(watercli("simulate", *given, "--until", "1999-01-01"), 2, "simulate.until", "2000-01-01 to 2002-03-31")
     check(watercli("simulate", "--run", tiny_run, *given[2:]), 2, "model.cross_modal_attention", "a run that has it")
     for command in ("simulate", "embed"):
         check(

@@ -15,7 +15,7 @@ from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_
 from watercli.data.scaling import Scaling, regions
 from watercli.data.windows import Windows, draw_catchments, draw_starts
 from watercli.errors import ConfigError
-from watercli.run.checkpoint import open_run
+from watercli.run.directory import open_run
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS
 

@@ -18,7 +18,7 @@ from watercli.evaluation.report.comparison import target_of, write
 from watercli.evaluation.results import is_of
 from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
 from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
-from watercli.run.checkpoint import open_run
+from watercli.run.directory import open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
 from watercli.training.pretrain import pretrain

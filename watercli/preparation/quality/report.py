@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from watercli.config import CheckName
 from watercli.log import console, log
+from watercli.output.atomic import write_text, written_file
 from watercli.preparation.quality.records import Finding, Quality
 
 MEANINGS: dict[CheckName, str] = {
@@ -81,14 +81,11 @@ def paths(out: Path) -> tuple[Path, Path]:
 def save(quality: Quality, out: Path) -> Path:
     """Write both reports beside a store, each whole or not at all; return the path of the page."""
     table, page = paths(out)
-    unfinished = table.with_name(f".{table.name}")
-    with unfinished.open("w", newline="", encoding="utf-8") as stream:
+    with written_file(table) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([field.name for field in fields(Finding)])
         writer.writerows(astuple(one) for one in quality.findings)
-    os.replace(unfinished, table)
-    unfinished.write_text(_page(quality, out, table), encoding="utf-8")
-    os.replace(unfinished, page)
+    write_text(page, _page(quality, out, table))
     return page
 
 

@@ -7,10 +7,12 @@ a URL that fsspec knows: files are fetched into a folder of their own first, Zar
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from watercli.errors import ConfigError, DataError
 from watercli.log import log, track
@@ -130,6 +132,45 @@ class Sources:
                 while block := stream.read(1 << 20):
                     digest.update(block)
         return sum(part.stat().st_size for part in parts), digest.hexdigest()
+
+
+Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The source files as they were before any was read: size in bytes and time of change in nanoseconds."""
+
+    stamps: Mapping[Path, Stamp]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> Snapshot:
+        """Look at the files."""
+        return cls({path: _stamp(path) for path in paths})
+
+    def check(self, sources: Sources) -> None:
+        """Refuse to go on if a file that was read is no longer what it was.
+
+        Raises
+        ------
+        DataError
+            If one of the used files was changed or removed in the meantime.
+        """
+        for path in sources.used & self.stamps.keys():
+            if not path.is_file() or _stamp(path) != self.stamps[path]:
+                raise DataError(
+                    f"{sources.name(path)} was changed while it was read; prepare again when nothing writes to it"
+                )
+
+    def key(self, *content: Any) -> str:
+        """Return a hash of the files and of all else that determines what is made of them."""
+        files = [[str(path), *stamp] for path, stamp in sorted(self.stamps.items())]
+        return hashlib.sha256(json.dumps([files, *content], sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def cache_folder() -> Path:
