@@ -6,14 +6,15 @@ import torch
 from multimodal_mae.antecedent_state import carried_size
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
-from multimodal_mae.masking import TokenMask, draw_noise, mask_batch
+from multimodal_mae.masking import TokenMask
+from multimodal_mae.tasks import Task, WindowTasks, draw_noise, mask_windows
 
-DRAINED = 2
-"""Patches that each catchment drains."""
+OVERLAPPING = 2
+"""Patches that each catchment overlaps."""
 
 
 def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Batch:
-    """Return windows with catchments that drain the first land patches in equal shares."""
+    """Return windows with catchments that overlap the first land patches in equal shares."""
     assert config.grid is not None
     land = config.grid.land_patches
     carried = carried_size(config.antecedent_state) if config.antecedent_state else 0
@@ -24,8 +25,8 @@ def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Bat
         cells={name: torch.ones(config.grid.shape, dtype=torch.bool) for name in grids},
         series=series,
         static=torch.randn(windows, catchments, config.attributes),
-        patch_index=torch.tensor(land[:DRAINED]).expand(windows, catchments, DRAINED),
-        patch_weight=torch.full((windows, catchments, DRAINED), 1 / DRAINED),
+        patch_index=torch.tensor(land[:OVERLAPPING]).expand(windows, catchments, OVERLAPPING),
+        patch_weight=torch.full((windows, catchments, OVERLAPPING), 1 / OVERLAPPING),
         past={name: torch.randn(windows, len(land), carried) for name in grids}
         | {name: torch.randn(windows, catchments, carried) for name in series}
         if carried
@@ -39,4 +40,4 @@ def masks_of(batch: Batch, config: MAEConfig) -> dict[str, TokenMask]:
     generator = torch.Generator().manual_seed(0)
     windows, catchments = batch.static.shape[:2]
     noise = draw_noise(config, windows=windows, catchments=catchments, days=batch.days, generator=generator)
-    return mask_batch(batch, config, noise)
+    return mask_windows(batch, config, WindowTasks.same(Task.RANDOM_MASKING, windows), noise)

@@ -1,4 +1,4 @@
-"""Fusion: each decoder reads the encoder tokens of other modalities beside its own as its keys.
+"""Cross-modal attention: each decoder reads the encoder tokens of other modalities beside its own as its keys.
 
 With `cross_modal_attention: joint`, transformer layers mix the joined tokens first.
 A catchment's decoder reads its own series and the weather of the patches that it overlaps; a grid's decoder reads all
@@ -9,7 +9,7 @@ width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -54,37 +54,37 @@ class CrossModalKeys(nn.Module):
             for kind in sorted({modality.kind for modality in config.modalities.values()}):
                 self.shared[kind] = SharedLayers(config)
 
-    def forward(
-        self, name: str, maps: Mapping[str, Sequence[Tensor]], features: Mapping[str, Features], batch: Batch
-    ) -> tuple[list[Tensor], Features]:
-        """Return what the decoder of ``name`` reads: one ``[R, L, D]`` for each of its layers, and its features.
+    def forward(self, name: str, features: Mapping[str, Features], batch: Batch) -> Features:
+        """Return what the decoder of ``name`` reads: its own tokens first, then those of others that it may see.
 
-        ``maps`` and ``features`` are those of all modalities; the first tokens returned are those of ``name`` itself.
+        ``features`` are those of all modalities that it reads, ``[R, L, D]`` each.
         """
         kind = self.config.modalities[name].kind
-        joined = [self._marked(name, maps[name], features[name])]
+        parts = [self._marked(name, features[name])]
         for other in self.config.read_by(name):
             if other == name:
                 continue
-            part = self._marked(other, maps[other], features[other])
+            part = self._marked(other, features[other])
             if kind == "series" and self.config.modalities[other].kind == "grid":
-                part = self._overlapping(*part, batch)
-            joined.append(part)
-        index, valid, day = (
-            torch.cat([getattr(one, what) for _, one in joined], dim=1) for what in ("index", "valid", "day")
+                part = self._overlapping(part, batch)
+            parts.append(part)
+        joined = Features(
+            layers=(),
+            index=torch.cat([part.index for part in parts], dim=1),
+            valid=torch.cat([part.valid for part in parts], dim=1),
+            day=torch.cat([part.day for part in parts], dim=1),
+            maps=tuple(torch.cat(maps, dim=1) for maps in zip(*(part.maps for part in parts), strict=True)),
         )
-        together = [torch.cat(layer, dim=1) for layer in zip(*(layers for layers, _ in joined), strict=True)]
-        read = Features(tuple(together), index, valid, day)
-        if kind in self.shared:
-            mixed = self.shared[kind](together[-1], read)
-            together = [layer + mixed for layer in together]
-        return together, read
+        if kind not in self.shared:
+            return joined
+        mixed = self.shared[kind](joined.maps[-1], joined)
+        return replace(joined, maps=tuple(feature_map + mixed for feature_map in joined.maps))
 
-    def _marked(self, name: str, maps: Sequence[Tensor], features: Features) -> tuple[list[Tensor], Features]:
+    def _marked(self, name: str, features: Features) -> Features:
         mark = self.modality(torch.tensor(self.names.index(name), device=features.index.device))
-        return [one + mark for one in maps], features
+        return replace(features, maps=tuple(feature_map + mark for feature_map in features.maps))
 
-    def _overlapping(self, maps: list[Tensor], features: Features, batch: Batch) -> tuple[list[Tensor], Features]:
+    def _overlapping(self, features: Features, batch: Batch) -> Features:
         """Pick the visible tokens of the patches that each catchment overlaps, ``[R, L', D]`` of ``[B, L, D]``."""
         assert self.config.grid is not None
         if batch.patch_index is None:
@@ -102,11 +102,10 @@ class CrossModalKeys(nn.Module):
         chosen = select(place_of_token >= 0)
         index = place_of_token.gather(1, chosen.index).clamp_min(0)
         row = torch.arange(b, device=index.device).repeat_interleave(c)[:, None].expand_as(index)
-        picked = [one[row, index] for one in maps]
-        return picked, replace(
-            features,
-            layers=tuple(picked),
+        return Features(
+            layers=(),
             index=features.index[row, index],
             valid=chosen.valid,
             day=features.day[row, index],
+            maps=tuple(feature_map[row, index] for feature_map in features.maps),
         )

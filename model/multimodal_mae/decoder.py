@@ -6,7 +6,6 @@ Shapes: R rows, L encoder tokens, Q queries, D encoder width, E decoder width, T
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,64 +38,49 @@ class Decoder(ABC, nn.Module):
     def positions(self, index: Tensor, days: int) -> Tensor:
         """Return positions ``[R, Q, E]`` of tokens ``[R, Q]`` (day * P + patch); none for index -1 (static)."""
         day, patch = index // self.patches, index % self.patches
-        found = sincos(days, self.mask_token.numel(), self.mask_token)[day.clamp_min(0)]
+        position = sincos(days, self.mask_token.numel(), self.mask_token)[day.clamp_min(0)]
         if self.position is not None:
-            found = found + self.position(patch.clamp_min(0))
-        return found * (index >= 0)[..., None]
+            position = position + self.position(patch.clamp_min(0))
+        return position * (index >= 0)[..., None]
 
-    def queries(self, queries: Selection, days: int, known: Antecedent | None) -> Tensor:
+    def queries(self, queries: Selection, days: int, antecedent: Antecedent | None) -> Tensor:
         """Return mask tokens ``[R, Q, E]`` at their positions, with the antecedent state there."""
         x = self.mask_token + self.positions(queries.index, days)
-        if self.antecedent is None or known is None:
+        if self.antecedent is None or antecedent is None:
             return x
         row = torch.arange(len(x), device=x.device)[:, None].expand_as(queries.index)
-        with_state: Tensor = x + self.antecedent(known.at(row, queries.index))
+        with_state: Tensor = x + self.antecedent(antecedent.at(row, queries.index))
         return with_state
 
     def forward(
-        self,
-        maps: Sequence[Tensor],
-        features: Features,
-        queries: Selection,
-        days: int,
-        known: Antecedent | None = None,
-    ) -> Tensor:
-        """Predict ``[R, Q, V]`` at the queries; the arguments are those of `states`."""
-        out: Tensor = self.head(self.states(maps, features, queries, days, known))
-        return softplus(out) if self.non_negative else out
+        self, features: Features, queries: Selection, days: int, antecedent: Antecedent | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Predict ``[R, Q, V]`` at the queries; return also what the head reads there, ``[R, Q, E]``.
 
-    def states(
-        self,
-        maps: Sequence[Tensor],
-        features: Features,
-        queries: Selection,
-        days: int,
-        known: Antecedent | None = None,
-    ) -> Tensor:
-        """Return what the head reads at the queries, ``[R, Q, E]``; zero in rows without a query.
-
-        ``maps`` holds what the decoder layers read: one ``[R, L, D]`` for each, or a single one for all; ``known`` is
-        the antecedent state at each token.
+        That is zero in rows without a query. The decoder layers read the maps of ``features``; ``antecedent`` is the
+        antecedent state at each token.
         """
-        # Rows without a query (a grid that had not begun, a modality that was not asked for) are not decoded; one is
-        # kept, so that every weight has a gradient.
+        # Rows without a query (a grid that had not begun, a modality that is no target) are not decoded; one is kept,
+        # so that every weight has a gradient.
         busy = queries.valid.any(1)
         busy[0] = True
-        whole = bool(busy.all())
-        if not whole:
-            maps = [one[busy] for one in maps]
-            features = Features((), features.index[busy], features.valid[busy], features.day[busy])
-            queries = Selection(queries.index[busy], queries.valid[busy])
-            known = None if known is None else known.rows(busy)
-        x: Tensor = self.norm(self.decode(self.queries(queries, days, known), maps, features, queries, days))
-        if whole:
-            return x
-        everywhere = x.new_zeros(len(busy), *x.shape[1:])
-        everywhere[busy] = x
-        return everywhere
+        if bool(busy.all()):
+            states: Tensor = self._states(features, queries, days, antecedent)
+        else:
+            chosen = Selection(queries.index[busy], queries.valid[busy])
+            known = None if antecedent is None else antecedent.rows(busy)
+            decoded = self._states(features.rows_of_maps(busy), chosen, days, known)
+            states = decoded.new_zeros(len(busy), *decoded.shape[1:])
+            states[busy] = decoded
+        values: Tensor = self.head(states)
+        return softplus(values) if self.non_negative else values, states
+
+    def _states(self, features: Features, queries: Selection, days: int, antecedent: Antecedent | None) -> Tensor:
+        states: Tensor = self.norm(self.decode(self.queries(queries, days, antecedent), features, queries, days))
+        return states
 
     @abstractmethod
-    def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+    def decode(self, x: Tensor, features: Features, queries: Selection, days: int) -> Tensor:
         """Return decoded tokens ``[R, Q, E]`` of mask tokens ``x`` ``[R, Q, E]``."""
 
 
@@ -119,29 +103,33 @@ class CrossDecoder(Decoder):
             for _ in range(config.decoder_layers)
         )
 
-    def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+    def decode(self, x: Tensor, features: Features, queries: Selection, days: int) -> Tensor:
         """See `Decoder.decode`."""
         if self.by_day:
-            return self._each_day(x, maps, features, queries, days)
+            return self._each_day(x, features, queries, days)
         keys, others = features.padding, queries.valid
         if self.causal:
             day = queries.index // self.patches
             keys, others = no_later(day, features.day, features.valid), no_later(day, day, queries.valid)
-        for number, block in enumerate(self.blocks):
-            x = block(x, others, maps[number if len(maps) > 1 else 0], keys)
+        for block, feature_map in zip(self.blocks, self._maps(features), strict=True):
+            x = block(x, others, feature_map, keys)
         return x
 
-    def _each_day(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+    def _each_day(self, x: Tensor, features: Features, queries: Selection, days: int) -> Tensor:
         """Decode as `decode` does, the days of a window being rows of their own: a day's queries read its tokens."""
-        mine = _of_each_day(queries.index // self.patches, queries.valid, days)
-        theirs = _of_each_day(features.day, features.valid, days)
+        queried = _of_each_day(queries.index // self.patches, queries.valid, days)
+        read = _of_each_day(features.day, features.valid, days)
         row = torch.arange(len(x), device=x.device).repeat_interleave(days)[:, None]
-        each = x[row, mine.index]
-        for number, block in enumerate(self.blocks):
-            each = block(each, mine.valid, maps[number if len(maps) > 1 else 0][row, theirs.index], theirs.valid)
-        together = torch.zeros_like(x, dtype=each.dtype)
-        together[row.expand_as(mine.index)[mine.valid], mine.index[mine.valid]] = each[mine.valid]
-        return together
+        each = x[row, queried.index]
+        for block, feature_map in zip(self.blocks, self._maps(features), strict=True):
+            each = block(each, queried.valid, feature_map[row, read.index], read.valid)
+        joined = torch.zeros_like(x, dtype=each.dtype)
+        joined[row.expand_as(queried.index)[queried.valid], queried.index[queried.valid]] = each[queried.valid]
+        return joined
+
+    def _maps(self, features: Features) -> tuple[Tensor, ...]:
+        """Return what each of the layers reads."""
+        return features.maps if len(features.maps) > 1 else features.maps * len(self.blocks)
 
 
 def _of_each_day(day: Tensor, valid: Tensor, days: int) -> Selection:
@@ -161,9 +149,9 @@ class StandardDecoder(Decoder):
             for _ in range(config.decoder_layers)
         )
 
-    def decode(self, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int) -> Tensor:
+    def decode(self, x: Tensor, features: Features, queries: Selection, days: int) -> Tensor:
         """See `Decoder.decode`."""
-        seen = self.embed(maps[0]) + self.positions(features.index, days)
+        seen = self.embed(features.maps[0]) + self.positions(features.index, days)
         x = torch.cat((seen, x), dim=1)
         valid = torch.cat((features.valid, queries.valid), dim=1)
         for block in self.blocks:

@@ -28,6 +28,18 @@ class Features:
     """``[R, L]`` bool; False is padding."""
     day: Tensor
     """``[R, L]`` day of the window, -1 for the static attributes."""
+    maps: tuple[Tensor, ...] = ()
+    """What decoder layers read, ``[R, L, D]``: a weighted feature map for each, or one for all (the last layer)."""
+
+    def rows_of_maps(self, rows: Tensor) -> Features:
+        """Return some of the rows, without the layers."""
+        return Features(
+            (),
+            self.index[rows],
+            self.valid[rows],
+            self.day[rows],
+            tuple(feature_map[rows] for feature_map in self.maps),
+        )
 
     @property
     def padding(self) -> Tensor | None:

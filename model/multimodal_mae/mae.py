@@ -1,6 +1,7 @@
 """MultiModalMAE: an encoder and a decoder for each modality; masked tokens are predicted from visible ones.
 
-Shapes: R rows (B windows for grids, B * C for series), N tokens of a row, Q queries, V values of a token, D width.
+Shapes: R rows (B windows for grids, B * C for series), N tokens of a row, Q queries, V values of a token,
+D encoder width, E decoder width.
 """
 
 from __future__ import annotations
@@ -41,6 +42,18 @@ class Prediction:
         index = torch.where(self.queries.valid, self.queries.index, tokens)[..., None].expand(-1, -1, v)
         filled = self.values.new_full((r, tokens + 1, v), torch.nan)
         return filled.scatter(1, index, self.values)[:, :tokens]
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What a pass through the model returns, by modality."""
+
+    predictions: dict[str, Prediction]
+    """Of the modalities that were predicted."""
+    features: dict[str, Features]
+    """Of the visible tokens of every modality that was read, or whose features were to be returned."""
+    decoder_states: dict[str, Tensor]
+    """What the head of a decoder reads at its target tokens, ``[R, Q, E]``, of the modalities that were predicted."""
 
 
 class MultiModalMAE(nn.Module):
@@ -86,127 +99,104 @@ class MultiModalMAE(nn.Module):
         assert self.config.grid is not None
         return patchify(batch.grids[name], self.config.grid.patch_size).flatten(1, 2)
 
-    def antecedent(self, batch: Batch, masks: Mapping[str, TokenMask]) -> dict[str, Antecedent]:
-        """Return what each modality's tokens know of the days before them; empty without a antecedent."""
-        found: dict[str, Antecedent] = self.antecedent_state(batch, masks) if self.antecedent_state is not None else {}
-        return found
+    def targets(self, batch: Batch, name: str) -> Tensor:
+        """Return what predictions of a modality are compared with, ``[R, N, V]``."""
+        return batch.targets[name].flatten(0, 1)[..., None] if name in batch.targets else self.values(batch, name)
 
     def encode(
-        self,
-        batch: Batch,
-        masks: Mapping[str, TokenMask] | None = None,
-        names: Iterable[str] | None = None,
-        antecedent: Mapping[str, Antecedent] | None = None,
+        self, batch: Batch, masks: Mapping[str, TokenMask] | None = None, names: Iterable[str] | None = None
     ) -> dict[str, Features]:
-        """Return per-layer features of the visible tokens of all modalities, or of those named.
+        """Return the features of the visible tokens of all modalities, or of those named.
 
         Without ``masks``, whatever the batch holds is visible.
-        ``antecedent`` is what `antecedent` returned, if that was called before.
         """
         masks = show_all(batch, self.config) if masks is None else masks
-        known = self.antecedent(batch, masks) if antecedent is None else antecedent
-        return {
-            name: self._encode(batch, name, masks[name], known.get(name)) for name in names or self.config.modalities
-        }
+        output: ModelOutput = self(batch, masks, names=(), features=self.config.modalities if names is None else names)
+        return output.features
 
-    def _encode(self, batch: Batch, name: str, mask: TokenMask, known: Antecedent | None) -> Features:
+    def forward(
+        self,
+        batch: Batch,
+        masks: Mapping[str, TokenMask],
+        names: Iterable[str] | None = None,
+        features: Iterable[str] = (),
+    ) -> ModelOutput:
+        """Predict target tokens from visible ones.
+
+        Parameters
+        ----------
+        batch, masks
+            The windows, and which tokens of each modality are visible and predicted.
+        names
+            Modalities that are predicted; None: all.
+        features
+            Modalities whose features are returned beside those that the predictions are made from.
+        """
+        predicted = list(self.config.modalities if names is None else names)
+        masks = self._without_unread(masks, predicted, features := list(features), batch.windows)
+        antecedent: Mapping[str, Antecedent] = {}
+        if self.antecedent_state is not None:
+            antecedent = self.antecedent_state(batch, masks)
+        read = {*features, *(other for name in predicted for other in self.config.read_by(name))}
+        encoded = {
+            name: self._encode(batch, name, masks[name], antecedent.get(name))
+            for name in self.config.modalities
+            if name in read
+        }
+        predictions, states = {}, {}
+        for name in predicted:
+            predictions[name], states[name] = self._decode(batch, name, masks[name], encoded, antecedent.get(name))
+        return ModelOutput(predictions, encoded, states)
+
+    def _without_unread(
+        self, masks: Mapping[str, TokenMask], predicted: Sequence[str], features: Sequence[str], windows: int
+    ) -> dict[str, TokenMask]:
+        """Return masks that show nothing of a modality in windows in which nothing that reads it has a target.
+
+        A simulation of river flow, say, spares its windows the encoding of a grid that no catchment reads. Those in
+        ``features`` are needed in every window.
+        """
+        needed = {name: masks[name].target.unflatten(0, (windows, -1)).flatten(1).any(1) for name in predicted}
+        needed |= {name: torch.ones(windows, dtype=torch.bool, device=masks[name].visible.device) for name in features}
+        shown = {}
+        for name, mask in masks.items():
+            read = mask.visible.new_zeros(windows)
+            for reader, in_window in needed.items():
+                if name in self.config.read_by(reader):
+                    read = read | in_window
+            rows = read.repeat_interleave(len(mask.visible) // windows)
+            shown[name] = replace(mask, visible=mask.visible & rows[:, None])
+        return shown
+
+    def _encode(self, batch: Batch, name: str, mask: TokenMask, antecedent: Antecedent | None) -> Features:
         values = self.values(batch, name)
         encoder = self.encoders[name]
         if isinstance(encoder, SeriesEncoder):
-            features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible, known)
+            features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible, antecedent)
         else:
-            features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible, known)
-        return features
-
-    def maps(self, name: str, features: Features) -> list[Tensor]:
-        """Return what the decoder layers of a modality read, ``[R, L, D]`` each.
-
-        One weighted feature map for each decoder layer; without weighted maps a single one, the last layer.
-        """
+            features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible, antecedent)
         if name not in self.feature_maps:
-            return [features.layers[-1]]
-        maps: list[Tensor] = self.feature_maps[name](features.layers)
-        return maps
-
-    def forward(
-        self, batch: Batch, masks: Mapping[str, TokenMask], names: Iterable[str] | None = None
-    ) -> dict[str, Prediction]:
-        """Predict every target token, of every modality or of those named, from what is visible."""
-        masks = self._read_masks(masks, names or self.config.modalities, batch.windows)
-        antecedent = self.antecedent(batch, masks)
-        read = {other for name in names or self.config.modalities for other in self.config.read_by(name)}
-        features = self.encode(batch, masks, [name for name in self.config.modalities if name in read], antecedent)
-        maps = {name: self.maps(name, one) for name, one in features.items()}
-        return {
-            name: self._decode(batch, name, masks[name], maps, features, antecedent.get(name))
-            for name in names or self.config.modalities
-        }
-
-    def _read_masks(self, masks: Mapping[str, TokenMask], names: Iterable[str], windows: int) -> dict[str, TokenMask]:
-        """Return masks that show nothing of a modality in windows in which nothing that reads it is asked for.
-
-        A simulation of river flow, say, spares its windows the encoding of a grid that no catchment reads.
-        """
-        asked = {name: masks[name].target.unflatten(0, (windows, -1)).flatten(1).any(1) for name in names}
-        found = {}
-        for name, mask in masks.items():
-            needed = mask.visible.new_zeros(windows)
-            for reader, one in asked.items():
-                if name in self.config.read_by(reader):
-                    needed = needed | one
-            rows = needed.repeat_interleave(len(mask.visible) // windows)
-            found[name] = replace(mask, visible=mask.visible & rows[:, None])
-        return found
+            return replace(features, maps=features.layers[-1:])
+        return replace(features, maps=tuple(self.feature_maps[name](features.layers)))
 
     def _decode(
         self,
         batch: Batch,
         name: str,
         mask: TokenMask,
-        maps: Mapping[str, Sequence[Tensor]],
         features: Mapping[str, Features],
-        known: Antecedent | None,
-    ) -> Prediction:
+        antecedent: Antecedent | None,
+    ) -> tuple[Prediction, Tensor]:
+        """Return the prediction of a modality, and what the head of its decoder reads ``[R, Q, E]``."""
         queries = select(mask.target)
-        keys, read = self._read(name, maps, features, batch)
-        predicted: Tensor = self.decoders[name](keys, read, queries, batch.days, known)
+        read = features[name] if self.cross_modal is None else self.cross_modal(name, features, batch)
+        predicted, states = self.decoders[name](read, queries, batch.days, antecedent)
         target = gather(self.targets(batch, name), queries.index)
         scored = torch.isfinite(target) & queries.valid[..., None]
         error = torch.where(scored, predicted - torch.where(scored, target, 0), 0).float()
         if name in batch.basin_std:
             error = error / batch.basin_std[name].flatten()[:, None, None]
-        return Prediction(predicted, queries, error.square().sum(), scored.sum())
-
-    def _read(
-        self, name: str, maps: Mapping[str, Sequence[Tensor]], features: Mapping[str, Features], batch: Batch
-    ) -> tuple[Sequence[Tensor], Features]:
-        """Return what the decoder of a modality reads: its own tokens, and those of others that it may see."""
-        if self.cross_modal is None:
-            return maps[name], features[name]
-        joined: tuple[list[Tensor], Features] = self.cross_modal(name, maps, features, batch)
-        return joined
-
-    def states(
-        self,
-        name: str,
-        batch: Batch,
-        masks: Mapping[str, TokenMask],
-        features: Mapping[str, Features],
-        antecedent: Mapping[str, Antecedent],
-    ) -> Tensor:
-        """Return what the head of a modality's decoder reads at its target tokens, ``[R, Q, E]``.
-
-        ``features`` are those of all modalities that the decoder reads, ``antecedent`` is what `antecedent` returned.
-        """
-        decoder = self.decoders[name]
-        assert isinstance(decoder, Decoder)
-        maps = {other: self.maps(other, one) for other, one in features.items()}
-        keys, read = self._read(name, maps, features, batch)
-        return decoder.states(keys, read, select(masks[name].target), batch.days, antecedent.get(name))
-
-    def targets(self, batch: Batch, name: str) -> Tensor:
-        """Return what predictions of a modality are compared with, ``[R, N, V]``."""
-        return batch.targets[name].flatten(0, 1)[..., None] if name in batch.targets else self.values(batch, name)
+        return Prediction(predicted, queries, error.square().sum(), scored.sum()), states
 
 
 def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts: Tensor | None = None) -> Tensor:
@@ -215,7 +205,7 @@ def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts:
     Parameters
     ----------
     predictions
-        What the model returned.
+        Of all modalities, as the model returned them.
     config
         Holds the weights.
     counts
@@ -224,8 +214,8 @@ def total_loss(predictions: Mapping[str, Prediction], config: MAEConfig, counts:
         without a target has no part in the sum.
     """
     if counts is None:
-        counts = torch.stack([one.count for one in predictions.values()])
+        counts = torch.stack([prediction.count for prediction in predictions.values()])
     total = torch.zeros((), device=counts.device)
-    for count, (name, one) in zip(counts, predictions.items(), strict=True):
-        total = total + config.modalities[name].loss_weight * one.squared_error / count.clamp_min(1)
+    for count, (name, prediction) in zip(counts, predictions.items(), strict=True):
+        total = total + config.modalities[name].loss_weight * prediction.squared_error / count.clamp_min(1)
     return total.float()

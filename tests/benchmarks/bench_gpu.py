@@ -22,7 +22,7 @@ from tests.benchmarks import scaling
 from tests.benchmarks.bench_model import report_structure, variants
 from tests.random_windows import batch_of, masks_of
 from watercli.config import load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 
 console = Console(width=120)
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
@@ -51,8 +51,8 @@ def measure(structure: MAEConfig, windows: int, days: int, catchments: int, prec
         torch.cuda.synchronize()
         start = time.perf_counter()
         with torch.autocast("cuda", dtype=PRECISIONS[precision], enabled=PRECISIONS[precision] is not None):
-            found = model(batch, masks)
-        total_loss(found, structure).backward()
+            predictions = model(batch, masks).predictions
+        total_loss(predictions, structure).backward()
         adam.step()
         adam.zero_grad(set_to_none=True)
         torch.cuda.synchronize()

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.random_windows import batch_of, masks_of
 from watercli.config import load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 
 WINDOWS = 2
 APART = 30
@@ -108,7 +108,7 @@ def serve(case: Case, pipe: Connection, threads: int) -> None:
     def step() -> None:
         model.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case.bf16):
-            predictions = model(batch, masks)
+            predictions = model(batch, masks).predictions
         total_loss(predictions, case.config).backward()
 
     counter = FlopCounterMode(display=False, custom_mapping=FLASH)

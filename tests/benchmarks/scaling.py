@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.random_windows import batch_of, masks_of
 from watercli.config import Config, load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 from watercli.output.sizes import in_bytes
 from watercli.training.display import in_words
 
@@ -193,10 +193,10 @@ def count(config: Config, patches: int) -> tuple[float, float, float]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        held = total_loss(model(batch, masks), structure)
+        held = total_loss(model(batch, masks).predictions, structure)
     # Only attention that is written out as matrix products is counted.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        total_loss(model(batch, masks), structure).backward()
+        total_loss(model(batch, masks).predictions, structure).backward()
     del held
     return counter.get_total_flops(), sum(kept.values()), sum(one.numel() for one in model.parameters())
 

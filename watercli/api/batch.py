@@ -13,7 +13,7 @@ from multimodal_mae.batch import Batch
 from torch import Tensor
 
 from watercli.api.arguments import Date, Names, as_date, as_names
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.run.checkpoint import Checkpoint

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from watercli.data.dataset import basin_std
+from watercli.data.reader import basin_std
 from watercli.data.windows import derived_seed
 from watercli.log import track
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from multimodal_mae.masking import Task, WindowTasks, apply_tasks, draw_noise, show_all
+from multimodal_mae.tasks import Task, WindowTasks, mask_windows
 
 from watercli.baselines.context import Context, Flags, Floats
 from watercli.baselines.correction import updated
 from watercli.data.blocks import series_blocks
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import nse
@@ -117,21 +117,12 @@ def _by_model(context: Context, init_time: Indices, gauged: Indices, leads: int,
         for first in track(range(0, len(starts), size), question.name.lower()):
             some = starts[first : first + size]
             batch = reader.read(some, np.broadcast_to(gauged, (len(some), len(gauged))).copy()).to(context.device)
-            everywhere = torch.ones(len(some), dtype=torch.int64)
-            asked = WindowTasks(
-                everywhere * int(question),
-                everywhere * list(config.modalities).index(context.target),
-                everywhere * leads,
+            tasks = WindowTasks.same(
+                question, len(some), target=list(config.modalities).index(context.target), lead_time=leads
             )
-            noise = draw_noise(
-                structure,
-                windows=len(some),
-                catchments=len(gauged),
-                days=config.window_days,
-                generator=torch.Generator().manual_seed(0),
-            )
-            masks = apply_tasks(batch, structure, show_all(batch, structure), asked, noise)
-            predicted = model(batch, masks, names=(context.target,))[context.target].full(config.window_days)[..., 0]
+            masks = mask_windows(batch, structure, tasks)
+            prediction = model(batch, masks, names=(context.target,)).predictions[context.target]
+            predicted = prediction.full(config.window_days)[..., 0]
             values = scale.inverse(predicted.unflatten(0, (len(some), -1)).cpu().numpy())
             array[first : first + len(some)] = values[..., -leads:]
 

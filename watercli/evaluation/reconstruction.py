@@ -15,13 +15,15 @@ import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.layers import unpatchify
 from multimodal_mae.mae import MultiModalMAE, Prediction
-from multimodal_mae.masking import draw_noise, mask_batch, tokens
+from multimodal_mae.masking import tokens
+from multimodal_mae.tasks import Task, WindowTasks, draw_noise, mask_windows
 from numpy.typing import NDArray
 
 from watercli.baselines.interpolation import carry_forward, interpolate
 from watercli.config import Evaluate
 from watercli.data.blocks import grid_blocks, land_cells, series_blocks, to_patches
-from watercli.data.dataset import Step, WindowReader
+from watercli.data.reader import WindowReader
+from watercli.data.steps import Step
 from watercli.data.windows import Indices, Windows, derived_seed
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import Sums
@@ -134,14 +136,15 @@ class _Scorer:
         noise = draw_noise(
             self.structure, windows=len(starts), catchments=sample, days=self.reader.days, generator=generator
         )
-        return Step(batch, mask_batch(batch, self.structure, noise)), catchments
+        tasks = WindowTasks.same(Task.RANDOM_MASKING, len(starts))
+        return Step(batch, mask_windows(batch, self.structure, tasks, noise)), catchments
 
     @torch.inference_mode()
     def tokens(self, starts: Indices, number: int) -> Iterator[tuple[str, Masked]]:
         """Predict and yield every modality's tokens."""
         step, catchments = self.step(starts, number)
         earlier = self._earlier(starts, catchments)
-        predictions = self.model(step.batch, step.masks)
+        predictions = self.model(step.batch, step.masks).predictions
         for name in self.config.modalities:
             yield name, self._masked(name, step, earlier, predictions[name], starts, catchments)
 

@@ -9,7 +9,7 @@ D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.encoder import Features
-from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.mae import ModelOutput, MultiModalMAE
 from multimodal_mae.masking import show_all
 from numpy.typing import NDArray
 from torch import Tensor
 
 from watercli.config import Embed
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.inference.pooling import Moments, Places, labels, pool
@@ -232,21 +232,15 @@ class Embedder:
     def _encode(self, starts: Indices, at: Moments) -> Arrays:
         model = self.model
         batch = self._reader.read(starts, np.tile(self.catchments, (len(starts), 1))).to(self.device)
-        masks = show_all(batch, model.config, self.excluded, targets=self.targets if self.decoder_state else ())
-        memory = model.antecedent(batch, masks)
-        asked = set(self.modalities) | {
-            one for name in self.targets * self.decoder_state for one in model.config.read_by(name)
-        }
-        features = model.encode(batch, masks, [name for name in model.config.modalities if name in asked], memory)
+        predicted = self.targets if self.decoder_state else []
+        masks = show_all(batch, model.config, self.excluded, targets=predicted)
+        output: ModelOutput = model(batch, masks, names=predicted, features=self.modalities)
         parts: dict[str, list[Tensor]] = {}
         for name in self.modalities:
-            for variable, values in self._of(name, features[name], batch, at).items():
+            for variable, values in self._of(name, output.features[name], batch, at).items():
                 parts.setdefault(variable, []).append(values)
-        if self.decoder_state:
-            for name in self.targets:
-                read = {one: features[one] for one in model.config.read_by(name)}
-                states = model.states(name, batch, masks, read, memory)
-                parts.setdefault("decoder_state", []).append(at.of(states.unflatten(0, (len(starts), -1))))
+        for states in output.decoder_states.values():
+            parts.setdefault("decoder_state", []).append(at.of(states.unflatten(0, (len(starts), -1))))
         return {variable: torch.stack(values, dim=2).cpu().numpy() for variable, values in parts.items()}
 
     def _of(self, name: str, features: Features, batch: Batch, at: Moments) -> dict[str, Tensor]:
@@ -255,20 +249,19 @@ class Embedder:
         places = Places(features, self.days, self._area if grid else None, batch.windows)
         weight = places.weight()
 
-        def pooled(values: list[Tensor], places: Places, weight: Tensor) -> Tensor:
+        def pooled(values: Sequence[Tensor], places: Places, weight: Tensor) -> Tensor:
             each = [pool(places.daily(one), weight, at, self.pooling, around=not self.causal) for one in values]
             return torch.stack(each, dim=2)
 
-        maps = self.model.maps(name, features)
         days = (weight > 0).to(torch.int16)
         seen = at.of(days.cumsum(-1)) if self.causal else days.sum(-1)[at.window]
-        found = {"embedding": pooled(maps, places, weight), "visible_days": seen.to(torch.int16)}
+        found = {"embedding": pooled(features.maps, places, weight), "visible_days": seen.to(torch.int16)}
         if self.layers:
-            layers = pooled(list(features.layers), places, weight)
+            layers = pooled(features.layers, places, weight)
             beyond = self.deepest - layers.shape[2]
             found["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
         if self.patches and grid:
             land = torch.from_numpy(self.store.land_patches).to(self.device)
             own = replace(places, area=torch.eye(self._area.shape[1], device=self.device)[land])
-            found["patch_embedding"] = pooled(maps, own, own.weight())
+            found["patch_embedding"] = pooled(features.maps, own, own.weight())
         return found

@@ -16,7 +16,7 @@ from multimodal_mae.masking import TokenMask, show_all
 from numpy.typing import NDArray
 from torch import Tensor
 
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 from watercli.inference.window_dates import Dates
 from watercli.log import track
@@ -93,7 +93,8 @@ class Simulator:
         unique, window = np.unique(starts, return_inverse=True)
         batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
         masks = show_all(batch, self.checkpoint.structure, excluded=(self.target,), targets=(self.target,))
-        predicted = self._model(batch, masks, names=(self.target,))[self.target].full(batch.days)[..., 0]
+        prediction = self._model(batch, masks, names=(self.target,)).predictions[self.target]
+        predicted = prediction.full(batch.days)[..., 0]
         flow = predicted.unflatten(0, (len(unique), -1)).cpu().numpy()  # [B, C, T]
         known = [self._known(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
         there = np.stack(known, axis=-1) if known else np.zeros((*flow.shape, 0), dtype=bool)

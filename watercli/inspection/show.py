@@ -88,7 +88,7 @@ def describe(path: Path) -> dict[str, Any]:
 def _structure(config: Config, shape: Shape) -> MAEConfig:
     from multimodal_mae.config import GridConfig
 
-    from watercli.data.dataset import model_config
+    from watercli.data.structure import model_config
 
     grid = GridConfig(shape.grid, shape.patch_size, tuple(range(shape.land_patches)))
     return model_config(config, grid, shape.attributes)

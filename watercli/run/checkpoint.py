@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 
 from watercli import __version__
 from watercli.config import Config, parse
-from watercli.data.dataset import model_config
 from watercli.data.scaling import Scaling
+from watercli.data.structure import model_config
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_folder
 from watercli.store import Store

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from multimodal_mae.mae import MultiModalMAE, Prediction
+from multimodal_mae.mae import ModelOutput, MultiModalMAE, Prediction
 from safetensors import safe_open
 from torch import Tensor
 
 from watercli.config import Config, Train
-from watercli.data.dataset import Step
+from watercli.data.steps import Step
 from watercli.errors import ConfigError
 from watercli.training.engine import AUTOCAST, MOMENTS, Engine, State, load_adam, optimiser, prepared
 
@@ -54,8 +54,8 @@ class DeepSpeedEngine(Engine):
 
     def forward(self, step: Step) -> dict[str, Prediction]:
         """See `Engine`."""
-        predictions: dict[str, Prediction] = self._engine(step.batch, step.masks)
-        return predictions
+        output: ModelOutput = self._engine(step.batch, step.masks)
+        return output.predictions
 
     def backward(self, loss: Tensor) -> None:
         """See `Engine`."""

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from watercli.config import Config, Train
-from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
+from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
+from watercli.data.steps import Steps, fixed_steps
+from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows
 from watercli.output.sizes import in_bytes
 from watercli.store import Store

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from multimodal_mae.layers import DecoderBlock, EncoderLayer, SelfBlock
-from multimodal_mae.mae import MultiModalMAE, Prediction
+from multimodal_mae.mae import ModelOutput, MultiModalMAE, Prediction
 from safetensors import safe_open
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from watercli.config import Train
-from watercli.data.dataset import Step
+from watercli.data.steps import Step
 from watercli.training.weight_averaging import EVERY, PREFIX, Average
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -140,8 +140,8 @@ class TorchEngine(Engine):
         """See `Engine`."""
         dtype = AUTOCAST.get(self._train.precision)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            predictions: dict[str, Prediction] = self.model(step.batch, step.masks)
-        return predictions
+            output: ModelOutput = self.model(step.batch, step.masks)
+        return output.predictions
 
     def backward(self, loss: Tensor) -> None:
         """See `Engine`."""

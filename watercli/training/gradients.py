@@ -8,7 +8,7 @@ import torch
 from multimodal_mae.config import MAEConfig
 from torch import Tensor
 
-from watercli.data.dataset import Step
+from watercli.data.steps import Step
 from watercli.training.engine import Engine
 
 

@@ -12,8 +12,9 @@ import torch
 from multimodal_mae.mae import MultiModalMAE
 
 from watercli.config import Config, difference, parse
-from watercli.data.dataset import share_of_step, store_model_config
 from watercli.data.scaling import Scaling
+from watercli.data.steps import share_of_step
+from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log

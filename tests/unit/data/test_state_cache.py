@@ -10,7 +10,7 @@ from multimodal_mae.config import AntecedentStateConfig
 
 from tests.conftest import FUSED
 from watercli.config import with_overrides
-from watercli.data.dataset import WindowReader
+from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
 from watercli.data.state_cache import EVERY, History
 from watercli.store import Store

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watercli.config import with_overrides
-from watercli.data.dataset import Steps, WindowReader, fixed_steps, store_model_config
+from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling, regions
+from watercli.data.steps import Steps, fixed_steps
+from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows, draw_catchments, draw_starts
 from watercli.errors import ConfigError
 from watercli.run.directory import open_run

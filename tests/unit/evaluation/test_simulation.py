@@ -22,7 +22,7 @@ from watercli.baselines.mlp import Regional
 from watercli.baselines.neighbours import corrected, distances, from_neighbours
 from watercli.baselines.probes import Inputs
 from watercli.config import with_overrides
-from watercli.data.dataset import WindowReader, basin_std
+from watercli.data.reader import WindowReader, basin_std
 from watercli.data.scaling import Scaling, held_out_catchments
 from watercli.errors import ConfigError, RunError
 from watercli.evaluation.evaluate import evaluate

@@ -79,7 +79,7 @@ def changed(store: Store, name: str, days: slice) -> Store:
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have grids read from the (changed) dataset instead of the store's files."""
-    from watercli.data import dataset
+    from watercli.data.grid_cache import GridCache
 
     class Group(dict[str, object]):
         pass
@@ -88,12 +88,12 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         store, name, scale = self.source  # type: ignore[attr-defined]
         return torch.from_numpy(scale.forward(store.dataset[name].values[start : start + days]))
 
-    def init(self: object, store: Store, name: str, scaling: object, memory: float) -> None:
-        self.source = (store, name, scaling.modalities[name])  # type: ignore[attr-defined]
+    def init(self: object, store: Store, name: str, scale: object, limit_gib: float) -> None:
+        self.source = (store, name, scale)  # type: ignore[attr-defined]
         self._array = store.dataset[name]  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(dataset._Grid, "__init__", init)
-    monkeypatch.setattr(dataset._Grid, "window", window)
+    monkeypatch.setattr(GridCache, "__init__", init)
+    monkeypatch.setattr(GridCache, "window", window)
 
 
 @pytest.fixture(params=["tiny_run", "fused_run"])
@@ -159,7 +159,7 @@ def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:
         features = model.encode(batch, show_all(batch, model.config, ("riverflow",)))
         series = features["evap"]
         kept = series.valid[catchment] & (series.index[catchment] >= 0)
-        wanted = model.maps("evap", series)[1][catchment][kept].mean(0)
+        wanted = series.maps[1][catchment][kept].mean(0)
         np.testing.assert_allclose(found[3, 1, 1], wanted, rtol=1e-4, atol=1e-5)
         grid = features["soil"]
         area = torch.from_numpy(tiny_store.patch_weight[catchment])
@@ -168,7 +168,7 @@ def test_pooling_by_hand(checkpoint: Checkpoint, tiny_store: Store) -> None:
         mine = area[visible % patches] > 0
         last = (visible // patches)[mine].max()
         weights = area[visible % patches] * (visible // patches == last)
-        wanted = (weights[:, None] * model.maps("soil", grid)[0][0][grid.valid[0]]).sum(0) / weights.sum()
+        wanted = (weights[:, None] * grid.maps[0][0][grid.valid[0]]).sum(0) / weights.sum()
         np.testing.assert_allclose(found[1, 0, 0], wanted, rtol=1e-4, atol=1e-5)
 
 

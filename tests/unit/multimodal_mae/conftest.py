@@ -9,7 +9,8 @@ import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import GridConfig, MAEConfig, ModalityConfig
 from multimodal_mae.mae import MultiModalMAE
-from multimodal_mae.masking import TokenMask, draw_noise, mask_batch
+from multimodal_mae.masking import TokenMask
+from multimodal_mae.tasks import Task, WindowTasks, draw_noise, mask_windows
 
 SMALL = MAEConfig(
     modalities={
@@ -60,7 +61,7 @@ def make_masks(batch: Batch, config: MAEConfig, seed: int = 0) -> dict[str, Toke
         days=batch.days,
         generator=torch.Generator().manual_seed(seed),
     )
-    return mask_batch(batch, config, noise)
+    return mask_windows(batch, config, WindowTasks.same(Task.RANDOM_MASKING, batch.windows), noise)
 
 
 def make_model(config: MAEConfig, seed: int = 0) -> MultiModalMAE:

@@ -95,7 +95,7 @@ def moved(batch: Batch, name: str) -> Batch:
 
 def flow_of(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> torch.Tensor:
     with torch.no_grad():
-        return model(batch, masks)["flow"].full(DAYS)[..., 0].unflatten(0, (2, 3))
+        return model(batch, masks).predictions["flow"].full(DAYS)[..., 0].unflatten(0, (2, 3))
 
 
 @pytest.mark.parametrize("fusion", ["none", "decoder", "joint"])
@@ -109,7 +109,7 @@ def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
         series={name: torch.cat((one[..., :3], one[..., 3:] + 3), -1) for name, one in batch.series.items()},
     )
     with torch.no_grad():
-        before, after = model(batch, masks), model(changed, masks)
+        before, after = model(batch, masks).predictions, model(changed, masks).predictions
         seen, seen_after = model.encode(batch, masks), model.encode(changed, masks)
     moved = 0
     for name in config.modalities:
@@ -142,7 +142,9 @@ def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
         rain[:, land] += 3
         other = remembering(batch, {"rain": rain})
         # Of what the decoder reads only the catchment's own context may move, so look at the context itself.
-        before, after = (model.antecedent(some, masks)["flow"].values.unflatten(0, (2, 3)) for some in (batch, other))
+        before, after = (
+            model.antecedent_state(some, masks)["flow"].values.unflatten(0, (2, 3)) for some in (batch, other)
+        )
         moved = (after - before).abs().amax((0, 2, 3)) > 1e-6
         assert set(moved.nonzero()[:, 0].tolist()) == drainers
 
@@ -168,7 +170,7 @@ def test_without_fusion_a_modality_remembers_only_itself(batch: Batch) -> None:
 def test_every_tensor_receives_a_gradient(batch: Batch, attention: str) -> None:
     config = replace(REMEMBERING, grid_attention_scope=attention)  # type: ignore[arg-type]
     model = make_model(config)
-    total_loss(model(batch, make_masks(batch, config)), config).backward()
+    total_loss(model(batch, make_masks(batch, config)).predictions, config).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
@@ -192,7 +194,7 @@ def test_errors_are_divided_by_the_spread_and_measured_where_they_are_wanted(bat
     wanted, spread = batch.series["flow"] * 2 + 1, torch.tensor([[1.0, 2.0, 4.0], [0.5, 1.0, 3.0]])
     scored = replace(batch, targets={"flow": wanted}, basin_std={"flow": spread})
     with torch.no_grad():
-        found = model(scored, masks)["flow"]
+        found = model(scored, masks).predictions["flow"]
     error = (found.full(DAYS)[..., 0].unflatten(0, (2, 3)) - wanted) / spread[..., None]
     asked = masks["flow"].target.unflatten(0, (2, 3)) & torch.isfinite(wanted)
     torch.testing.assert_close(found.squared_error, error[asked].square().sum())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -26,15 +25,13 @@ BY_DAY = replace(
 )
 
 
-def decode_masked(
-    self: CrossDecoder, x: Tensor, maps: Sequence[Tensor], features: Features, queries: Selection, days: int
-) -> Tensor:
+def decode_masked(self: CrossDecoder, x: Tensor, features: Features, queries: Selection, days: int) -> Tensor:
     """Decode over the whole window, all keys of other days being masked."""
     day = queries.index // self.patches
     keys = features.valid[:, None] & (features.day[:, None] == day[:, :, None])
     others = queries.valid[:, None] & (day[:, None] == day[:, :, None])
-    for number, block in enumerate(self.blocks):
-        x = block(x, others, maps[number if len(maps) > 1 else 0], keys)
+    for block, feature_map in zip(self.blocks, features.maps, strict=True):
+        x = block(x, others, feature_map, keys)
     return x
 
 
@@ -48,9 +45,9 @@ def test_is_the_window_with_other_days_masked(
     batch = replace(make_batch(config, missing=missing), patch_index=DRAINS)
     model, masks = make_model(config), make_masks(batch, config)
     with torch.no_grad():
-        found = model(batch, masks, names=["rain"])["rain"]
+        found = model(batch, masks, names=["rain"]).predictions["rain"]
         monkeypatch.setattr(CrossDecoder, "_each_day", decode_masked)
-        wanted = model(batch, masks, names=["rain"])["rain"]
+        wanted = model(batch, masks, names=["rain"]).predictions["rain"]
     assert found.queries.valid.any()
     torch.testing.assert_close(found.full(24), wanted.full(24), equal_nan=True, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.squared_error, wanted.squared_error)
@@ -58,7 +55,7 @@ def test_is_the_window_with_other_days_masked(
 
 def test_every_weight_has_a_gradient() -> None:
     model, batch = make_model(BY_DAY), make_batch(BY_DAY)
-    total_loss(model(batch, make_masks(batch, BY_DAY)), BY_DAY).backward()
+    total_loss(model(batch, make_masks(batch, BY_DAY)).predictions, BY_DAY).backward()
     assert [name for name, one in model.named_parameters() if one.grad is None] == []
 
 

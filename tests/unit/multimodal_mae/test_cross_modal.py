@@ -30,7 +30,7 @@ def model(request: pytest.FixtureRequest) -> MultiModalMAE:
 def flow(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> torch.Tensor:
     """Return predicted flow ``[B, C, T]``, NaN where none is asked for."""
     with torch.no_grad():
-        return model(batch, masks)["flow"].full(batch.days)[..., 0].unflatten(0, (2, 3))
+        return model(batch, masks).predictions["flow"].full(batch.days)[..., 0].unflatten(0, (2, 3))
 
 
 def rain_changed(batch: Batch, patch: int) -> Batch:
@@ -66,7 +66,7 @@ def test_other_catchments_change_nothing(model: MultiModalMAE, batch: Batch) -> 
 def test_every_tensor_receives_a_gradient(model: MultiModalMAE, batch: Batch) -> None:
     from multimodal_mae.mae import total_loss
 
-    total_loss(model(batch, make_masks(batch, FUSED)), FUSED).backward()
+    total_loss(model(batch, make_masks(batch, FUSED)).predictions, FUSED).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 

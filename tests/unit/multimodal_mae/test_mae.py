@@ -13,7 +13,7 @@ from multimodal_mae.masking import Selection
 
 from tests.unit.multimodal_mae.conftest import make_masks
 from watercli.config import load
-from watercli.data.dataset import model_config
+from watercli.data.structure import model_config
 
 FIGURES = {
     "report-crossmae": {"all": 25_596_846, "tensors": 623, "grid": 1_002_724, "series": 923_137},
@@ -60,7 +60,7 @@ def test_every_tensor_receives_a_gradient(report: tuple[str, MultiModalMAE]) -> 
         static=torch.randn(2, 1, 11),
     )
     model.zero_grad()
-    total_loss(model(batch, make_masks(batch, config)), config).backward()
+    total_loss(model(batch, make_masks(batch, config)).predictions, config).backward()
     received = [parameter.grad is not None and bool(parameter.grad.any()) for parameter in model.parameters()]
     assert sum(received) == len(received) == FIGURES[name]["tensors"]
 
@@ -90,14 +90,14 @@ def test_shapes_of_decoders(
 
     _, model = report
     length = 100 if values > 1 else 10
-    number = len(model.config.map_layers(model.config.modalities[modality].kind))
+    number = model.config.decoder_layers if model.config.use_weighted_fm else 1
     index = torch.arange(length).expand(2, length)
-    features = Features(
-        tuple(torch.randn(2, length, 256) for _ in range(number)), index, torch.ones(2, length, dtype=torch.bool), index
-    )
+    maps = tuple(torch.randn(2, length, 256) for _ in range(number))
+    features = Features((), index, torch.ones(2, length, dtype=torch.bool), index, maps)
     queries = Selection(torch.arange(tokens).expand(2, tokens), torch.ones(2, tokens, dtype=torch.bool))
-    predicted = model.decoders[modality](model.maps(modality, features), features, queries, days)
+    predicted, states = model.decoders[modality](features, queries, days)
     assert predicted.shape == (2, tokens, values)
+    assert states.shape == (2, tokens, model.config.decoder_width)
 
 
 def test_weighted_feature_maps_of_the_report() -> None:

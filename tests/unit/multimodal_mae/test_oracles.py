@@ -21,7 +21,7 @@ from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks, ma
 def predictions(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> dict[str, torch.Tensor]:
     """Return full predictions by modality, NaN where there is none."""
     with torch.no_grad():
-        return {name: one.full(masks[name].target.shape[1]) for name, one in model(batch, masks).items()}
+        return {name: one.full(masks[name].target.shape[1]) for name, one in model(batch, masks).predictions.items()}
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], atol: float = 1e-5) -> None:
@@ -177,7 +177,7 @@ def test_missing_values_do_not_reach_the_loss(small: MAEConfig) -> None:
     """A loss by hand over the observed targets equals the model's, and no gradient is NaN."""
     model, batch = make_model(small), make_batch(small, missing=0.3)
     masks = make_masks(batch, small)
-    found = model(batch, masks)
+    found = model(batch, masks).predictions
     for name, one in found.items():
         wanted, predicted = model.values(batch, name), one.full(masks[name].target.shape[1])
         scored = torch.isfinite(wanted) & masks[name].target[..., None]
@@ -199,7 +199,7 @@ def test_a_modality_that_is_absent_has_no_part(variant: MAEConfig) -> None:
         series=batch.series | {"flow": torch.full_like(batch.series["flow"], torch.nan)},
     )
     model, masks = make_model(variant), make_masks(absent, variant)
-    found = model(absent, masks)
+    found = model(absent, masks).predictions
     assert int(found["rain"].count) == int(found["flow"].count) == 0
     loss = total_loss(found, variant)
     loss.backward()
@@ -259,7 +259,7 @@ def test_sea_of_a_coastal_patch_is_no_part_of_it(small: MAEConfig) -> None:
     assert torch.equal(have.complete, have.observed)
     assert int(have.complete.sum()) == 2 * 6 * 3
     model, masks = make_model(small), make_masks(coastal, small)
-    found = model(coastal, masks)["rain"]
+    found = model(coastal, masks).predictions["rain"]
     assert torch.isfinite(found.values).all()
     first = masks["rain"].target.reshape(2, 6, 4)[:, :, 0].sum()
     assert int(found.count) == int(masks["rain"].target.sum()) * 12 - 2 * int(first)

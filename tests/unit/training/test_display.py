@@ -15,7 +15,7 @@ from rich.console import Console
 from tests.unit.training.conftest import longer
 from watercli.cli.main import _run
 from watercli.config import Config, with_overrides
-from watercli.data.dataset import store_model_config
+from watercli.data.structure import store_model_config
 from watercli.errors import ConfigError
 from watercli.store import Store
 from watercli.training import display, dry_run

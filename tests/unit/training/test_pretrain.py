@@ -15,8 +15,10 @@ from multimodal_mae.mae import MultiModalMAE
 
 from tests.unit.training.conftest import longer, rows, same_losses
 from watercli.config import with_overrides
-from watercli.data.dataset import Steps, WindowReader, store_model_config
+from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
+from watercli.data.steps import Steps
+from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows
 from watercli.errors import ConfigError, RunError
 from watercli.run import compatibility, directory
@@ -138,9 +140,9 @@ def test_a_loss_that_is_not_finite_names_its_modality(
     forward = MultiModalMAE.forward
 
     def poisoned(self: MultiModalMAE, batch: Any, masks: Any) -> Any:
-        found = forward(self, batch, masks)
-        found["soil"].squared_error.mul_(float("nan"))
-        return found
+        output = forward(self, batch, masks)
+        output.predictions["soil"].squared_error.mul_(float("nan"))
+        return output
 
     monkeypatch.setattr(MultiModalMAE, "forward", poisoned)
     with pytest.raises(RunError, match="'soil' is not finite at step 1"):

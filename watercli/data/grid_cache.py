@@ -1,0 +1,53 @@
+"""One grid of a store, standardised: decoded into RAM once if it fits, otherwise read window by window.
+
+Shapes: T days of a window, D days of the store, Y X cells, L land patches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import zarr
+from multimodal_mae.layers import patchify
+from numpy.typing import NDArray
+from torch.nn.functional import pad
+
+from watercli.data.scaling import Scale
+from watercli.store import Store
+
+DAYS_AT_ONCE = 360
+"""Days over which means of patches are taken at a time."""
+
+
+class GridCache:
+    """The daily fields of one grid modality, in standardised values, NaN where missing."""
+
+    def __init__(self, store: Store, name: str, scale: Scale, limit_gib: float) -> None:
+        array = zarr.open_group(store.path, mode="r")[name]
+        assert isinstance(array, zarr.Array)
+        self._array, self._scale = array, scale
+        self._fields: NDArray[np.float32] | None = None
+        if array.size * 4 <= limit_gib * 2**30:
+            self._fields = scale.forward(np.asarray(array[:]))
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held in RAM."""
+        return 0 if self._fields is None else self._fields.nbytes
+
+    def window(self, start: int, days: int) -> torch.Tensor:
+        """Return ``[T, Y, X]``; NaN beyond the last day."""
+        span = slice(start, start + days)
+        fields = self._scale.forward(np.asarray(self._array[span])) if self._fields is None else self._fields[span]
+        window = torch.from_numpy(fields)
+        beyond = days - len(window)
+        return window if not beyond else pad(window, (0, 0, 0, 0, 0, beyond), value=torch.nan)
+
+    def patch_means(self, store: Store) -> torch.Tensor:
+        """Return daily means of the land patches, ``[L, D]``; NaN where no cell is observed."""
+        land, last = torch.from_numpy(store.land_patches), self._array.shape[0]
+        means = []
+        for first in range(0, last, DAYS_AT_ONCE):
+            fields = self.window(first, min(DAYS_AT_ONCE, last - first))
+            means.append(patchify(fields[None], store.patch_size)[0][:, land].nanmean(-1))
+        return torch.cat(means).T.contiguous()

@@ -1,0 +1,188 @@
+"""Reads windows of a store as the model's batches.
+
+Shapes: B windows, C catchments in each, T days of a window, D days of the store, Y X cells, L land patches, K patches
+that a catchment overlaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from multimodal_mae.antecedent_state import MIN_WEIGHT
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import AntecedentStateConfig
+from multimodal_mae.tasks import TARGETED, Task, WindowTasks
+from numpy.typing import NDArray
+from torch import Tensor
+
+from watercli.config import Config, Modality
+from watercli.data.grid_cache import GridCache
+from watercli.data.scaling import Scaling, held_out_catchments
+from watercli.data.state_cache import History
+from watercli.data.windows import Indices
+from watercli.store import Store
+
+
+class WindowReader:
+    """Reads standardised windows of a store."""
+
+    def __init__(self, store: Store, config: Config, scaling: Scaling) -> None:
+        self.store, self.scaling = store, scaling
+        self.days = config.window_days
+        self._names = list(config.modalities)
+        self._static = torch.from_numpy(scaling.static(store))
+        self._land = torch.from_numpy(store.land_patches)
+        self._series: dict[str, Tensor] = {}
+        self._targets: dict[str, Tensor] = {}
+        self._basin_std: dict[str, Tensor] = {}
+        for name, modality in config.of_kind("series").items():
+            self._take_series(name, modality, config)
+        self._grids = {
+            name: GridCache(store, name, scaling.modalities[name], config.train.grid_cache_gib)
+            for name in config.of_kind("grid")
+        }
+        self._cells = {
+            name: torch.from_numpy(store.dataset["coverage"].sel(grid=name).values > 0) for name in self._grids
+        }
+        self._patch_index: Tensor | None = None
+        self._patch_weight: Tensor | None = None
+        if self._grids and self.catchments:
+            self._patch_index, self._patch_weight = map(torch.from_numpy, overlapping_patches(store.patch_weight))
+        self._past: dict[str, History] = {}
+        self._catchment_grid_past: dict[str, History] = {}
+        if config.model.antecedent_state:
+            state = AntecedentStateConfig(**config.model.antecedent_state.model_dump())
+            self._keep_past(config, partial(History, config=state))
+
+    def _take_series(self, name: str, modality: Modality, config: Config) -> None:
+        """Standardise a series ``[C, D]`` as an input, and as a target where that is in another space."""
+        values = self.store.dataset[name].values.astype(np.float32)
+        held_out = config.train.held_out_gauges
+        if held_out and held_out.target == name:
+            values[held_out_catchments(self.store, config)] = np.nan
+        self._series[name] = torch.from_numpy(self.scaling.modalities[name].forward(values))
+        if modality.loss == "basin_averaged_nse":
+            targets = self.scaling.predicted(name).forward(values)
+            self._targets[name] = torch.from_numpy(targets)
+            self._basin_std[name] = torch.from_numpy(basin_std(targets[:, self.store.period("train")]))
+
+    def _keep_past(self, config: Config, history: Callable[..., History]) -> None:
+        """Keep what the days before any window leave: of each series, land patch, and catchment's own patches.
+
+        ``history`` makes it of daily values ``[places, D]``, and of their weights where these are not all 1.
+        """
+        self._past |= {name: history(values) for name, values in self._series.items()}
+        for name, grid in self._grids.items():
+            means = grid.patch_means(self.store)
+            self._past[name] = history(means)
+            if self._patch_index is not None and config.modalities[name].feeds_catchments:
+                catchment_means, observed = self._over_catchments(means)
+                self._catchment_grid_past[name] = history(catchment_means, weight=observed)
+
+    def _over_catchments(self, means: Tensor) -> tuple[Tensor, Tensor]:
+        """Return daily means over the patches that each catchment overlaps, and the shares observed, ``[C, D]`` both.
+
+        ``means`` are those of land patches, ``[L, D]``.
+        """
+        assert self._patch_index is not None
+        assert self._patch_weight is not None
+        patches = int(max(self._land.max(), self._patch_index.max())) + 1
+        share = torch.zeros(self.catchments, patches + 1)
+        share.scatter_(1, torch.where(self._patch_index >= 0, self._patch_index, patches), self._patch_weight)
+        total = share[:, self._land] @ torch.isfinite(means).to(means.dtype)
+        return share[:, self._land] @ means.nan_to_num(0.0) / total.clamp_min(MIN_WEIGHT), total
+
+    @property
+    def catchments(self) -> int:
+        """Number of catchments in the store."""
+        return len(self._static)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the grids that are held in RAM."""
+        return sum(grid.held_bytes for grid in self._grids.values())
+
+    def with_target(self, starts: Indices, tasks: WindowTasks) -> NDArray[np.bool_]:
+        """Return ``[B, C]``: the catchments that have something to be scored in each window.
+
+        Where the window's task is to simulate or forecast a series, those with a value of it; otherwise all.
+        """
+        scored = np.ones((len(starts), self.catchments), dtype=bool)
+        for row, (start, task, target) in enumerate(zip(starts, tasks.task, tasks.target, strict=True)):
+            name = self._names[int(target)]
+            if Task(int(task)) in TARGETED and name in self._series:
+                window = self._series[name][:, start : start + self.days]
+                scored[row] = torch.isfinite(window).any(1).numpy()
+        return scored
+
+    def read(self, starts: Indices, catchments: Indices) -> Batch:
+        """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store).
+
+        What lies beyond the store's last day is missing.
+        """
+        first, which = torch.from_numpy(starts), torch.from_numpy(catchments)
+        return Batch(
+            grids={
+                name: torch.stack([grid.window(int(start), self.days) for start in starts])
+                for name, grid in self._grids.items()
+            },
+            cells=self._cells,
+            series=self._windows(self._series, first, which),
+            static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
+            patch_index=self._patch_index[which] if self._patch_index is not None else None,
+            patch_weight=self._patch_weight[which] if self._patch_weight is not None else None,
+            past={name: self._before(name, first, which) for name in self._past},
+            catchment_grid_past={
+                name: history.before(first, which) for name, history in self._catchment_grid_past.items()
+            },
+            targets=self._windows(self._targets, first, which),
+            basin_std={name: std[which] for name, std in self._basin_std.items()},
+        )
+
+    def _windows(self, series: dict[str, Tensor], first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
+        """Return windows ``[B, C, T]`` of each series ``[C, D]``."""
+        days = first[:, None] + torch.arange(self.days)
+        last = len(self.store.times) - 1
+        chosen = catchments[..., None], days.clamp_max(last)[:, None]
+        beyond = (days > last)[:, None]
+        return {name: values[chosen].masked_fill(beyond, torch.nan) for name, values in series.items()}
+
+    def _before(self, name: str, first: Tensor, catchments: Tensor) -> Tensor:
+        """Return what the days before windows leave of a series ``[B, C, G]`` or of a grid's patches ``[B, L, G]``."""
+        land = torch.arange(len(self._land)).expand(len(first), -1)
+        return self._past[name].before(first, catchments if name in self._series else land)
+
+
+def basin_std(training: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what each catchment's errors are divided by, ``[C]``, of its scaled training days ``[C, T]``.
+
+    Its standard deviation and a twentieth of that of all catchments, so that a river that hardly varies does not
+    outweigh the others; for a catchment with less than two days of its own, the median of the others.
+    """
+    count = np.isfinite(training).sum(1)
+    own = np.full(len(training), np.nan)
+    own[count > 1] = np.nanstd(training[count > 1].astype(np.float64), axis=1)
+    usual = np.nanmedian(own) if np.isfinite(own).any() else 1.0
+    return (np.where(np.isfinite(own), own, usual) + 0.05).astype(np.float32)
+
+
+def overlapping_patches(
+    patch_weight: NDArray[np.float32], share: float = 0.9
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the patches that together hold ``share`` of each catchment, and its shares in them, ``[C, K]`` each.
+
+    The largest come first. Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the
+    patches listed, and so sum to 1.
+    """
+    order = np.argsort(-patch_weight, axis=1, kind="stable")
+    sorted_weight = np.take_along_axis(patch_weight, order, axis=1)
+    before = np.cumsum(sorted_weight, axis=1) - sorted_weight
+    needed = (before < share) & (sorted_weight > 0)
+    most = max(int(needed.sum(1).max()), 1)
+    kept = np.where(needed, sorted_weight, 0)[:, :most]
+    total = kept.sum(1, keepdims=True)
+    shares = np.divide(kept, total, out=np.zeros_like(kept), where=total > 0)
+    return np.where(needed, order, -1)[:, :most].astype(np.int64), shares.astype(np.float32)
