@@ -195,18 +195,16 @@ def test_a_quick_evaluation_has_only_what_was_asked_for(tiny_run: Path, tiny_sto
     assert json.loads((out / "results.json").read_text())["riverflow"] is None
 
 
-def test_settings_renew_an_evaluation_that_was_made_with_others(
-    judged: Path, tiny_store: Store, tmp_path: Path
-) -> None:
-    run = tmp_path / "renewed"
-    shutil.copytree(judged, run)
-    methods = "evaluate.methods=[climatology, nearest, persistence]"
-    result = wc.compare([judged, str(run)], tiny_store, settings=[*QUICK, methods], out=tmp_path / "out")
-    evaluated = json.loads((run / "evaluation" / "results.json").read_text())["riverflow"]["methods"]
-    assert "persistence" in evaluated
-    assert list(result.scores["method"].values[:2]) == ["one", "renewed"]
+def test_settings_renew_evaluations_that_were_made_with_others(judged: Path, tiny_store: Store, tmp_path: Path) -> None:
+    runs = [Path(shutil.copytree(judged, tmp_path / name)) for name in ("first", "second")]
+    changes = [*QUICK, "evaluate.methods=[climatology, nearest, persistence]"]
+    result = wc.compare([wc.open_run(runs[0]), str(runs[1])], tiny_store, settings=changes, out=tmp_path / "out")
     assert result.scores["score"].dims == ("metric", "method", "catchment")
+    assert list(result.scores["method"].values[:2]) == ["first", "second"]
+    for run in runs:
+        results = json.loads((run / "evaluation" / "results.json").read_text(encoding="utf-8"))
+        assert "persistence" in results["riverflow"]["methods"]
     page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
     assert result.report(tmp_path / "page.html").read_text(encoding="utf-8") == page
     with pytest.raises(ConfigError, match="exists"):
-        wc.compare(judged, tiny_store, out=tmp_path / "out")
+        wc.compare(runs[0], tiny_store, out=tmp_path / "out")
