@@ -59,10 +59,10 @@ def dry_run(
     console.print(f"  seen: {', '.join(embedder.modalities)}; hidden: {', '.join(embedder.excluded) or 'nothing'}")
     table = Table("variable", "dims", "sizes", "numbers", "size", caption="before compression")
     for name, array in layout.arrays.items():
-        sizes, dims = (" x ".join(str(one) for one in some) for some in (array.shape, array.dims))
+        sizes, dims = (" x ".join(str(item) for item in items) for items in (array.shape, array.dims))
         table.add_row(name, dims, sizes, array.dtype, in_bytes(array.bytes_of_date * len(times)))
     console.print(table)
-    free = shutil.disk_usage(next(one for one in out.absolute().parents if one.exists())).free
+    free = shutil.disk_usage(next(parent for parent in out.absolute().parents if parent.exists())).free
     per_block = layout.bytes / len(times) * layout.block_dates
     console.print(
         f"  {in_bytes(layout.bytes)} in {layout.blocks} blocks of {layout.block_dates} dates, {in_bytes(per_block)} "

@@ -210,8 +210,8 @@ class Embedder:
 
         ``ends`` ascend; ``batch`` windows are encoded at a time.
         """
-        for some, found in self.encode(ends, batch):
-            yield some, found["embedding"]
+        for part, arrays in self.encode(ends, batch):
+            yield part, arrays["embedding"]
 
     def encode(self, dates: Indices, batch: int) -> Iterator[tuple[Indices, Arrays]]:
         """Yield some of the ascending dates, in order, and all that was asked for, by the name of its variable.
@@ -225,7 +225,9 @@ class Embedder:
         size = max(min(batch, ROWS // len(self.catchments)), 1)
         for first in range(0, len(unique), size):
             chosen = (window >= first) & (window < first + size)
-            at = Moments(*(torch.from_numpy(one[chosen]).to(self.device) for one in (window - first, dates - starts)))
+            at = Moments(
+                *(torch.from_numpy(positions[chosen]).to(self.device) for positions in (window - first, dates - starts))
+            )
             yield dates[chosen], self._encode(unique[first : first + size], at)
 
     @torch.inference_mode()
@@ -234,17 +236,17 @@ class Embedder:
         batch = self._reader.read(starts, np.tile(self.catchments, (len(starts), 1))).to(self.device)
         masks = show_all(batch, model.config, self.excluded, targets=self.targets if self.decoder_state else ())
         memory = model.antecedent(batch, masks)
-        asked = set(self.modalities) | {
-            one for name in self.targets * self.decoder_state for one in model.config.read_by(name)
+        encoded = set(self.modalities) | {
+            source for name in self.targets * self.decoder_state for source in model.config.read_by(name)
         }
-        features = model.encode(batch, masks, [name for name in model.config.modalities if name in asked], memory)
+        features = model.encode(batch, masks, [name for name in model.config.modalities if name in encoded], memory)
         parts: dict[str, list[Tensor]] = {}
         for name in self.modalities:
             for variable, values in self._of(name, features[name], batch, at).items():
                 parts.setdefault(variable, []).append(values)
         if self.decoder_state:
             for name in self.targets:
-                read = {one: features[one] for one in model.config.read_by(name)}
+                read = {source: features[source] for source in model.config.read_by(name)}
                 states = model.states(name, batch, masks, read, memory)
                 parts.setdefault("decoder_state", []).append(at.of(states.unflatten(0, (len(starts), -1))))
         return {variable: torch.stack(values, dim=2).cpu().numpy() for variable, values in parts.items()}
@@ -256,19 +258,19 @@ class Embedder:
         weight = places.weight()
 
         def pooled(values: list[Tensor], places: Places, weight: Tensor) -> Tensor:
-            each = [pool(places.daily(one), weight, at, self.pooling, around=not self.causal) for one in values]
+            each = [pool(places.daily(tokens), weight, at, self.pooling, around=not self.causal) for tokens in values]
             return torch.stack(each, dim=2)
 
         maps = self.model.maps(name, features)
         days = (weight > 0).to(torch.int16)
         seen = at.of(days.cumsum(-1)) if self.causal else days.sum(-1)[at.window]
-        found = {"embedding": pooled(maps, places, weight), "visible_days": seen.to(torch.int16)}
+        arrays = {"embedding": pooled(maps, places, weight), "visible_days": seen.to(torch.int16)}
         if self.layers:
             layers = pooled(list(features.layers), places, weight)
             beyond = self.deepest - layers.shape[2]
-            found["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
+            arrays["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
         if self.patches and grid:
             land = torch.from_numpy(self.store.land_patches).to(self.device)
             own = replace(places, area=torch.eye(self._area.shape[1], device=self.device)[land])
-            found["patch_embedding"] = pooled(maps, own, own.weight())
-        return found
+            arrays["patch_embedding"] = pooled(maps, own, own.weight())
+        return arrays

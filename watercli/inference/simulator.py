@@ -83,8 +83,8 @@ class Simulator:
 
     def __call__(self, dates: Indices) -> Simulated:
         """Simulate ascending dates, positions in the store."""
-        parts = [self._simulate(some) for some in self.parts(dates)]
-        return Simulated(*(np.concatenate(some, axis=1) for some in zip(*parts, strict=True)))
+        parts = [self._simulate(part) for part in self.parts(dates)]
+        return Simulated(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
 
     @torch.inference_mode()
     def _simulate(self, dates: Indices) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -96,10 +96,10 @@ class Simulator:
         predicted = self._model(batch, masks, names=(self.target,))[self.target].full(batch.days)[..., 0]
         flow = predicted.unflatten(0, (len(unique), -1)).cpu().numpy()  # [B, C, T]
         known = [self._known(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
-        there = np.stack(known, axis=-1) if known else np.zeros((*flow.shape, 0), dtype=bool)
+        available = np.stack(known, axis=-1) if known else np.zeros((*flow.shape, 0), dtype=bool)
         at = window, slice(None), dates - starts
         scale = self.checkpoint.scaling.predicted(self.target)
-        return scale.inverse(flow[at].T), there[at].swapaxes(0, 1)
+        return scale.inverse(flow[at].T), available[at].swapaxes(0, 1)
 
     def _known(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:
         """Return whether a modality has a value of the catchment on each day, ``[B, C, T]``: a grid on its patches."""
@@ -109,10 +109,10 @@ class Simulator:
         assert batch.patch_index is not None
         patches = mask.visible.unflatten(1, (batch.days, -1)).swapaxes(1, 2)  # [B, P, T]
         window = torch.arange(batch.windows, device=patches.device)[:, None, None]
-        drained: Tensor = (
+        in_catchment: Tensor = (
             patches[window, batch.patch_index.clamp_min(0)] & (batch.patch_index >= 0)[..., None]
         )  # [B, C, K, T]
-        return drained.any(2)
+        return in_catchment.any(2)
 
 
 def simulate(
@@ -121,5 +121,5 @@ def simulate(
     """Return ``[C, N]`` of a series in physical units, for every day of a period and every catchment of the store."""
     simulator = Simulator(checkpoint, store, target, device)
     parts = simulator.parts(np.arange(period.start, period.stop))
-    found = [simulator(some).flow for some in track(parts, "simulate")]
-    return np.concatenate(found, axis=1)
+    flows = [simulator(part).flow for part in track(parts, "simulate")]
+    return np.concatenate(flows, axis=1)

@@ -51,8 +51,8 @@ class Summary:
     @classmethod
     def load(cls, path: Path) -> Summary:
         """Read what `save` wrote."""
-        with np.load(path) as found:
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
+        with np.load(path) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     @classmethod
     def join(cls, parts: Sequence[Summary]) -> Summary:

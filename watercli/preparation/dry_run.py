@@ -79,12 +79,12 @@ def plan(config: Config, recipe: Recipe, data: Path | None) -> list[Part]:
         Whatever can be seen to be wrong without reading the data.
     """
     sources = Sources(data)
-    asked = requests(config, sources)
+    modality_requests = requests(config, sources)
     for table in recipe.catchments.tables if recipe.catchments else ():
         sources.find(table.files, "recipe.catchments.tables")
     parts: list[Part] = []
     first: tuple[str, xr.DataArray] | None = None
-    for name, request in asked.items():
+    for name, request in modality_requests.items():
         if request.modality.kind == "series":
             parts.append(_series(request))
         elif not request.paths:

@@ -83,7 +83,7 @@ def _forcing(request: Request, path: Path, variable: str) -> tuple[pd.Series, st
     column = known.get(variable.lower().partition("(")[0])
     if column is None:
         raise DataError(f"{name} has no column '{variable}'{nearest(variable, known)}")
-    dates = [found for found in ("Year", "Mnth", "Day") if found in lines.header]
+    dates = [name for name in ("Year", "Mnth", "Day") if name in lines.header]
     if len(dates) < 3:
         raise DataError(f"{name} lacks Year, Mnth or Day on line {FORCING_HEADER + 1}; it is no forcing of CAMELS-US")
     table = lines.columns((*dates, column))
