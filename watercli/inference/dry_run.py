@@ -50,13 +50,13 @@ def dry_run(
     Target(out, overwrite, "embeddings", is_export).check()
     embedder = Embedder.of(checkpoint, store, settings, device)
     layout = lay_out(embedder, chosen_dates(embedder, settings), settings)
-    provenance.tell(checkpoint, store, embedder.catchments)
+    provenance.log_novelty(checkpoint, store, embedder.catchments)
     times = store.times[layout.dates]
     console.print(
         f"Would embed {len(times):,} dates from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d} of "
         f"{len(embedder.catchments)} catchments into {out}"
     )
-    console.print(f"  seen: {', '.join(embedder.modalities)}; hidden: {', '.join(embedder.excluded) or 'nothing'}")
+    console.print(f"  inputs: {', '.join(embedder.modalities)}; excluded: {', '.join(embedder.excluded) or 'nothing'}")
     table = Table("variable", "dims", "sizes", "numbers", "size", caption="before compression")
     for name, array in layout.arrays.items():
         sizes, dims = (" x ".join(str(item) for item in items) for items in (array.shape, array.dims))

@@ -1,8 +1,8 @@
 """Encodes windows of a store with a trained model, once for all catchments, and pools what belongs to each.
 
-The embedding of a date sees the window that ends on it (a causal model: as much of a window as lies up to it), what its
-model remembers of earlier days, nothing later, and nothing of the hidden modalities. ``causal=False`` puts the window
-around the date.
+The embedding of a date sees the window that ends on it (a causal model: as much of a window as lies up to it), the
+antecedent state of the model, nothing later, and none of the excluded inputs. ``causal=False`` puts the window around
+the date.
 Shapes: B windows, C catchments, T days, L visible tokens, N dates, M modalities, K maps, S ways of pooling over time,
 D width.
 """
@@ -46,7 +46,7 @@ class Embedder:
     Raises
     ------
     ConfigError
-        If run and store do not fit each other, or what is asked for is not there.
+        If run and store do not fit each other, or a setting does not fit them.
     """
 
     checkpoint: Checkpoint
@@ -56,7 +56,7 @@ class Embedder:
     pooling: tuple[str, ...] = POOLS
     """How a window's days become one embedding; see `watercli.inference.pooling.labels`."""
     only: tuple[str, ...] = ()
-    """Modalities that are embedded; empty: all that are not hidden."""
+    """Modalities that are embedded; empty: all that are not excluded."""
     gauges: tuple[str, ...] = ()
     """Gauge ids of the catchments that are embedded; empty: all."""
     causal: bool = True
@@ -64,7 +64,7 @@ class Embedder:
     layers: bool = False
     """Also the features of each encoder layer."""
     decoder_state: bool = False
-    """Also what the decoders of the hidden series make of all that they read."""
+    """Also the last states of the decoders of the excluded series."""
     patches: bool = False
     """Also the embeddings of land patches."""
     device: str = "cpu"
@@ -98,10 +98,10 @@ class Embedder:
         for name in self.only:
             if name in self.excluded:
                 raise ConfigError(
-                    f"Setting 'embed.modalities' names '{name}', which 'embed.excluded_inputs' hides; choose one"
+                    f"Setting 'embed.modalities' names '{name}', which 'embed.excluded_inputs' excludes; choose one"
                 )
         if not self.modalities:
-            raise ConfigError("Setting 'embed.excluded_inputs' leaves no modality to embed; hide fewer")
+            raise ConfigError("Setting 'embed.excluded_inputs' leaves no modality to embed; exclude fewer")
         if not self.store.gauge_ids:
             raise ConfigError(f"{self.store.path} has no catchments to embed; add catchments to its recipe")
         for gauge in self.gauges:
@@ -124,7 +124,7 @@ class Embedder:
             )
         if self.decoder_state and not self.targets:
             raise ConfigError(
-                "Setting 'embed.decoder_state' needs a hidden series, and 'embed.excluded_inputs' has none; hide one"
+                "Setting 'embed.decoder_state' needs an excluded series, and 'embed.excluded_inputs' has none; name one"
             )
 
     @property
@@ -140,7 +140,7 @@ class Embedder:
 
     @property
     def targets(self) -> list[str]:
-        """Names of the hidden series, from whose decoders fused features come."""
+        """Names of the excluded series, whose decoder states may be written."""
         return [name for name in self.checkpoint.config.of_kind("series") if name in self.excluded]
 
     @property
@@ -214,11 +214,11 @@ class Embedder:
             yield part, arrays["embedding"]
 
     def encode(self, dates: Indices, batch: int) -> Iterator[tuple[Indices, Arrays]]:
-        """Yield some of the ascending dates, in order, and all that was asked for, by the name of its variable.
+        """Yield some of the ascending dates, in order, and the arrays of each, by name.
 
         ``embedding`` ``[N, C, M, K, S, D]``; ``visible_days`` ``[N, C, M]``; ``layer_embedding`` ``[N, C, M, layers,
         S, D]``, ``decoder_state`` ``[N, C, targets, decoder width]`` and ``patch_embedding`` ``[N, land patches,
-        grids, K, S, D]`` if asked for.
+        grids, K, S, D]`` if the settings say so.
         """
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
@@ -235,11 +235,13 @@ class Embedder:
         model = self.model
         batch = self._reader.read(starts, np.tile(self.catchments, (len(starts), 1))).to(self.device)
         masks = show_all(batch, model.config, self.excluded, targets=self.targets if self.decoder_state else ())
-        memory = model.antecedent(batch, masks)
+        antecedent_state = model.antecedent(batch, masks)
         encoded = set(self.modalities) | {
             source for name in self.targets * self.decoder_state for source in model.config.read_by(name)
         }
-        features = model.encode(batch, masks, [name for name in model.config.modalities if name in encoded], memory)
+        features = model.encode(
+            batch, masks, [name for name in model.config.modalities if name in encoded], antecedent_state
+        )
         parts: dict[str, list[Tensor]] = {}
         for name in self.modalities:
             for variable, values in self._of(name, features[name], batch, at).items():
@@ -247,12 +249,12 @@ class Embedder:
         if self.decoder_state:
             for name in self.targets:
                 read = {source: features[source] for source in model.config.read_by(name)}
-                states = model.states(name, batch, masks, read, memory)
+                states = model.states(name, batch, masks, read, antecedent_state)
                 parts.setdefault("decoder_state", []).append(at.of(states.unflatten(0, (len(starts), -1))))
         return {variable: torch.stack(values, dim=2).cpu().numpy() for variable, values in parts.items()}
 
     def _of(self, name: str, features: Features, batch: Batch, at: Moments) -> dict[str, Tensor]:
-        """Return what is asked for of one modality, ``[N, C, ...]`` each."""
+        """Return the arrays of one modality, ``[N, C, ...]`` each."""
         grid = name in self.grids
         places = Places(features, self.days, self._area if grid else None, batch.windows)
         weight = places.weight()

@@ -53,7 +53,7 @@ def changes(checkpoint: Checkpoint, store: Store) -> str:
 
 
 def trained_gauges(checkpoint: Checkpoint, store: Store) -> tuple[str, ...]:
-    """Return the gauges of the store of the training, hidden ones too; empty if nobody knows them any more."""
+    """Return the gauges of the store of the training, held-out ones too; empty if they are not recorded."""
     if checkpoint.gauges or kinship(checkpoint, store) == "other":
         return checkpoint.gauges
     return tuple(store.gauge_ids)
@@ -61,8 +61,8 @@ def trained_gauges(checkpoint: Checkpoint, store: Store) -> tuple[str, ...]:
 
 def roles(checkpoint: Checkpoint, store: Store, gauges: list[str]) -> NDArray[np.int8]:
     """Return the position in `ROLES` of each gauge, ``[C]``."""
-    trained, hidden = set(trained_gauges(checkpoint, store)), set(checkpoint.held_out_gauges)
-    return np.array([2 if gauge in hidden else int(gauge in trained) for gauge in gauges], dtype=np.int8)
+    trained, held_out = set(trained_gauges(checkpoint, store)), set(checkpoint.held_out_gauges)
+    return np.array([2 if gauge in held_out else int(gauge in trained) for gauge in gauges], dtype=np.int8)
 
 
 def splits(checkpoint: Checkpoint, store: Store, dates: Indices) -> NDArray[np.int8]:
@@ -106,8 +106,8 @@ def outside(checkpoint: Checkpoint, store: Store, catchments: Indices) -> Flags 
     return outside_range
 
 
-def tell(checkpoint: Checkpoint, store: Store, catchments: Indices) -> None:
-    """Say what of a store is new to a run: another store, new gauges, attributes beyond those of the training."""
+def log_novelty(checkpoint: Checkpoint, store: Store, catchments: Indices) -> None:
+    """Log what of a store is new to a run: another store, new gauges, attributes beyond those of the training."""
     relation = kinship(checkpoint, store)
     if relation != "same":
         log.log(

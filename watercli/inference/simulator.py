@@ -1,4 +1,4 @@
-"""Simulation: the pretrained model itself says what a river did, from weather and attributes, its flow being hidden.
+"""Simulation: the pretrained model computes flow from weather and attributes, with the flow itself hidden from it.
 
 Shapes: B windows, C catchments, T days of a window, N days, I modalities that the decoder reads.
 """
@@ -39,7 +39,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Simulator:
-    """Simulates a series of catchments: hidden wholly, its past too, while all other modalities are shown."""
+    """Simulates a series of catchments, all of which is hidden, its past too; all other modalities are inputs."""
 
     checkpoint: Checkpoint
     store: Store
@@ -56,7 +56,7 @@ class Simulator:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the modalities that the target's decoder reads and that are not hidden."""
+        """Names of the modalities that the target's decoder reads, without the target."""
         return [name for name in self.checkpoint.structure.read_by(self.target) if name != self.target]
 
     @cached_property
@@ -70,7 +70,7 @@ class Simulator:
     def starts(self, dates: Indices) -> Indices:
         """Return the first day of the window that each date is simulated in: the one that embeds it, see `Dates`.
 
-        It sees half a window at least, and its memory; the first dates of the store have less.
+        It sees half a window at least, and the antecedent state; the first dates of the store have less.
         """
         of_model = Dates(self.checkpoint.config.window_days, len(self.store.times), causal_model=True)
         return np.maximum(of_model.starts(dates), 0)

@@ -81,11 +81,9 @@ def _gauges(dataset: xr.Dataset, console: Console) -> None:
 
 
 def _origin(attributes: dict[str, Any], console: Console) -> None:
-    hidden = ", ".join(attributes["excluded_inputs"]) or "none"
+    excluded = ", ".join(attributes["excluded_inputs"]) or "none"
     later = "nothing after a date is seen" if attributes.get("causal", 1) else "windows lie around their dates"
-    console.print(
-        f"Modalities hidden from the encoder: {hidden}; weights {attributes['run_fingerprint'][:12]}; {later}"
-    )
+    console.print(f"Inputs excluded: {excluded}; weights {attributes['run_fingerprint'][:12]}; {later}")
     if attributes.get("store_changed"):
         console.print(f"They are of {attributes['store_changed']}")
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def show(what: str, overrides: Sequence[str] = (), *, as_json: bool = False) -> None:
-    """Print what lies at a path, or a configuration's model; of a store, as JSON if asked for.
+    """Print what lies at a path, or a configuration's model; of a store, as JSON with ``as_json``.
 
     Raises
     ------
     ConfigError
-        If it is nothing that watercli knows, or JSON is asked of what is no store.
+        If it is nothing that watercli knows, or ``as_json`` is given for what is no store.
     """
     path = Path(what)
     unfinished = _half_made(path)

@@ -52,7 +52,7 @@ def target_crs(recipe: Recipe) -> CRS:
 
 
 def same_crs(first: CRS, second: CRS) -> bool:
-    """Whether two CRS have the same projection and ellipsoid; the datum's name is not asked for.
+    """Whether two CRS have the same projection and ellipsoid; the datum's name does not count.
 
     NetCDF files often give projection and ellipsoid only (HadUK-Grid: Airy 1830, no datum).
     """

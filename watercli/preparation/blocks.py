@@ -1,8 +1,8 @@
 """Writing a grid block by block: what is written is not written again, and is summed up as it passes.
 
 A block is one shard of the store: ``T`` days (the last one fewer) of ``Y X`` cells. Its summary, kept beside the
-unfinished store, is also the mark that it is written. So a grid is read once, whatever is asked of it, and a run that
-was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values: threads or
+unfinished store, is also the mark that it is written. So a grid is read once, whatever is computed from it, and a run
+that was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values: threads or
 the workers of a cluster write them in any order, and twice if need be.
 """
 
@@ -39,7 +39,7 @@ class Summary:
     mean: NDArray[np.float64]
     """``[T]`` mean over them; NaN without any."""
     outside: NDArray[np.int64]
-    """``[T]`` cells beyond the limits asked for."""
+    """``[T]`` cells beyond the limits."""
     checksum: NDArray[np.uint32]
     """``[T]`` CRC-32 of the day's field: equal for equal fields."""
 

@@ -42,7 +42,7 @@ def place(
     gauges = [str(gauge) for gauge in values.index]
     unused = len({str(gauge) for table in tables for gauge in table.rows.index} - set(gauges))
     if unused:
-        log.info("%s gauges of the attribute tables are not used: no series, or not asked for", f"{unused:,}")
+        log.info("%s gauges of the attribute tables are not used: no series, or not named in the recipe", f"{unused:,}")
     part = _static(values, catchments, crs)
     training = align.days(recipe.splits.train)
     statistics_tables: list[xr.DataArray] = []

@@ -123,7 +123,7 @@ def _generated(request: Request) -> Part:
 
 
 def _series(request: Request) -> Part:
-    """Gauges are those named, else one for each file."""
+    """Gauges are those named, or one for each file."""
     size = request.recipe.demo or DemoDomain()
     gauges = len(request.gauges or request.paths) or size.catchments
     shape = (gauges, len(align.days(request.recipe.period)))

@@ -92,7 +92,7 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
 
 
 def _aligned(data: xr.DataArray, aim: Target) -> xr.DataArray | None:
-    """Return data on the target's cells if these are cells of its own grid, continued where need be; else None."""
+    """Return data on the target's cells if these are cells of its own grid, continued where need be; None otherwise."""
     for axis, centres in (("y", aim.y), ("x", aim.x)):
         own = data[axis].to_numpy()
         step = own[1] - own[0]

@@ -42,7 +42,7 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str, say
     DataError
         If the source's units are unknown or of another dimension.
     """
-    target_unit = _asked_for(target, where)
+    target_unit = _target_unit(target, where)
     if source is None:
         say("no units", f"{where} states no units: taken to be in {target}")
         return data.assign_attrs(units=target)
@@ -75,7 +75,7 @@ def check_amount(source: str | None, target: str, where: str) -> None:
     DataError
         If ``source`` can be converted to a rate in ``target`` as it is.
     """
-    target_unit = _asked_for(target, where)
+    target_unit = _target_unit(target, where)
     if (
         source is not None
         and "[time]" in target_unit.dimensionality
@@ -91,7 +91,7 @@ def _depth_or_mass(given: pint.Unit, target: pint.Unit) -> bool:
 
 
 def stated(recipe: str | None, file: str | None, where: str, say: Say) -> str | None:
-    """Return the units that the recipe states, else those of the file; say so where they contradict each other."""
+    """Return the units that the recipe states, or those of the file; say so where they contradict each other."""
     if recipe is None:
         return file
     if file is not None and file != recipe:
@@ -125,11 +125,11 @@ def spelt(units: str) -> str:
     return SPELLINGS.get(units.strip().lower(), units.strip())
 
 
-def _asked_for(target: str, where: str) -> pint.Unit:
+def _target_unit(target: str, where: str) -> pint.Unit:
     try:
         return registry.Unit(spelt(target))
     except Exception as error:  # pint raises half a dozen kinds, tokeniser errors among them
-        raise ConfigError(f"'{target}', the units asked for {where}, are no units; write them like 'mm/day'") from error
+        raise ConfigError(f"'{target}', the units of {where}, are no units; write them like 'mm/day'") from error
 
 
 def _given(source: str, where: str) -> pint.Unit:

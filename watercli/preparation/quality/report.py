@@ -61,8 +61,8 @@ def rows(findings: Sequence[Finding]) -> list[Row]:
     ]
 
 
-def tell(quality: Quality, report: Path) -> None:
-    """Say what was found: a table on a terminal, else a line for each check and variable."""
+def log_findings(quality: Quality, report: Path) -> None:
+    """Show the findings: a table on a terminal, elsewhere a line for each check and variable."""
     grouped = rows(quality.findings)
     if console.is_terminal and grouped:
         table = Table("variable", "check", "places", "days", "most of them", title="Quality", title_justify="left")

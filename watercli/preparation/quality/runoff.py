@@ -15,7 +15,7 @@ from watercli.preparation.quality.records import Quality
 
 
 def check(quality: Quality, rest: xr.Dataset, patches: Patches | None, store: Path) -> None:
-    """Compare every flow with the catchments' own rain, or with that of the patches they drain.
+    """Compare every flow with the catchments' own rain, or with the areal mean of their patches.
 
     ``rest`` holds the store's series and ``patch_weight``; grids are read from the unfinished ``store``.
     """

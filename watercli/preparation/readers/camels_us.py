@@ -26,7 +26,7 @@ from watercli.preparation.readers.request import Request
 FORCING = re.compile(r"(?P<gauge>\d+)_lump_\w+_forcing_leap\.txt")
 STREAMFLOW = re.compile(r"(?P<gauge>\d+)_streamflow_qc\.txt")
 DISCHARGE = ("streamflow", "QObs", "discharge")
-"""Names by which the one variable of the streamflow files may be asked for."""
+"""Names by which the one variable of the streamflow files may be called."""
 FORCING_HEADER = 3
 """Lines above the table: latitude, elevation, area."""
 STREAMFLOW_COLUMNS = ("gauge_id", "year", "month", "day", "discharge", "flag")
@@ -41,7 +41,7 @@ def read(request: Request) -> xr.DataArray:
     Raises
     ------
     ConfigError
-        If a gauge asked for has no file.
+        If a gauge of the recipe has no file.
     DataError
         If a file cannot be read, is torn, lacks the variable, is another gauge's, or repeats a date.
     """

@@ -28,7 +28,7 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
         If the file's metadata do not tell the axes, or there are more than three.
     """
     data = dataset[variable]
-    # Without its values: the accessor and what it is asked refer to each other, and would keep the file open.
+    # Without its values: the accessor and its dataset refer to each other, and would keep the file open.
     about = data.copy(data=np.broadcast_to(np.float32(0), data.shape)).compute()
     axes, is_latitude = _axes(about, where, request)
     crs = _crs(dataset, data, is_latitude, where, request)

@@ -36,7 +36,7 @@ CRS_NAME = "EPSG:27700"
 ORIGIN = (400_000.0, 250_000.0)
 """Northing and easting of the domain's south-west corner in metres: the middle of Great Britain."""
 WARM_UP_DAYS = 365
-"""Days simulated before the period and discarded, so that no store remembers how it was filled."""
+"""Days simulated before the period and discarded, so that the first state is forgotten."""
 GAP_DAYS = 20.0
 """Mean length of a gap in a record."""
 

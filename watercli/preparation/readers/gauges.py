@@ -20,12 +20,12 @@ Found = TypeVar("Found")
 
 
 def by_gauge(request: Request, names: re.Pattern[str], like: str) -> dict[str, Path]:
-    """Return the one file of each gauge that is asked for, by the group ``gauge`` of its name; ``like`` shows one.
+    """Return the one file of each gauge of the recipe, by the group ``gauge`` of its name; ``like`` shows one.
 
     Raises
     ------
     ConfigError
-        If a gauge asked for has no file.
+        If a gauge of the recipe has no file.
     DataError
         If a file is named otherwise, or a gauge has two.
     """
@@ -55,12 +55,12 @@ def add(request: Request, paths: dict[str, Path], gauge: str, path: Path) -> str
 
 
 def chosen(request: Request, entries: Mapping[str, Found]) -> dict[str, Found]:
-    """Return what belongs to the gauges asked for, which is all if none are named, in their order.
+    """Return what belongs to the gauges of the recipe, which is all if none are named, in their order.
 
     Raises
     ------
     ConfigError
-        If a gauge asked for is not there.
+        If a gauge of the recipe is not there.
     """
     absent = [gauge for gauge in request.gauges if gauge not in entries]
     if absent:

@@ -77,7 +77,7 @@ class Request:
 
     @property
     def gauges(self) -> tuple[str, ...]:
-        """Gauge ids asked for; empty means all."""
+        """Gauge ids of the recipe; empty means all."""
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
     def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:

@@ -30,7 +30,7 @@ def read(request: Request) -> xr.DataArray:
     Raises
     ------
     ConfigError
-        If a gauge asked for is not there.
+        If a gauge of the recipe is not there.
     DataError
         If a file cannot be read, is torn, lacks a column, or a gauge has a date twice.
     """
