@@ -2,8 +2,8 @@
 
 A block is one shard of the store: ``T`` days (the last one fewer) of ``Y X`` cells. Its summary, kept beside the
 unfinished store, is also the mark that it is written. So a grid is read once, whatever is computed from it, and a run
-that was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values: threads or
-the workers of a cluster write them in any order, and twice if need be.
+that was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values:
+threads or the workers of a cluster write them in any order, and twice if need be.
 """
 
 from __future__ import annotations
