@@ -106,7 +106,7 @@ def embed(
     processes: int = 0,
     gpus: int = 0,
 ) -> Path:
-    """Write the embeddings of catchments and dates; `watercli.inference.layout` says what of them.
+    """Write the embeddings of catchments and dates; `watercli.inference.embedding_layout` says what they hold.
 
     Parameters
     ----------
