@@ -57,8 +57,8 @@ class SimulationBlocks:
     def __call__(self, number: int) -> Arrays:
         """Simulate the dates of a block; a day of which the model knew nothing is missing."""
         simulated = self.simulator(self.layout.dates[self.layout.block(number)])
-        flow = np.where(simulated.known.any(-1), simulated.flow, np.float32(np.nan))
-        return {self.simulator.target: flow, "input_available": simulated.known.astype(np.int8)}
+        flow = np.where(simulated.available.any(-1), simulated.flow, np.float32(np.nan))
+        return {self.simulator.target: flow, "input_available": simulated.available.astype(np.int8)}
 
 
 def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, device: str = "cpu") -> xr.Dataset:

@@ -29,11 +29,11 @@ ROWS = 512
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a river did on some dates, and what the model knew of them."""
+    """Simulated flow on some dates, and which inputs the model had."""
 
     flow: NDArray[np.float32]
     """``[C, N]`` in physical units."""
-    known: NDArray[np.bool_]
+    available: NDArray[np.bool_]
     """``[C, N, I]``: whether an input had a value of the catchment on the day."""
 
 
@@ -88,20 +88,20 @@ class Simulator:
 
     @torch.inference_mode()
     def _simulate(self, dates: Indices) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return flow ``[C, N]`` and what was known ``[C, N, I]``, by one pass through the model."""
+        """Return flow ``[C, N]`` and the available inputs ``[C, N, I]``, by one pass through the model."""
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
         batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
         masks = show_all(batch, self.checkpoint.structure, excluded=(self.target,), targets=(self.target,))
         predicted = self._model(batch, masks, names=(self.target,))[self.target].full(batch.days)[..., 0]
         flow = predicted.unflatten(0, (len(unique), -1)).cpu().numpy()  # [B, C, T]
-        known = [self._known(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
-        available = np.stack(known, axis=-1) if known else np.zeros((*flow.shape, 0), dtype=bool)
+        by_input = [self._available(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
+        available = np.stack(by_input, axis=-1) if by_input else np.zeros((*flow.shape, 0), dtype=bool)
         at = window, slice(None), dates - starts
         scale = self.checkpoint.scaling.predicted(self.target)
         return scale.inverse(flow[at].T), available[at].swapaxes(0, 1)
 
-    def _known(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:
+    def _available(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:
         """Return whether a modality has a value of the catchment on each day, ``[B, C, T]``: a grid on its patches."""
         if name in batch.series:
             own: Tensor = mask.visible.unflatten(0, (batch.windows, -1))
