@@ -92,7 +92,7 @@ def embeddings_dataset(checkpoint: Checkpoint, store: Store, settings: Embed, de
         If run, store and settings do not fit each other.
     """
     blocks = EmbeddingBlocks.of(checkpoint, store, settings, device)
-    provenance.tell(checkpoint, store, blocks.embedder.catchments)
+    provenance.log_novelty(checkpoint, store, blocks.embedder.catchments)
     return lazy_dataset(blocks)
 
 
@@ -106,7 +106,7 @@ def embed(
     processes: int = 0,
     gpus: int = 0,
 ) -> Path:
-    """Write the embeddings of catchments and dates; `watercli.inference.layout` says what of them.
+    """Write the embeddings of catchments and dates; `watercli.inference.embedding_layout` says what they hold.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def embed(
     target = Target(out, overwrite, "embeddings", is_export)
     target.check()
     blocks = EmbeddingBlocks.of(checkpoint, store, settings, device)
-    provenance.tell(checkpoint, store, blocks.embedder.catchments)
+    provenance.log_novelty(checkpoint, store, blocks.embedder.catchments)
     with working(target, _state(out, blocks.layout, key(blocks.embedder, settings))) as work:
         export = Export(blocks, FORMATS[settings.format], work)
         export.begin()
@@ -171,7 +171,7 @@ def append(
     if len(layout.dates) <= before:
         last = f"{store.times[-1]:%Y-%m-%d}" if until is None else str(until)
         raise ConfigError(f"{out} holds every date to {last} already; extend the store, or give a later --until")
-    provenance.tell(checkpoint, store, embedder.catchments)
+    provenance.log_novelty(checkpoint, store, embedder.catchments)
     with working(Target(out, True, "embeddings", is_export), _state(out, layout, None)) as work:
         shutil.copytree(out, work.store, copy_function=link)
         export = Export(EmbeddingBlocks(embedder, layout, settings.batch_size), FORMATS[settings.format], work)

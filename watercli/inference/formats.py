@@ -96,7 +96,7 @@ class ParquetFormat(Format):
     """Tables: ``rows``, one row for each date and catchment; ``patches``; and small tables beside them.
 
     A number of an embedding has a column of its own, as in ``precip.0.last.12``: modality, feature map, pooling,
-    channel. Those of layers begin with ``layer``, fused ones with ``fused``.
+    channel. Those of layers begin with ``layer``, decoder states with ``decoder_state``.
     """
 
     def parts(self, layout: Layout) -> list[str]:

@@ -57,8 +57,8 @@ class SimulationBlocks:
     def __call__(self, number: int) -> Arrays:
         """Simulate the dates of a block; a day of which the model knew nothing is missing."""
         simulated = self.simulator(self.layout.dates[self.layout.block(number)])
-        flow = np.where(simulated.known.any(-1), simulated.flow, np.float32(np.nan))
-        return {self.simulator.target: flow, "input_available": simulated.known.astype(np.int8)}
+        flow = np.where(simulated.available.any(-1), simulated.flow, np.float32(np.nan))
+        return {self.simulator.target: flow, "input_available": simulated.available.astype(np.int8)}
 
 
 def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, device: str = "cpu") -> xr.Dataset:
@@ -80,7 +80,7 @@ def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, 
         If the weights cannot be read.
     """
     blocks = SimulationBlocks.of(checkpoint, store, settings, device)
-    provenance.tell(checkpoint, store, blocks.simulator.catchments)
+    provenance.log_novelty(checkpoint, store, blocks.simulator.catchments)
     simulated = dataset(blocks, "simulate")
     _warn_of_missing_inputs(simulated)
     return simulated
@@ -95,7 +95,7 @@ def export_simulation(
     overwrite: bool = False,
     device: str = "cpu",
 ) -> Path:
-    """Write what the model says of a series that is hidden from it, for catchments with and without a gauge.
+    """Write the series that the model simulates without seeing it, for catchments with and without a gauge.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def export_simulation(
     place.check()
     blocks = SimulationBlocks.of(checkpoint, store, settings, device)
     simulator, layout = blocks.simulator, blocks.layout
-    provenance.tell(checkpoint, store, simulator.catchments)
+    provenance.log_novelty(checkpoint, store, simulator.catchments)
     state = {"key": _key(blocks), "out": str(out), "what": "simulation", "blocks": layout.blocks}
     with working(place, state) as work:
         export = Export(blocks, ZarrFormat(), work)

@@ -107,7 +107,7 @@ def _parameters(structure: MAEConfig, title: str) -> None:
                  for group in (model.encoders, model.decoders, model.feature_maps)]  # fmt: skip
         sizes = [sum(parameter.numel() for parameter in part) for part in parts]
         row = [*sizes, sum(sizes), sum(len(part) for part in parts)]
-        total = [one + other for one, other in zip(total, row, strict=True)]
+        total = [subtotal + number for subtotal, number in zip(total, row, strict=True)]
         table.add_row(name, modality.kind, *(f"{number:,}" for number in row))
     if model.cross_modal is not None:
         number = sum(parameter.numel() for parameter in model.cross_modal.parameters())
@@ -131,9 +131,9 @@ def _run(path: Path, overrides: Sequence[str]) -> None:
     console = wide_console()
     console.print(f"Run {path}: configuration '{best.config.name}', data {best.fingerprint[:12]}")
     table = Table("step", "validation loss", "")
-    for one in all_checkpoints(path):
-        loss = "" if one.validation_loss is None else f"{one.validation_loss:.4f}"
-        table.add_row(str(one.step), loss, "best" if one.path == best.path else "")
+    for checkpoint in all_checkpoints(path):
+        loss = "" if checkpoint.validation_loss is None else f"{checkpoint.validation_loss:.4f}"
+        table.add_row(str(checkpoint.step), loss, "best" if checkpoint.path == best.path else "")
     console.print(table)
     changed = replace(best, config=with_overrides(best.config, overrides))
     _parameters(changed.structure, best.config.name)

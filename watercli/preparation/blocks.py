@@ -1,9 +1,9 @@
 """Writing a grid block by block: what is written is not written again, and is summed up as it passes.
 
 A block is one shard of the store: ``T`` days (the last one fewer) of ``Y X`` cells. Its summary, kept beside the
-unfinished store, is also the mark that it is written. So a grid is read once, whatever is asked of it, and a run that
-was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values: threads or
-the workers of a cluster write them in any order, and twice if need be.
+unfinished store, is also the mark that it is written. So a grid is read once, whatever is computed from it, and a run
+that was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values:
+threads or the workers of a cluster write them in any order, and twice if need be.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Summary:
     mean: NDArray[np.float64]
     """``[T]`` mean over them; NaN without any."""
     outside: NDArray[np.int64]
-    """``[T]`` cells beyond the limits asked for."""
+    """``[T]`` cells beyond the limits."""
     checksum: NDArray[np.uint32]
     """``[T]`` CRC-32 of the day's field: equal for equal fields."""
 
@@ -51,8 +51,8 @@ class Summary:
     @classmethod
     def load(cls, path: Path) -> Summary:
         """Read what `save` wrote."""
-        with np.load(path) as found:
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
+        with np.load(path) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     @classmethod
     def join(cls, parts: Sequence[Summary]) -> Summary:

@@ -79,12 +79,12 @@ def plan(config: Config, recipe: Recipe, data: Path | None) -> list[Part]:
         Whatever can be seen to be wrong without reading the data.
     """
     sources = Sources(data)
-    asked = requests(config, sources)
+    modality_requests = requests(config, sources)
     for table in recipe.catchments.tables if recipe.catchments else ():
         sources.find(table.files, "recipe.catchments.tables")
     parts: list[Part] = []
     first: tuple[str, xr.DataArray] | None = None
-    for name, request in asked.items():
+    for name, request in modality_requests.items():
         if request.modality.kind == "series":
             parts.append(_series(request))
         elif not request.paths:
@@ -123,7 +123,7 @@ def _generated(request: Request) -> Part:
 
 
 def _series(request: Request) -> Part:
-    """Gauges are those named, else one for each file."""
+    """Gauges are those named, or one for each file."""
     size = request.recipe.demo or DemoDomain()
     gauges = len(request.gauges or request.paths) or size.catchments
     shape = (gauges, len(align.days(request.recipe.period)))

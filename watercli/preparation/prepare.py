@@ -20,7 +20,7 @@ from watercli.preparation.build import build, determining, requests, snapshot
 from watercli.preparation.cluster import connected
 from watercli.preparation.dry_run import plan, show
 from watercli.preparation.quality.records import Quality
-from watercli.preparation.quality.report import save, tell
+from watercli.preparation.quality.report import log_findings, save
 from watercli.preparation.readers.sources import Sources
 from watercli.preparation.write import target
 from watercli.store import Store
@@ -57,7 +57,7 @@ def prepare(
     ConfigError
         If ``out`` may not be written, or a setting does not fit.
     DataError
-        If a source file does not hold what is asked of it, or was changed meanwhile.
+        If a source file does not hold what its source says, or was changed meanwhile.
     RunError
         If the disk is full, or ``strict`` and there are findings; the same call goes on from there.
     """
@@ -80,7 +80,7 @@ def prepare(
 def _conclude(quality: Quality, out: Path, strict: bool) -> None:
     """Report what looks wrong, and refuse it if it is to be refused."""
     report = save(quality, out)
-    tell(quality, report)
+    log_findings(quality, report)
     if strict and quality.findings:
         raise RunError(
             f"--strict: {len(quality.findings)} findings on quality ({report}); mend the sources, set "
@@ -107,7 +107,7 @@ def append(
     ConfigError
         If there is no store, the recipe is not its own, or ends no later.
     DataError
-        If a source file does not hold what is asked of it, or was changed meanwhile.
+        If a source file does not hold what its source says, or was changed meanwhile.
     RunError
         If the disk is full, or ``strict`` and there are findings.
     """

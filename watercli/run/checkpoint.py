@@ -63,7 +63,7 @@ class Checkpoint:
     """``bytes`` and ``sha256`` of each file beside ``checkpoint.json``."""
     path: Path = Path()
     gauges: tuple[str, ...] = ()
-    """Of the store that the model was trained on, those hidden from training too; empty if not recorded."""
+    """Of the store that the model was trained on, held-out ones too; empty if not recorded."""
     held_out_gauges: tuple[str, ...] = ()
     """Those of them whose series ``train.held_out_gauges`` hid from training."""
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Checkpoint:
         grid = raw["grid"]
         config = parse(raw["config"], origin=str(path / META))
         if config.train.held_out_gauges and "held_out_gauges" not in raw:
-            raise RunError(f"{path / META} does not name the gauges that were hidden from training; train again")
+            raise RunError(f"{path / META} does not name the gauges that were held out from training; train again")
         return cls(
             step=raw["step"],
             config=config,
@@ -131,7 +131,7 @@ class Checkpoint:
         )
 
     def config_for(self, store: Store) -> Config:
-        """Return the configuration, in which those of a store's gauges that were hidden from training are named.
+        """Return the configuration, in which those of a store's gauges that were held out are named.
 
         Which they are depends on the store that the run was trained on, not on the one that is read.
         """
@@ -220,7 +220,7 @@ def folder_of(run: Path, step: int) -> Path:
 
 
 def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, Any]:
-    """Write tensors, and return what the checkpoint says of their file."""
+    """Write tensors, and return the size and checksum of their file."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     flush(file)
     return {"bytes": file.stat().st_size, "sha256": _sha256(file)}

@@ -111,7 +111,7 @@ def test_what_is_missing_is_said(
     # With nothing known of a day there is no answer.
     simulator = Simulator(fused, tiny_store, "riverflow")
     nothing = simulator(np.arange(800, 810))
-    nothing.known[:, 3] = False
+    nothing.available[:, 3] = False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Simulator, "__call__", lambda self, dates: nothing)
         out = export_simulation(fused, tiny_store, tmp_path / "none.zarr", chosen(since="2002-03-22"))
