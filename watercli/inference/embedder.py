@@ -261,7 +261,7 @@ class Embedder:
         if self.layers:
             layers = pooled(features.layers, places, weight)
             beyond = self.deepest - layers.shape[2]
-            arrays["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
+            found["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
         if self.patches and grid:
             land = torch.from_numpy(self.store.land_patches).to(self.device)
             own = replace(places, area=torch.eye(self._area.shape[1], device=self.device)[land])
