@@ -8,7 +8,8 @@ import pytest
 
 from watercli.config import load, with_overrides
 from watercli.preparation.prepare import prepare
-from watercli.run.checkpoint import Checkpoint, open_run
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.directory import open_run
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 

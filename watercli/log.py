@@ -1,4 +1,4 @@
-"""One console for people, plain lines where the output is no terminal."""
+"""What people see of the work: bars on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TextIO, TypeVar
 
 from rich.console import Console
@@ -23,16 +24,27 @@ T = TypeVar("T")
 console = Console(stderr=True)
 log = logging.getLogger("watercli")
 SAID_EVERY = 30.0
-"""Seconds between two lines on progress where the output is no terminal."""
+"""Seconds between two lines on progress where no bar is drawn."""
+
+
+def shows_bars() -> bool:
+    """Return whether progress can be drawn: on a terminal, or in a notebook that has ipywidgets, as rich needs."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
+def configure_if_silent() -> None:
+    """Let the log be seen, unless the caller (a command, or a user's own logging) has seen to that already."""
+    if not log.hasHandlers():
+        configure()
 
 
 def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Send watercli's log to the terminal with rich, or to plain lines where standard error is no terminal.
+    """Send watercli's log to terminal or notebook with rich, or to plain lines elsewhere.
 
     ``stream`` takes plain lines in place of standard error.
     """
     handler: logging.Handler
-    if console.is_terminal and stream is None:
+    if shows_bars() and stream is None:
         handler = RichHandler(console=console, show_path=False, show_time=False, markup=False)
         handler.setFormatter(logging.Formatter("%(message)s"))
     else:
@@ -45,7 +57,7 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Yield a rich progress display; on plain output it is disabled and log lines have to tell."""
+    """Yield a rich progress display; where none can be drawn it is disabled, and log lines say how far it is."""
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -53,7 +65,7 @@ def progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ]
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=False) as display:
+    with Progress(*columns, console=console, disable=not shows_bars(), transient=False) as display:
         yield display
 
 
@@ -73,17 +85,17 @@ def track(
     size
         How much of the work an item is.
     """
-    whole = len(items) if total is None and isinstance(items, Sized) else total
+    amount = len(items) if total is None and isinstance(items, Sized) else total
     started = said = time.monotonic()
     done = 0
     with progress() as display:
-        task = display.add_task(what, total=whole)
+        task = display.add_task(what, total=amount)
         for item in items:
             yield item
             done += size(item)
             display.advance(task, size(item))
             now = time.monotonic()
-            if not console.is_terminal and now - said > SAID_EVERY and whole:
+            if not shows_bars() and now - said > SAID_EVERY and amount:
                 said = now
                 rate = done / (now - started)
-                log.info("%s: %d of %d, %.3g a second, %.0f s left", what, done, whole, rate, (whole - done) / rate)
+                log.info("%s: %d of %d, %.3g a second, %.0f s left", what, done, amount, rate, (amount - done) / rate)

@@ -20,7 +20,7 @@ from multimodal_mae.decoder import CrossDecoder, Decoder, StandardDecoder
 from multimodal_mae.encoder import Features, GridEncoder, SeriesEncoder
 from multimodal_mae.feature_maps import WeightedFeatureMaps
 from multimodal_mae.layers import gather, initialise, patchify
-from multimodal_mae.masking import Selection, TokenMask, select
+from multimodal_mae.masking import Selection, TokenMask, select, show_all
 from multimodal_mae.moving_averages import MovingAverages
 
 
@@ -105,9 +105,13 @@ class MultiModalMAE(nn.Module):
         return batch.targets[name].flatten(0, 1)[..., None] if name in batch.targets else self.values(batch, name)
 
     def encode(
-        self, batch: Batch, masks: Mapping[str, TokenMask], names: Iterable[str] | None = None
+        self, batch: Batch, masks: Mapping[str, TokenMask] | None = None, names: Iterable[str] | None = None
     ) -> dict[str, Features]:
-        """Return the features of the visible tokens of all modalities, or of those named."""
+        """Return the features of the visible tokens of all modalities, or of those named.
+
+        Without ``masks``, whatever the batch holds is visible.
+        """
+        masks = show_all(batch, self.config) if masks is None else masks
         output: ModelOutput = self(batch, masks, names=(), features=self.config.modalities if names is None else names)
         return output.features
 

@@ -34,11 +34,12 @@ from tests import factory
 from tests.benchmarks.bench_model import show_growth, show_variants
 from watercli.config import parse
 from watercli.data.state_cache import History
+from watercli.output.zarr_files import COMPRESSORS
 from watercli.preparation import align
 from watercli.preparation.prepare import prepare
 from watercli.preparation.readers import registry
 from watercli.preparation.readers.request import Request
-from watercli.preparation.write import CHUNK_DAYS, COMPRESSORS, SHARD_DAYS
+from watercli.store import CHUNK_DAYS, SHARD_DAYS
 
 console = Console(width=110)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watercli.log import log
+from watercli.output.atomic import written_file
 from watercli.run.checkpoint import versions
 
 SCHEMA_VERSION = 2
@@ -56,8 +56,7 @@ class Cache:
             log.info("Kept from before: %s", kind.replace("_", " "))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / f".{file.name}.{os.getpid()}"
-            try:
+            with written_file(file) as partial:
                 array = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
                 array[:] = np.nan
                 fill(array)
@@ -65,8 +64,5 @@ class Cache:
                 del array
                 for old in self.folder.glob(f"{kind}-*.npy"):
                     old.unlink()
-                os.replace(partial, file)
-            finally:
-                partial.unlink(missing_ok=True)
         found: Array = np.load(file, mmap_mode="r")
         return found

@@ -15,7 +15,7 @@ from watercli.config import Config, Tasks
 from watercli.errors import RunError
 from watercli.inference.simulator import simulate
 from watercli.log import log
-from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 from watercli.training.display import display
@@ -68,7 +68,7 @@ def simulate_fine_tuned(
                 f"Stopped while training '{'from_scratch' if scratch else 'fine_tuned'}'; the same command begins it "
                 "anew, and keeps what other methods have computed"
             ) from error
-        best = checkpoints.best_of(checkpoints.all_checkpoints(run))
+        best = directory.best_of(directory.all_checkpoints(run))
         return simulate(best, store, target, days, device=device)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from watercli.cli.options import (
+    CatchmentsOption,
     DebugOption,
     OverwriteOption,
     RunOption,
@@ -15,11 +16,12 @@ from watercli.cli.options import (
     SinceOption,
     StoreOption,
     UntilOption,
-    as_settings,
-    find_run,
-    find_store,
     note_idle_gpus,
+    split_names,
 )
+
+if TYPE_CHECKING:
+    from watercli.api.arguments import EmbedOptions
 
 Names = list[str] | None
 
@@ -31,7 +33,7 @@ def embed(
     since: SinceOption = None,
     until: UntilOption = None,
     stride: Annotated[int | None, typer.Option(help="Days between two dates.")] = None,
-    catchments: Annotated[Names, typer.Option(help="Gauge ids, with commas or repeated; by default all.")] = None,
+    catchments: CatchmentsOption = None,
     modalities: Annotated[Names, typer.Option(help="Modalities to write; by default all that are seen.")] = None,
     excluded_inputs: Annotated[Names, typer.Option(help="Modalities that the encoder never sees, or 'none'.")] = None,
     causal: Annotated[bool | None, typer.Option(help="Whether nothing after a date is seen; the default.")] = None,
@@ -50,37 +52,27 @@ def embed(
     debug: DebugOption = False,
 ) -> None:
     """Export the multi-layer weighted embeddings of every catchment and date."""
-    given = as_settings(
-        "embed", since=since, until=until, stride=stride, catchments=catchments, modalities=modalities,
-        excluded_inputs=excluded_inputs, causal=causal, layers=layers, decoder_state=decoder_state, patches=patches,
-        format=format,
-    )  # fmt: skip
-    from watercli.config import with_overrides
+    from watercli.api.run import open_run
     from watercli.errors import ConfigError
-    from watercli.inference import embed as exports
-    from watercli.inference.dry_run import dry_run as preview
     from watercli.inference.formats import format_of
-    from watercli.inspection.show import wide_console
     from watercli.log import log
-    from watercli.run.checkpoint import open_run
-    from watercli.store import Store
 
-    fixed = [setting for setting in (*given, *(settings or ())) if not setting.startswith("embed.until=")]
-    if append and (fixed or overwrite or dry_run):
-        raise ConfigError("--append goes on as the embeddings were begun: beside it give --until alone, or nothing")
-    place = find_run(run)
-    checkpoint = open_run(place)
-    chosen = with_overrides(checkpoint.config, [*(settings or ()), *given]).embed
-    opened = Store.open(find_store(store, place))
+    options: EmbedOptions = {
+        "since": since, "until": until, "stride": stride, "catchments": split_names(catchments),
+        "modalities": split_names(modalities), "excluded_inputs": split_names(excluded_inputs), "causal": causal,
+        "layers": layers, "decoder_state": decoder_state, "patches": patches, "settings": settings or [],
+    }  # fmt: skip
+    if append and dry_run:
+        raise ConfigError("--append goes without --dry-run; give one of the two")
+    opened = open_run(run)
     if dry_run:
-        preview(checkpoint, opened, out, chosen, wide_console(), overwrite=overwrite, processes=processes,
-                        gpus=gpus)  # fmt: skip
+        opened.preview_embeddings(
+            out, store, format=format, overwrite=overwrite, processes=processes, gpus=gpus, **options
+        )
         return
     note_idle_gpus(gpus, processes)
-    if append:
-        until_then = chosen.until if given or settings else None
-        exports.append(checkpoint, opened, out, until_then, processes=processes, gpus=gpus)
-    else:
-        exports.embed(checkpoint, opened, out, chosen, overwrite=overwrite, processes=processes, gpus=gpus)
+    opened.export_embeddings(
+        out, store, format=format, append=append, overwrite=overwrite, processes=processes, gpus=gpus, **options
+    )
     opens = {"zarr": f"xarray.open_zarr('{out}')", "parquet": f"pandas.read_parquet('{out / 'rows'}')"}
     log.info("Done: %s opens them", opens[format_of(out) or "zarr"])

@@ -17,7 +17,12 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Of a store, whole or half-made: for programs.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show what a configuration, a store, a run or an export hold; of a model, the table of its parameters."""
-    from watercli.inspection.show import show
+    """Show what a configuration, a store, a run or an export holds; of a model, the table of its parameters."""
+    from watercli.api import inspection
 
-    show(what, settings or [], as_json=json)
+    if json:
+        from watercli.inspection.show import wide_console
+
+        wide_console().print_json(data=inspection.describe(what), default=str)
+    else:
+        inspection.inspect(what, settings or [])

@@ -1,4 +1,4 @@
-"""The command line: flags become a typed configuration, one function is called, errors end in one sentence."""
+"""The command line: options become arguments of one function of the API; errors end in one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from watercli import __version__
-from watercli.cli import embed, evaluate, inspect, prepare, pretrain, simulate
+from watercli.cli import compare, embed, evaluate, inspect, prepare, pretrain, simulate
 from watercli.cli.threads import wait_briefly
 from watercli.errors import WatercliError
 
@@ -25,6 +25,7 @@ for command in (
     prepare.prepare,
     pretrain.pretrain,
     evaluate.evaluate,
+    compare.compare,
     embed.embed,
     simulate.simulate,
     inspect.inspect,
@@ -32,8 +33,8 @@ for command in (
     app.command()(command)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(given: bool) -> None:
+    if given:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -42,7 +43,7 @@ def _version(asked: bool) -> None:
 def watercli(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
 ) -> None:
-    """Prepare a store, pretrain on it, evaluate the run, export its embeddings, simulate flow."""
+    """Prepare a store, pretrain on it, evaluate and compare runs, export embeddings, simulate flow."""
 
 
 def main() -> None:

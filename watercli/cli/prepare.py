@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from watercli.cli.options import STORE, ConfigOption, DebugOption, OverwriteOption, SetOption
+from watercli.cli.options import ConfigOption, DebugOption, OverwriteOption, SetOption
 
 
 def prepare(
     config: ConfigOption = None,
-    out: Annotated[Path, typer.Option(help="Where to write the store.")] = STORE,
+    out: Annotated[Path, typer.Option(help="Where to write the store.")] = Path("store.zarr"),
     data: Annotated[
         Path | None,
         typer.Option(help="Folder below which the recipe's files lie.", envvar="WATERCLI_DATA"),
@@ -33,26 +33,18 @@ def prepare(
     debug: DebugOption = False,
 ) -> None:
     """Make a Zarr store of grids, catchment series and attributes (without options: of the built-in demo domain)."""
-    from watercli.config import load, with_overrides
+    from watercli.api import store as api
     from watercli.errors import ConfigError
-    from watercli.inspection.show import wide_console
     from watercli.log import log
 
     if append and (overwrite or dry_run):
         raise ConfigError(f"--append goes without {'--overwrite' if overwrite else '--dry-run'}; give one of the two")
-    if append and config is None:
-        from watercli.store import Store
-
-        loaded = with_overrides(Store.open(out).config, settings or ())
-    else:
-        loaded = load(config or "demo", settings or ())
-    from watercli.preparation import prepare as preparation
-
+    changes = settings or []
     if dry_run:
-        preparation.dry_run(loaded, out, data=data, console=wide_console(), overwrite=overwrite)
+        api.preview_prepare(config or "demo", out, data=data, settings=changes, overwrite=overwrite)
         return
-    if append:
-        store = preparation.append(loaded, out, data=data, strict=strict, scheduler=scheduler)
-    else:
-        store = preparation.prepare(loaded, out, data=data, overwrite=overwrite, strict=strict, scheduler=scheduler)
+    store = api.prepare(
+        config, out, data=data, settings=changes, overwrite=overwrite, append=append, strict=strict,
+        scheduler=scheduler,
+    )  # fmt: skip
     log.info("Done: %s. Next: watercli pretrain --store %s", store.path, store.path)

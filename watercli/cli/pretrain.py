@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from watercli.cli.options import (
-    RUNS,
     ConfigOption,
     DebugOption,
     OverwriteOption,
     SetOption,
     StoreOption,
-    find_store,
     note_idle_gpus,
 )
 
@@ -65,28 +63,20 @@ def pretrain(
     Ctrl-C finishes the step, saves a checkpoint and says how to go on; a second one stops at once.
     --dry-run says beforehand what memory and time it takes.
     """
-    from watercli.config import load, with_overrides
+    from watercli.api import training
     from watercli.log import log
-    from watercli.store import Store
-    from watercli.training.launch import Processes
-    from watercli.training.pretrain import pretrain as train
-    from watercli.training.pretrain import run_config
 
-    changes, parts = settings or [], Processes(gpus, processes, hostfile)
-    opened = Store.open(find_store(store, run if resume else None))
-    place = run or RUNS / (load(config) if config else opened.config).name
-    if config is not None:
-        loaded = load(config, changes)
-    else:
-        loaded = with_overrides(run_config(place) if resume else opened.config, changes)
     if dry_run:
-        from watercli.training.dry_run import estimate, show
-        from watercli.training.pretrain import check
-
-        check(loaded, opened, parts)
-        show(estimate(loaded, opened, parts), loaded, parts)
+        training.preview_pretrain(
+            store, run, config=config, settings=settings or [], gpus=gpus, processes=processes, hostfile=hostfile,
+            resume=resume,
+        )  # fmt: skip
         return
     note_idle_gpus(gpus, processes)
-    best = train(loaded, opened, place, resume=resume, overwrite=overwrite, processes=parts)
+    trained = training.pretrain(
+        store, run, config=config, settings=settings or [], gpus=gpus, processes=processes, hostfile=hostfile,
+        resume=resume, overwrite=overwrite,
+    )  # fmt: skip
+    best = trained.checkpoint
     log.info("Done: best validation loss %.4f at step %d. Next: watercli evaluate --run %s", best.validation_loss,
-             best.step, place)  # fmt: skip
+             best.step, trained.path)  # fmt: skip

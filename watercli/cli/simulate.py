@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from watercli.cli.options import (
+    CatchmentsOption,
     DebugOption,
+    GpuOption,
     OverwriteOption,
     RunOption,
+    SetOption,
     SinceOption,
     StoreOption,
     UntilOption,
-    as_settings,
-    find_run,
-    find_store,
     note_idle_gpus,
+    split_names,
 )
 
 
@@ -27,32 +28,31 @@ def simulate(
     store: StoreOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    catchments: Annotated[
-        list[str] | None, typer.Option(help="Gauge ids, with commas or repeated; by default all.")
-    ] = None,
+    catchments: CatchmentsOption = None,
     target: Annotated[str | None, typer.Option(help="The series; by default evaluate.target of the run.")] = None,
-    gpus: Annotated[int, typer.Option(min=0, max=1, help="1: the model works on a GPU of this machine.")] = 0,
+    gpus: GpuOption = 0,
+    settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write the river flow of every catchment, gauged or not, as the model knows it from weather and attributes.
+    """Simulate the river flow of every catchment, gauged or not, from weather and attributes.
 
     Flow is hidden from the model, whether the store holds any or not.
     """
-    from watercli.config import Embed, with_overrides
-    from watercli.inference.embed import check_devices
-    from watercli.inference.simulate import export_simulation
+    from watercli.api.run import open_run
     from watercli.log import log
-    from watercli.run.checkpoint import open_run
-    from watercli.store import Store
 
-    device = check_devices(0, gpus)
-    place = find_run(run)
-    checkpoint = open_run(place)
-    given = as_settings("embed", since=since, until=until, catchments=catchments)
-    chosen = with_overrides(checkpoint.config.model_copy(update={"embed": Embed()}), given).embed
-    opened = Store.open(find_store(store, place))
+    opened = open_run(run)
     note_idle_gpus(gpus)
-    export_simulation(checkpoint, opened, out, chosen, target or checkpoint.config.evaluate.target, overwrite=overwrite,
-           device=device)  # fmt: skip
+    opened.export_simulation(
+        out,
+        store,
+        since=since,
+        until=until,
+        catchments=split_names(catchments),
+        target=target,
+        settings=settings or [],
+        overwrite=overwrite,
+        gpus=gpus,
+    )
     log.info("Done: xarray.open_zarr('%s') opens it", out)

@@ -27,7 +27,7 @@ from watercli.config.data import (
     Table,
 )
 from watercli.config.evaluation import Evaluate
-from watercli.config.inference import Embed
+from watercli.config.inference import Embed, Simulate
 from watercli.config.loading import (
     config_folder,
     difference,
@@ -68,6 +68,7 @@ __all__ = [
     "Recipe",
     "Section",
     "Shape",
+    "Simulate",
     "Source",
     "Splits",
     "Structure",

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from watercli.config.base import Section
 from watercli.config.data import Modality, Recipe
 from watercli.config.evaluation import Evaluate
-from watercli.config.inference import Embed
+from watercli.config.inference import Embed, Simulate
 from watercli.config.structure import Shape
 from watercli.config.training import Train
 from watercli.errors import nearest
@@ -38,6 +38,7 @@ class Config(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     embed: Embed = Embed()
+    simulate: Simulate = Simulate()
 
     @model_validator(mode="after")
     def _asked_for_is_there(self) -> Self:

@@ -10,17 +10,35 @@ from pydantic import BeforeValidator, Field, model_validator
 from watercli.config.base import Positive, Section, Strings, listed
 
 
-class Embed(Section):
-    """Export of embeddings."""
+class Selection(Section):
+    """Dates and catchments of an export."""
 
     since: dt.date | None = None
     """First date; null for the first that the store allows."""
     until: dt.date | None = None
     """Last date; null for the last that the store allows."""
-    stride: Positive = 1
-    """Days between two embeddings of a catchment."""
     catchments: Strings = ()
     """Gauge ids; empty for every catchment of the store."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since and self.until and self.until < self.since:
+            raise ValueError(f"until {self.until} lies before since {self.since}")
+        return self
+
+
+class Simulate(Selection):
+    """Simulation of a series that is hidden from the model."""
+
+    target: str | None = None
+    """The series to simulate; null for ``evaluate.target``."""
+
+
+class Embed(Selection):
+    """Export of embeddings."""
+
+    stride: Positive = 1
+    """Days between two embeddings of a catchment."""
     modalities: Strings = ()
     """Modalities whose embeddings are written; empty for all that are not excluded."""
     excluded_inputs: Strings = ("riverflow",)
@@ -49,8 +67,6 @@ class Embed(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.since and self.until and self.until < self.since:
-            raise ValueError(f"until {self.until} lies before since {self.since}")
         if self.format == "parquet" and self.dtype == "float16":
             raise ValueError("parquet takes float32 only, as most of its readers know no float16; set dtype to float32")
         return self

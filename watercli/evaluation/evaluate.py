@@ -22,7 +22,8 @@ from watercli.evaluation.short_records import ShortRecords, judge_few_labels
 from watercli.evaluation.simulation import Flow, judge_flow, make_task, reason_to_skip, set_scene
 from watercli.log import log
 from watercli.output.atomic import Target
-from watercli.run.checkpoint import Checkpoint, check_fits
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.compatibility import check_fits
 from watercli.store import Store
 
 
@@ -62,8 +63,25 @@ def evaluate(
     ConfigError
         If ``out`` may not be written, a setting does not fit, or the run saw the test period.
     """
-    target = Target(out, overwrite, "evaluation", results.is_evaluation)
+    target = target_of(out, overwrite=overwrite)
     target.check()
+    write(judge(checkpoint, store, config, run=run, device=device), run, target)
+    return out
+
+
+def target_of(out: Path, *, overwrite: bool) -> Target:
+    """Return the folder to be written."""
+    return Target(out, overwrite, "evaluation", results.is_evaluation)
+
+
+def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path, device: str = "cpu") -> Outcome:
+    """Score a run on the test period and write nothing but the run's cache; see `evaluate`.
+
+    Raises
+    ------
+    ConfigError
+        If a setting does not fit, or the run saw the test period.
+    """
     check_fits(checkpoint, store)
     splits = check_splits(store)
     check_training(checkpoint, store, splits)
@@ -73,11 +91,15 @@ def evaluate(
         outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped, device)
     for note in notes:
         log.warning(note)
+    return outcome
+
+
+def write(outcome: Outcome, run: Path, target: Target) -> None:
+    """Write results and report, and show the main figures on the terminal."""
     with target.writing() as partial:
         results.write(outcome, partial)
         html.write(outcome, run, partial / "report.html")
     terminal.show(outcome)
-    return out
 
 
 def _judge(

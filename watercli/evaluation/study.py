@@ -1,4 +1,4 @@
-"""A study: variants of one configuration, each pretrained and evaluated where that is not done yet, then compared."""
+"""A study: variants of one configuration; each is pretrained and evaluated, where that is not done yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from watercli.errors import ConfigError
 from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.results import is_evaluation, is_of
 from watercli.log import log
-from watercli.run.checkpoint import all_checkpoints, open_run
+from watercli.run.directory import all_checkpoints, open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
 from watercli.training.pretrain import CONFIG, ONE, another_experiment, pretrain
@@ -32,7 +32,7 @@ class Study(Section):
     common: Strings = ()
     """Settings of all variants, as ``key=value``."""
     variants: dict[str, Strings] = Field(min_length=2)
-    """Settings of each, by name; the first is the one that the others are held against."""
+    """Settings of each, by name; the others are compared with the first."""
 
     def configs(self, prepared: Config) -> dict[str, Config]:
         """Return the configuration of each variant; ``prepared`` is that of the store.
@@ -43,13 +43,13 @@ class Study(Section):
             If a variant is no valid configuration, or the same as another.
         """
         base = load(self.config) if self.config else prepared
-        found: dict[str, Config] = {}
+        configs: dict[str, Config] = {}
         for name, changes in self.variants.items():
             config = with_overrides(base, [*self.common, *changes])
-            if twins := [other for other in found if found[other] == config]:
+            if twins := [variant for variant in configs if configs[variant] == config]:
                 raise ConfigError(f"Variants '{twins[0]}' and '{name}' of {base.name} are the same; leave one out")
-            found[name] = config
-        return found
+            configs[name] = config
+        return configs
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -66,7 +66,7 @@ def find_study(name: str) -> Path | None:
 
 
 def load_study(file: Path, settings: Sequence[str] = (), config: str | None = None) -> Study:
-    """Read a study; ``settings`` (``key=value``) are added to those of all variants, ``config`` goes before its own.
+    """Read a study; ``settings`` (``key=value``) are added to those of all variants, ``config`` replaces its own.
 
     Raises
     ------
@@ -74,24 +74,31 @@ def load_study(file: Path, settings: Sequence[str] = (), config: str | None = No
         If the file is no study.
     """
     try:
-        found = Study.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        study = Study.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
         reason = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "it is no YAML"}
         where = ".".join(map(str, reason["loc"])) or "the file"
         raise ConfigError(
             f"{file} is no study of variants ({where}: {reason['msg']}); see docs/evaluation.md"
         ) from error
-    return found.model_copy(update={"common": (*found.common, *settings), "config": config or found.config})
+    return study.model_copy(update={"common": (*study.common, *settings), "config": config or study.config})
 
 
 def run_study(study: Study, store: Store, folder: Path, device: str = "cpu", processes: Processes = ONE) -> list[Path]:
-    """Pretrain and evaluate what is not there yet; return the run directories, ``folder/VARIANT``.
+    """Pretrain and evaluate the variants where that is not done yet; return their run directories, ``folder/VARIANT``.
 
     A variant that was interrupted is continued. ``processes`` train it, and ``device`` evaluates it.
+
+    Raises
+    ------
+    ConfigError
+        If a run directory holds another experiment.
+    RunError
+        If training fails or is interrupted.
     """
     runs = []
     configs = study.configs(store.config)
-    begun = {name for name in configs if (folder / name / CONFIG).is_file()}
+    begun = [name for name in configs if (folder / name / CONFIG).is_file()]
     for name in begun:
         if reason := another_experiment(configs[name], store, folder / name):
             raise ConfigError(f"{reason}; move {folder} away, or work in another folder")
@@ -106,20 +113,21 @@ def run_study(study: Study, store: Store, folder: Path, device: str = "cpu", pro
 
 
 def _finished(run: Path, config: Config) -> bool:
-    found = all_checkpoints(run)
-    return bool(found) and found[-1].step >= config.train.steps
+    checkpoints = all_checkpoints(run)
+    return bool(checkpoints) and checkpoints[-1].step >= config.train.steps
 
 
 def _evaluate(run: Path, store: Store, config: Config, device: str) -> None:
-    """Evaluate a variant, unless that was done with the same weights and settings."""
+    """Evaluate a run, unless that was done with the same weights and settings."""
     checkpoint, out = open_run(run), run / "evaluation"
     if not is_of(out, checkpoint, config.evaluate):
         evaluate(checkpoint, store, out, config, run=run, overwrite=True, device=device)
 
 
 def ensure_evaluated(run: Path, store: Store, settings: Sequence[str] = (), *, device: str = "cpu") -> None:
-    """Evaluate a run with its own settings and others, if that has not been done; its model works on ``device``."""
-    checkpoint = open_run(run)
-    if not is_evaluation(run / "evaluation"):
-        config = with_overrides(checkpoint.config, settings)
-        evaluate(checkpoint, store, run / "evaluation", config, run=run, device=device)
+    """Evaluate a run where that is not done yet; its model works on ``device``.
+
+    With ``settings`` (``key=value``), an evaluation with different ones is made anew.
+    """
+    if settings or not is_evaluation(run / "evaluation"):
+        _evaluate(run, store, with_overrides(open_run(run).config, settings), device)

@@ -12,10 +12,12 @@ from rich.table import Table
 
 from watercli.config import Embed
 from watercli.inference import provenance
-from watercli.inference.embed import check_devices, chosen_dates
+from watercli.inference.embed import chosen_dates
 from watercli.inference.embedder import Embedder
+from watercli.inference.embedding_layout import lay_out
 from watercli.inference.formats import is_export
-from watercli.inference.layout import Layout, lay_out
+from watercli.inference.layout import Layout
+from watercli.inference.processes import choose_device
 from watercli.log import log
 from watercli.output.atomic import Target
 from watercli.output.sizes import in_bytes
@@ -44,23 +46,23 @@ def dry_run(
     ConfigError, RunError
         What the export itself would raise before it writes.
     """
-    device = check_devices(processes, gpus) if gpus < 2 else "cuda:0"
+    device = choose_device(processes, gpus) if gpus < 2 else "cuda:0"
     Target(out, overwrite, "embeddings", is_export).check()
     embedder = Embedder.of(checkpoint, store, settings, device)
     layout = lay_out(embedder, chosen_dates(embedder, settings), settings)
-    provenance.tell(checkpoint, store, embedder.catchments)
+    provenance.log_novelty(checkpoint, store, embedder.catchments)
     times = store.times[layout.dates]
     console.print(
         f"Would embed {len(times):,} dates from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d} of "
         f"{len(embedder.catchments)} catchments into {out}"
     )
-    console.print(f"  seen: {', '.join(embedder.modalities)}; hidden: {', '.join(embedder.excluded) or 'nothing'}")
+    console.print(f"  inputs: {', '.join(embedder.modalities)}; excluded: {', '.join(embedder.excluded) or 'nothing'}")
     table = Table("variable", "dims", "sizes", "numbers", "size", caption="before compression")
     for name, array in layout.arrays.items():
-        sizes, dims = (" x ".join(str(one) for one in some) for some in (array.shape, array.dims))
+        sizes, dims = (" x ".join(str(item) for item in items) for items in (array.shape, array.dims))
         table.add_row(name, dims, sizes, array.dtype, in_bytes(array.bytes_of_date * len(times)))
     console.print(table)
-    free = shutil.disk_usage(next(one for one in out.absolute().parents if one.exists())).free
+    free = shutil.disk_usage(next(parent for parent in out.absolute().parents if parent.exists())).free
     per_block = layout.bytes / len(times) * layout.block_dates
     console.print(
         f"  {in_bytes(layout.bytes)} in {layout.blocks} blocks of {layout.block_dates} dates, {in_bytes(per_block)} "

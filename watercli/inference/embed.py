@@ -10,15 +10,13 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from watercli import __version__
@@ -27,54 +25,75 @@ from watercli.data.windows import Indices
 from watercli.errors import ConfigError
 from watercli.inference import provenance
 from watercli.inference.embedder import Embedder
+from watercli.inference.embedding_layout import SCHEMA_VERSION, lay_out
+from watercli.inference.export import Arrays, Export, InParallel, lazy_dataset
 from watercli.inference.formats import FORMATS, description, format_of, is_export
-from watercli.inference.layout import SCHEMA_VERSION, Layout, lay_out
-from watercli.inference.processes import in_processes
+from watercli.inference.layout import Layout
+from watercli.inference.processes import choose_device, in_processes
 from watercli.inference.window_dates import first_and_last
-from watercli.log import log, track
-from watercli.output.atomic import Target
-from watercli.output.resumable import Work, working
-from watercli.preparation.extend import link
+from watercli.log import log
+from watercli.output.atomic import Target, link
+from watercli.output.resumable import working
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 
 @dataclass(frozen=True)
-class Export:
-    """What is being written, and where."""
+class EmbeddingBlocks:
+    """Computes embeddings, block by block; see `watercli.inference.export.Blocks`."""
 
     embedder: Embedder
     layout: Layout
-    settings: Embed
-    work: Work
+    batch_size: int
+    """Windows encoded at once."""
 
-    def begin(self) -> None:
-        """Write the labels; make what the blocks go into, and the marks of the blocks that are written."""
-        form = FORMATS[self.settings.format]
-        form.begin(self.work.store, self.layout)
-        for part in form.parts(self.layout):
-            self.work.marks(part).mkdir(parents=True, exist_ok=True)
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, store: Store, settings: Embed, device: str) -> EmbeddingBlocks:
+        """Return what computes the embeddings that the settings choose."""
+        embedder = Embedder.of(checkpoint, store, settings, device)
+        layout = lay_out(embedder, chosen_dates(embedder, settings), settings)
+        return cls(embedder, layout, settings.batch_size)
 
-    def mark(self, number: int) -> Path:
-        """Return the file whose being there says that a block is written."""
-        return self.work.marks(FORMATS[self.settings.format].parts(self.layout)[0]) / f"{number:06d}"
-
-    def __call__(self, number: int) -> int:
-        """Embed and write a block; return how many dates that was."""
-        positions = self.layout.block(number)
-        dates = self.layout.dates[positions]
-        parts = [found for _, found in self.embedder.encode(dates, self.settings.batch_size)]
-        arrays = {
+    def __call__(self, number: int) -> Arrays:
+        """Embed the dates of a block."""
+        dates = self.layout.dates[self.layout.block(number)]
+        parts = [arrays for _, arrays in self.embedder.encode(dates, self.batch_size)]
+        return {
             name: np.concatenate([part[name] for part in parts]).swapaxes(0, 1).astype(array.dtype)
             for name, array in self.layout.arrays.items()
         }
-        FORMATS[self.settings.format].write(self.work.store, self.layout, number, arrays)
-        self.mark(number).touch()
-        return len(dates)
 
-    def finish(self) -> None:
-        """Do what is left once all blocks are written."""
-        FORMATS[self.settings.format].finish(self.work.store)
+    def on(self, device: str) -> EmbeddingBlocks:
+        """Return the same on another device, with a model of its own."""
+        return replace(self, embedder=replace(self.embedder, device=device))
+
+
+def embeddings_dataset(checkpoint: Checkpoint, store: Store, settings: Embed, device: str = "cpu") -> xr.Dataset:
+    """Return the embeddings of catchments and dates as `embed` would write them, computed when they are read.
+
+    Parameters
+    ----------
+    checkpoint, store
+        The model, and what it encodes.
+    settings
+        What is embedded; ``format`` is of no account.
+    device
+        Where the model works.
+
+    Returns
+    -------
+    xr.Dataset
+        ``embedding (catchment, time, modality, feature_map, pooling, channel)`` and what else the settings choose, as
+        dask arrays; ``to_zarr`` writes them.
+
+    Raises
+    ------
+    ConfigError
+        If run, store and settings do not fit each other.
+    """
+    blocks = EmbeddingBlocks.of(checkpoint, store, settings, device)
+    provenance.log_novelty(checkpoint, store, blocks.embedder.catchments)
+    return lazy_dataset(blocks)
 
 
 def embed(
@@ -87,7 +106,7 @@ def embed(
     processes: int = 0,
     gpus: int = 0,
 ) -> Path:
-    """Write the embeddings of catchments and dates; `watercli.inference.layout` says what of them.
+    """Write the embeddings of catchments and dates; `watercli.inference.embedding_layout` says what they hold.
 
     Parameters
     ----------
@@ -109,19 +128,17 @@ def embed(
     RunError
         If the weights cannot be read, the disk is full or a process is killed.
     """
-    device = check_devices(processes, gpus)
+    device = choose_device(processes, gpus)
     target = Target(out, overwrite, "embeddings", is_export)
     target.check()
-    embedder = Embedder.of(checkpoint, store, settings, device)
-    layout = lay_out(embedder, chosen_dates(embedder, settings), settings)
-    provenance.tell(checkpoint, store, embedder.catchments)
-    state = {"key": key(embedder, settings), "out": str(out), "what": "embeddings", "blocks": layout.blocks}
-    with working(target, state) as work:
-        export = Export(embedder, layout, settings, work)
+    blocks = EmbeddingBlocks.of(checkpoint, store, settings, device)
+    provenance.log_novelty(checkpoint, store, blocks.embedder.catchments)
+    with working(target, _state(out, blocks.layout, key(blocks.embedder, settings))) as work:
+        export = Export(blocks, FORMATS[settings.format], work)
         export.begin()
-        _write(export, range(layout.blocks), processes, gpus)
+        export.write("embed", _in_parallel(export, processes, gpus))
         export.finish()
-    _conclude(export, len(layout.dates), out)
+    _conclude(blocks.embedder, len(blocks.layout.dates), out)
     return out
 
 
@@ -134,7 +151,7 @@ def append(
     processes: int = 0,
     gpus: int = 0,
 ) -> Path:
-    """Add later dates to embeddings, as they were exported before; ``until`` is the last, None for all there are.
+    """Add later dates to embeddings, as they were exported before; ``until`` is the last, None for that of the store.
 
     Blocks whose dates and windows are whole already stay as they are, byte for byte.
 
@@ -144,7 +161,7 @@ def append(
         If there are no embeddings at ``out``, they are of other weights or of a store that this one does not extend,
         or there is no date to add.
     """
-    device = check_devices(processes, gpus)
+    device = choose_device(processes, gpus)
     old = about(out)
     _check_extends(old, checkpoint, store, out)
     settings = Embed.model_validate(json.loads(old["embed"])).model_copy(update={"until": until})
@@ -154,38 +171,25 @@ def append(
     if len(layout.dates) <= before:
         last = f"{store.times[-1]:%Y-%m-%d}" if until is None else str(until)
         raise ConfigError(f"{out} holds every date to {last} already; extend the store, or give a later --until")
-    provenance.tell(checkpoint, store, embedder.catchments)
-    target = Target(out, True, "embeddings", is_export)
-    state = {"key": None, "out": str(out), "what": "embeddings", "blocks": layout.blocks}
-    with working(target, state) as work:
+    provenance.log_novelty(checkpoint, store, embedder.catchments)
+    with working(Target(out, True, "embeddings", is_export), _state(out, layout, None)) as work:
         shutil.copytree(out, work.store, copy_function=link)
-        export = Export(embedder, layout, settings, work)
+        export = Export(EmbeddingBlocks(embedder, layout, settings.batch_size), FORMATS[settings.format], work)
         export.begin()
-        for number in range(_whole_blocks(layout, embedder, before, str(old["store_end"]))):
+        for number in range(_unchanged_blocks(layout, embedder, before, str(old["store_end"]))):
             export.mark(number).touch()
-        _write(export, range(layout.blocks), processes, gpus)
+        export.write("embed", _in_parallel(export, processes, gpus))
         export.finish()
-    _conclude(export, len(layout.dates) - before, out)
+    _conclude(embedder, len(layout.dates) - before, out)
     return out
 
 
-def check_devices(processes: int, gpus: int) -> str:
-    """Return the device that this process works on itself.
-
-    Raises
-    ------
-    ConfigError
-        If both are given, or this machine has fewer GPUs.
-    """
-    if processes and gpus:
-        raise ConfigError("--gpus and --processes exclude each other; --processes is for CPU")
-    if gpus > torch.cuda.device_count():
-        raise ConfigError(f"--gpus {gpus} asked for, but this machine has {torch.cuda.device_count()}; give no more")
-    return "cuda:0" if gpus == 1 else "cpu"
+def _state(out: Path, layout: Layout, fingerprint: str | None) -> dict[str, Any]:
+    return {"key": fingerprint, "out": str(out), "what": "embeddings", "blocks": layout.blocks}
 
 
 def chosen_dates(embedder: Embedder, settings: Embed) -> Indices:
-    """Return the day indices that the settings ask for.
+    """Return the day indices that the settings choose.
 
     Raises
     ------
@@ -193,9 +197,9 @@ def chosen_dates(embedder: Embedder, settings: Embed) -> Indices:
         If there is none that can be embedded.
     """
     times, dates = embedder.store.times, embedder.dates
-    found = dates.between(*first_and_last(times, settings), settings.stride)
-    if len(found):
-        return found
+    chosen = dates.between(*first_and_last(times, settings.since, settings.until), settings.stride)
+    if len(chosen):
+        return chosen
     if dates.last < dates.first:
         raise ConfigError(f"{embedder.store.path} is shorter than the run's window of {embedder.days} days")
     raise ConfigError(
@@ -213,7 +217,7 @@ def key(embedder: Embedder, settings: Embed) -> str:
 
 
 def about(out: Path) -> dict[str, Any]:
-    """Return what embeddings say of themselves: their root attributes, and ``dates``, how many they hold.
+    """Return the root attributes of embeddings, and ``dates``, how many they hold.
 
     Raises
     ------
@@ -223,16 +227,16 @@ def about(out: Path) -> dict[str, Any]:
     form = format_of(out) if out.is_dir() else None
     if form is None:
         raise ConfigError(f"There are no embeddings at {out}; make them with 'watercli embed --out {out}'")
-    found = description(out)
-    if not found:
+    attributes = description(out)
+    if not attributes:
         labels = xr.open_zarr(out)
-        found = dict(labels.attrs) | {"dates": labels.sizes["time"]}
-    if found["embeddings_schema_version"] != SCHEMA_VERSION:
+        attributes = dict(labels.attrs) | {"dates": labels.sizes["time"]}
+    if attributes["embeddings_schema_version"] != SCHEMA_VERSION:
         raise ConfigError(
-            f"{out} has schema version {found['embeddings_schema_version']}, this watercli extends {SCHEMA_VERSION}; "
-            "export it again with --overwrite"
+            f"{out} has schema version {attributes['embeddings_schema_version']}, this watercli extends "
+            f"{SCHEMA_VERSION}; export it again with --overwrite"
         )
-    return found
+    return attributes
 
 
 def _check_extends(old: dict[str, Any], checkpoint: Checkpoint, store: Store, out: Path) -> None:
@@ -249,42 +253,31 @@ def _check_extends(old: dict[str, Any], checkpoint: Checkpoint, store: Store, ou
         )
 
 
-def _whole_blocks(layout: Layout, embedder: Embedder, before: int, end: str) -> int:
+def _unchanged_blocks(layout: Layout, embedder: Embedder, before: int, end: str) -> int:
     """Return how many blocks are full, and saw nothing that was cut off by the end of the store as it was."""
     days = int(embedder.store.times.searchsorted(np.datetime64(end), side="right"))
     inside = embedder.starts(layout.dates[:before]) + embedder.days <= days
-    whole = before if inside.all() else int(inside.argmin())
-    return whole // layout.block_dates
+    unchanged = before if inside.all() else int(inside.argmin())
+    return unchanged // layout.block_dates
 
 
-def _write(export: Export, numbers: Iterable[int], processes: int, gpus: int) -> None:
-    """Write the blocks that are not written yet."""
-    left = [number for number in numbers if not export.mark(number).exists()]
-    total = sum(len(export.layout.dates[export.layout.block(number)]) for number in left)
-    started = time.monotonic()
-    for _ in track(_done(export, left, processes, gpus), "embed", total=total, size=int):
-        pass
-    if total:
-        spent = max(time.monotonic() - started, 1e-9)
-        log.info("%d dates in %.0f s: %.1f a second", total, spent, total / spent)
+def _in_parallel(export: Export, processes: int, gpus: int) -> InParallel | None:
+    """Return what writes blocks in several processes; None if this one does."""
+    if max(processes, gpus) < 2:
+        return None
+
+    def write(numbers: list[int]) -> Iterator[int]:
+        workers = min(max(processes, gpus), len(numbers))
+        return in_processes(workers, partial(_export_on, export), numbers, gpus=bool(gpus)) if numbers else iter(())
+
+    return write
 
 
-def _done(export: Export, numbers: list[int], processes: int, gpus: int) -> Iterator[int]:
-    """Yield the dates of each block as it is done."""
-    workers = min(max(processes, gpus), len(numbers))
-    if workers < 2:
-        for number in numbers:
-            yield export(number)
-        return
-    e = export.embedder
-    make = partial(_make, e.checkpoint, e.store.path, export.layout, export.settings, export.work)
-    yield from in_processes(workers, make, numbers, gpus=bool(gpus))
+def _export_on(export: Export, device: str) -> Export:
+    assert isinstance(export.blocks, EmbeddingBlocks)
+    return replace(export, blocks=export.blocks.on(device))
 
 
-def _make(checkpoint: Checkpoint, store: Path, layout: Layout, settings: Embed, work: Work, device: str) -> Export:
-    return Export(Embedder.of(checkpoint, Store.open(store), settings, device), layout, settings, work)
-
-
-def _conclude(export: Export, dates: int, out: Path) -> None:
-    seen = ", ".join(export.embedder.modalities)
-    log.info("%d dates x %d catchments of %s in %s", dates, len(export.embedder.catchments), seen, out)
+def _conclude(embedder: Embedder, dates: int, out: Path) -> None:
+    modalities = ", ".join(embedder.modalities)
+    log.info("%d dates x %d catchments of %s in %s", dates, len(embedder.catchments), modalities, out)

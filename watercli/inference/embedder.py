@@ -1,8 +1,8 @@
 """Encodes windows of a store with a trained model, once for all catchments, and pools what belongs to each.
 
-The embedding of a date sees the window that ends on it (a causal model: as much of a window as lies up to it), what its
-model remembers of earlier days, nothing later, and nothing of the hidden modalities. ``causal=False`` puts the window
-around the date.
+The embedding of a date sees the window that ends on it (a causal model: as much of a window as lies up to it), the
+antecedent state of the model, nothing later, and none of the excluded inputs. ``causal=False`` puts the window around
+the date.
 Shapes: B windows, C catchments, T days, L visible tokens, N dates, M modalities, K maps, S ways of pooling over time,
 D width.
 """
@@ -29,8 +29,9 @@ from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.inference.pooling import Moments, Places, labels, pool
 from watercli.inference.window_dates import Dates
-from watercli.run.checkpoint import Checkpoint, check_fits
-from watercli.store import SERIES_DIMS, Store
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.compatibility import check_fits, with_absent_series
+from watercli.store import Store
 
 POOLS = ("last", "mean")
 ROWS = 4096
@@ -45,7 +46,7 @@ class Embedder:
     Raises
     ------
     ConfigError
-        If run and store do not fit each other, or what is asked for is not there.
+        If run and store do not fit each other, or a setting does not fit them.
     """
 
     checkpoint: Checkpoint
@@ -55,7 +56,7 @@ class Embedder:
     pooling: tuple[str, ...] = POOLS
     """How a window's days become one embedding; see `watercli.inference.pooling.labels`."""
     only: tuple[str, ...] = ()
-    """Modalities that are embedded; empty: all that are not hidden."""
+    """Modalities that are embedded; empty: all that are not excluded."""
     gauges: tuple[str, ...] = ()
     """Gauge ids of the catchments that are embedded; empty: all."""
     causal: bool = True
@@ -63,7 +64,7 @@ class Embedder:
     layers: bool = False
     """Also the features of each encoder layer."""
     decoder_state: bool = False
-    """Also what the decoders of the hidden series make of all that they read."""
+    """Also the last states of the decoders of the excluded series."""
     patches: bool = False
     """Also the embeddings of land patches."""
     device: str = "cpu"
@@ -97,10 +98,10 @@ class Embedder:
         for name in self.only:
             if name in self.excluded:
                 raise ConfigError(
-                    f"Setting 'embed.modalities' names '{name}', which 'embed.excluded_inputs' hides; choose one"
+                    f"Setting 'embed.modalities' names '{name}', which 'embed.excluded_inputs' excludes; choose one"
                 )
         if not self.modalities:
-            raise ConfigError("Setting 'embed.excluded_inputs' leaves no modality to embed; hide fewer")
+            raise ConfigError("Setting 'embed.excluded_inputs' leaves no modality to embed; exclude fewer")
         if not self.store.gauge_ids:
             raise ConfigError(f"{self.store.path} has no catchments to embed; add catchments to its recipe")
         for gauge in self.gauges:
@@ -123,7 +124,7 @@ class Embedder:
             )
         if self.decoder_state and not self.targets:
             raise ConfigError(
-                "Setting 'embed.decoder_state' needs a hidden series, and 'embed.excluded_inputs' has none; hide one"
+                "Setting 'embed.decoder_state' needs an excluded series, and 'embed.excluded_inputs' has none; name one"
             )
 
     @property
@@ -139,7 +140,7 @@ class Embedder:
 
     @property
     def targets(self) -> list[str]:
-        """Names of the hidden series, from whose decoders fused features come."""
+        """Names of the excluded series, whose decoder states may be written."""
         return [name for name in self.checkpoint.config.of_kind("series") if name in self.excluded]
 
     @property
@@ -189,7 +190,7 @@ class Embedder:
 
     @cached_property
     def _reader(self) -> WindowReader:
-        store = whole(self.checkpoint, self.store)
+        store = with_absent_series(self.checkpoint, self.store)
         return WindowReader(store, self.checkpoint.config_for(store), self.checkpoint.scaling)
 
     @cached_property
@@ -209,22 +210,24 @@ class Embedder:
 
         ``ends`` ascend; ``batch`` windows are encoded at a time.
         """
-        for some, found in self.encode(ends, batch):
-            yield some, found["embedding"]
+        for part, arrays in self.encode(ends, batch):
+            yield part, arrays["embedding"]
 
     def encode(self, dates: Indices, batch: int) -> Iterator[tuple[Indices, Arrays]]:
-        """Yield some of the ascending dates, in order, and all that was asked for, by the name of its variable.
+        """Yield some of the ascending dates, in order, and the arrays of each, by name.
 
         ``embedding`` ``[N, C, M, K, S, D]``; ``visible_days`` ``[N, C, M]``; ``layer_embedding`` ``[N, C, M, layers,
         S, D]``, ``decoder_state`` ``[N, C, targets, decoder width]`` and ``patch_embedding`` ``[N, land patches,
-        grids, K, S, D]`` if asked for.
+        grids, K, S, D]`` if the settings say so.
         """
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
         size = max(min(batch, ROWS // len(self.catchments)), 1)
         for first in range(0, len(unique), size):
             chosen = (window >= first) & (window < first + size)
-            at = Moments(*(torch.from_numpy(one[chosen]).to(self.device) for one in (window - first, dates - starts)))
+            at = Moments(
+                *(torch.from_numpy(positions[chosen]).to(self.device) for positions in (window - first, dates - starts))
+            )
             yield dates[chosen], self._encode(unique[first : first + size], at)
 
     @torch.inference_mode()
@@ -243,13 +246,13 @@ class Embedder:
         return {variable: torch.stack(values, dim=2).cpu().numpy() for variable, values in parts.items()}
 
     def _of(self, name: str, features: Features, batch: Batch, at: Moments) -> dict[str, Tensor]:
-        """Return what is asked for of one modality, ``[N, C, ...]`` each."""
+        """Return the arrays of one modality, ``[N, C, ...]`` each."""
         grid = name in self.grids
         places = Places(features, self.days, self._area if grid else None, batch.windows)
         weight = places.weight()
 
         def pooled(values: Sequence[Tensor], places: Places, weight: Tensor) -> Tensor:
-            each = [pool(places.daily(one), weight, at, self.pooling, around=not self.causal) for one in values]
+            each = [pool(places.daily(tokens), weight, at, self.pooling, around=not self.causal) for tokens in values]
             return torch.stack(each, dim=2)
 
         days = (weight > 0).to(torch.int16)
@@ -264,11 +267,3 @@ class Embedder:
             own = replace(places, area=torch.eye(self._area.shape[1], device=self.device)[land])
             found["patch_embedding"] = pooled(features.maps, own, own.weight())
         return found
-
-
-def whole(checkpoint: Checkpoint, store: Store) -> Store:
-    """Return the store, with NaN for the series of the run that it lacks."""
-    absent = [name for name in checkpoint.config.modalities if name not in store.dataset]
-    shape = tuple(store.dataset.sizes[dim] for dim in SERIES_DIMS) if absent else ()
-    nothing = {name: (SERIES_DIMS, np.full(shape, np.nan, dtype=np.float32)) for name in absent}
-    return replace(store, dataset=store.dataset.assign(nothing)) if absent else store

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 
 from watercli.errors import ConfigError
 from watercli.inference.layout import Layout
-from watercli.preparation.write import COMPRESSORS
+from watercli.output import zarr_files
+from watercli.output.atomic import write_text, written_file
 
 DESCRIPTION = "description.json"
 TABLES = {"catchment": "rows", "patch": "patches"}
@@ -73,7 +73,7 @@ class ZarrFormat(Format):
                 dtype=array.dtype,
                 chunks=array.chunks(layout.block_dates),
                 shards=array.shards(layout.block_dates),
-                compressors=COMPRESSORS,
+                compressors=zarr_files.COMPRESSORS,
                 fill_value=np.nan if array.dtype.startswith("float") else 0,
                 dimension_names=array.dims,
                 attributes=array.attrs,
@@ -89,17 +89,14 @@ class ZarrFormat(Format):
 
     def finish(self, folder: Path) -> None:
         """See `Format`: consolidate the metadata, so that the store is opened in one read."""
-        with warnings.catch_warnings():
-            # Zarr v3's specification does not yet have what every reader of it already understands.
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(folder)
+        zarr_files.consolidate(folder)
 
 
 class ParquetFormat(Format):
     """Tables: ``rows``, one row for each date and catchment; ``patches``; and small tables beside them.
 
     A number of an embedding has a column of its own, as in ``precip.0.last.12``: modality, feature map, pooling,
-    channel. Those of layers begin with ``layer``, fused ones with ``fused``.
+    channel. Those of layers begin with ``layer``, decoder states with ``decoder_state``.
     """
 
     def parts(self, layout: Layout) -> list[str]:
@@ -119,7 +116,7 @@ class ParquetFormat(Format):
             _save(weights[np.isfinite(weights["layer_weight"])], folder / "layer_weights.parquet")
         about = labels.attrs | {"dates": len(layout.dates)}
         about |= {name: labels[name].attrs for name in ("flags", "split", "gauge_role")}
-        (folder / DESCRIPTION).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        write_text(folder / DESCRIPTION, json.dumps(about, indent=1))
 
     def write(self, folder: Path, layout: Layout, number: int, arrays: Arrays) -> None:
         """See `Format`."""
@@ -155,12 +152,12 @@ def is_export(folder: Path) -> bool:
 
 
 def description(folder: Path) -> dict[str, Any]:
-    """Return what Parquet tables of embeddings say of themselves; empty if there are none."""
+    """Return the attributes of Parquet tables of embeddings; empty if there are none."""
     try:
-        found: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        attributes: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if "embeddings_schema_version" in found else {}
+    return attributes if "embeddings_schema_version" in attributes else {}
 
 
 def _index(labels: xr.Dataset, place: str) -> dict[str, NDArray[Any]]:
@@ -180,13 +177,13 @@ def _index(labels: xr.Dataset, place: str) -> dict[str, NDArray[Any]]:
 
 def _columns(name: str, values: NDArray[Any], dims: tuple[str, ...], labels: xr.Dataset) -> dict[str, NDArray[Any]]:
     """Return a column for each number that belongs to a date and place, of values ``[places, dates, ...]``."""
-    first = {"layer_embedding": "layer.", "decoder_state": "fused.", "visible_days": "visible_days."}.get(name, "")
+    first = {"layer_embedding": "layer.", "embedding": "", "patch_embedding": ""}.get(name, f"{name}.")
     rows = values.swapaxes(0, 1).reshape(values.shape[0] * values.shape[1], -1)
     names = [first]
     for dim, size in zip(dims[2:], values.shape[2:], strict=True):
         own = labels[dim].values if dim in labels.coords else range(size)
-        names = [f"{one}{label}." for one in names for label in own]
-    return {one.rstrip("."): column for one, column in zip(names, rows.T, strict=True)}
+        names = [f"{prefix}{label}." for prefix in names for label in own]
+    return {column.rstrip("."): values for column, values in zip(names, rows.T, strict=True)}
 
 
 def _save(table: Any, path: Path) -> None:
@@ -194,9 +191,8 @@ def _save(table: Any, path: Path) -> None:
     pyarrow = _pyarrow()
     if not isinstance(table, pyarrow.Table):
         table = pyarrow.Table.from_pandas(table, preserve_index=False)
-    unfinished = path.with_suffix(".tmp")
-    pyarrow.parquet.write_table(table, unfinished, compression="zstd")
-    unfinished.replace(path)
+    with written_file(path) as partial:
+        pyarrow.parquet.write_table(table, partial, compression="zstd")
 
 
 def _pyarrow() -> Any:

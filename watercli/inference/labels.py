@@ -1,4 +1,4 @@
-"""What every export says of its catchments, its dates and where it comes from: labels in the terms of CF."""
+"""The labels of every export, in the terms of CF: its catchments, its dates and where it comes from."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def of_origin(checkpoint: Checkpoint, store: Store) -> dict[str, Any]:
 
 
 def antecedent_days(checkpoint: Checkpoint) -> int:
-    """Return how many days before a window the model remembers."""
-    memory = checkpoint.structure.antecedent_state
-    return memory.past_days if memory else 0
+    """Return how many days before a window the antecedent state covers."""
+    state = checkpoint.structure.antecedent_state
+    return state.past_days if state else 0
 
 
 def enumerated(names: tuple[str, ...]) -> dict[str, Any]:

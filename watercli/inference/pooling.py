@@ -59,8 +59,8 @@ class Moments:
 
     def of(self, values: Tensor) -> Tensor:
         """Return ``[N, C, ...]`` of ``[B, C, T, ...]``: each date's own day."""
-        found: Tensor = values[self.window, :, self.day]
-        return found
+        own: Tensor = values[self.window, :, self.day]
+        return own
 
 
 def pool(sums: Tensor, weight: Tensor, at: Moments, pools: Sequence[str], *, around: bool) -> Tensor:
@@ -71,22 +71,22 @@ def pool(sums: Tensor, weight: Tensor, at: Moments, pools: Sequence[str], *, aro
     days = weight.shape[-1]
     row, date = at.window, at.day
     seen = weight > 0
-    found = []
-    for one in pools:
-        if one == LAST:
+    pooled = []
+    for label in pools:
+        if label == LAST:
             day = torch.arange(days, device=weight.device)
             latest = torch.where(seen, day, -1).cummax(-1).values  # [B, C, T]
             of = at.of(latest)  # [N, C]
-            found.append(_ratio(_pick(sums, row, of), _pick(weight, row, of).masked_fill(of < 0, 0)))
-        elif one == MEAN:
+            pooled.append(_ratio(_pick(sums, row, of), _pick(weight, row, of).masked_fill(of < 0, 0)))
+        elif label == MEAN:
             until = torch.full_like(date, days - 1) if around else date
             moment = Moments(row, until)
-            found.append(_ratio(moment.of(sums.cumsum(2)), moment.of(weight.cumsum(2))))
+            pooled.append(_ratio(moment.of(sums.cumsum(2)), moment.of(weight.cumsum(2))))
         else:
             for lag in range(days):
                 moment = Moments(row, (date - lag).clamp_min(0))
-                found.append(_ratio(moment.of(sums), moment.of(weight).masked_fill((date < lag)[:, None], 0)))
-    return torch.stack(found, dim=2)
+                pooled.append(_ratio(moment.of(sums), moment.of(weight).masked_fill((date < lag)[:, None], 0)))
+    return torch.stack(pooled, dim=2)
 
 
 def _pick(values: Tensor, window: Tensor, day: Tensor) -> Tensor:

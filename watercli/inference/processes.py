@@ -1,6 +1,6 @@
-"""Several processes that work through numbered tasks, on GPUs or on the CPU.
+"""The devices of an export: this process, or several that work through numbered tasks, on GPUs or on the CPU.
 
-They end when the process that started them does, however it ends; a task that was not finished is then not done.
+Processes end when the one that started them does, however it ends; a task that was not finished is then not done.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import partial
 from multiprocessing.synchronize import Event
 from typing import Any, Protocol
 
-from watercli.errors import RunError
+from watercli.errors import ConfigError, RunError
 
 POLL = 0.5
 """Seconds between two looks whether the starting process still lives."""
@@ -27,7 +27,7 @@ INTERRUPT = signal.SIGUSR1
 
 
 class Worker(Protocol):
-    """What does a task and says how much that was."""
+    """Does a task and returns its size."""
 
     def __call__(self, number: int) -> int:
         """Do a task."""
@@ -47,8 +47,25 @@ class _Process:
 _own: _Process | None = None
 
 
+def choose_device(processes: int, gpus: int) -> str:
+    """Return the device that this process works on itself.
+
+    Raises
+    ------
+    ConfigError
+        If both are given, or this machine has fewer GPUs.
+    """
+    import torch
+
+    if processes and gpus:
+        raise ConfigError("--gpus and --processes exclude each other; --processes is for CPU")
+    if gpus > torch.cuda.device_count():
+        raise ConfigError(f"--gpus {gpus} given, but this machine has {torch.cuda.device_count()}; give no more")
+    return "cuda:0" if gpus == 1 else "cpu"
+
+
 def in_processes(number: int, make: Callable[[str], Worker], tasks: Sequence[int], *, gpus: bool) -> Iterator[int]:
-    """Yield what each task says that it was, as they are done in ``number`` processes.
+    """Yield the size of each task as it is done, in ``number`` processes.
 
     ``make`` makes a worker in each process, for a device: ``cuda:0`` and so on, or ``cpu``; it must be picklable.
 

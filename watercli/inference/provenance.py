@@ -20,8 +20,8 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 SPLITS = ("none", "train", "validation", "test")
-ROLES = ("new", "trained", "hidden")
-"""Of a gauge: it is not in the store of the training; it took part; its target series was hidden from training."""
+ROLES = ("new", "trained", "held_out")
+"""Of a gauge: not in the store of the training; took part in it; in it, but its target was hidden from training."""
 Flags = NDArray[np.bool_]
 
 
@@ -34,13 +34,13 @@ def kinship(checkpoint: Checkpoint, store: Store) -> Literal["same", "extended",
 
 def changes(checkpoint: Checkpoint, store: Store) -> str:
     """Return in words how a store differs from the one that the run was trained on; empty if it does not."""
-    found = kinship(checkpoint, store)
-    if found == "same":
+    relation = kinship(checkpoint, store)
+    if relation == "same":
         return ""
-    if found == "extended":
+    if relation == "extended":
         return "the store of the training, with later days"
     trained, here = (
-        one.recipe.model_dump(mode="json") if one.recipe else {} for one in (checkpoint.config, store.config)
+        config.recipe.model_dump(mode="json") if config.recipe else {} for config in (checkpoint.config, store.config)
     )
     differing = difference(trained, here, prefix="recipe.")
     new = set(store.gauge_ids) - set(trained_gauges(checkpoint, store))
@@ -53,7 +53,7 @@ def changes(checkpoint: Checkpoint, store: Store) -> str:
 
 
 def trained_gauges(checkpoint: Checkpoint, store: Store) -> tuple[str, ...]:
-    """Return the gauges of the store of the training, hidden ones too; empty if nobody knows them any more."""
+    """Return the gauges of the store of the training, held-out ones too; empty if they are not recorded."""
     if checkpoint.gauges or kinship(checkpoint, store) == "other":
         return checkpoint.gauges
     return tuple(store.gauge_ids)
@@ -61,8 +61,8 @@ def trained_gauges(checkpoint: Checkpoint, store: Store) -> tuple[str, ...]:
 
 def roles(checkpoint: Checkpoint, store: Store, gauges: list[str]) -> NDArray[np.int8]:
     """Return the position in `ROLES` of each gauge, ``[C]``."""
-    trained, hidden = set(trained_gauges(checkpoint, store)), set(checkpoint.held_out_gauges)
-    return np.array([2 if gauge in hidden else int(gauge in trained) for gauge in gauges], dtype=np.int8)
+    trained, held_out = set(trained_gauges(checkpoint, store)), set(checkpoint.held_out_gauges)
+    return np.array([2 if gauge in held_out else int(gauge in trained) for gauge in gauges], dtype=np.int8)
 
 
 def splits(checkpoint: Checkpoint, store: Store, dates: Indices) -> NDArray[np.int8]:
@@ -72,11 +72,11 @@ def splits(checkpoint: Checkpoint, store: Store, dates: Indices) -> NDArray[np.i
     training dates are nothing, as the run was not trained on them.
     """
     times = store.times[dates]
-    found = _positions(Splits.model_validate(json.loads(store.dataset.attrs["splits"])), times)
-    found[found == SPLITS.index("train")] = 0
+    by_store = _positions(Splits.model_validate(json.loads(store.dataset.attrs["splits"])), times)
+    by_store[by_store == SPLITS.index("train")] = 0
     own = _own_splits(checkpoint, store)
-    known = _positions(own, times) if own is not None else found
-    return np.where(known > 0, known, found).astype(np.int8)
+    known = _positions(own, times) if own is not None else by_store
+    return np.where(known > 0, known, by_store).astype(np.int8)
 
 
 def _own_splits(checkpoint: Checkpoint, store: Store) -> Splits | None:
@@ -88,11 +88,11 @@ def _own_splits(checkpoint: Checkpoint, store: Store) -> Splits | None:
 
 
 def _positions(of: Splits, times: pd.DatetimeIndex) -> NDArray[np.int8]:
-    found = np.zeros(len(times), dtype=np.int8)
+    positions = np.zeros(len(times), dtype=np.int8)
     for number, name in enumerate(SPLITS[1:], start=1):
         period = getattr(of, name)
-        found[(times >= pd.Timestamp(period.start)) & (times <= pd.Timestamp(period.end))] = number
-    return found
+        positions[(times >= pd.Timestamp(period.start)) & (times <= pd.Timestamp(period.end))] = number
+    return positions
 
 
 def outside(checkpoint: Checkpoint, store: Store, catchments: Indices) -> Flags | None:
@@ -102,22 +102,22 @@ def outside(checkpoint: Checkpoint, store: Store, catchments: Indices) -> Flags 
         return np.zeros((len(catchments), len(scales)), dtype=bool) if kinship(checkpoint, store) != "other" else None
     values = store.dataset["static"].values[catchments]
     least, most = (np.array([getattr(scale, end) for scale in scales], dtype=values.dtype) for end in ("least", "most"))
-    found: Flags = (values < least) | (values > most)
-    return found
+    outside_range: Flags = (values < least) | (values > most)
+    return outside_range
 
 
-def tell(checkpoint: Checkpoint, store: Store, catchments: Indices) -> None:
-    """Say what of a store is new to a run: another store, new gauges, attributes beyond those of the training."""
-    found = kinship(checkpoint, store)
-    if found != "same":
+def log_novelty(checkpoint: Checkpoint, store: Store, catchments: Indices) -> None:
+    """Log what of a store is new to a run: another store, new gauges, attributes beyond those of the training."""
+    relation = kinship(checkpoint, store)
+    if relation != "same":
         log.log(
-            logging.INFO if found == "extended" else logging.WARNING,
+            logging.INFO if relation == "extended" else logging.WARNING,
             "%s is %s",
             store.path,
             changes(checkpoint, store),
         )
     gauges = [store.gauge_ids[number] for number in catchments]
-    if found == "other" and not checkpoint.gauges:
+    if relation == "other" and not checkpoint.gauges:
         log.warning("The checkpoint does not record its gauges: all %d count as new to the run", len(gauges))
     new = [gauge for gauge, role in zip(gauges, roles(checkpoint, store, gauges), strict=True) if role == 0]
     if new and checkpoint.gauges:

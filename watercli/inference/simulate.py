@@ -1,53 +1,101 @@
-"""``watercli simulate``: the flow of every catchment on every date, as a Zarr store, block by block.
+"""``watercli simulate``: the flow of every catchment on every date, as a Zarr store or in memory, block by block.
 
-It is written into a folder beside the output, which takes its place when it is whole; what an interruption leaves
-there, the same command goes on with.
+The store is written into a folder beside the output, which takes its place when it is whole; what an interruption
+leaves there, the same command goes on with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import xarray as xr
 
 from watercli import __version__
-from watercli.config import Embed
+from watercli.config import Simulate
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.inference import labels, provenance
-from watercli.inference.embedder import whole
+from watercli.inference.export import Arrays, Export, dataset
 from watercli.inference.formats import ZarrFormat
 from watercli.inference.layout import Array, Layout
 from watercli.inference.simulator import Simulator
 from watercli.inference.window_dates import first_and_last
-from watercli.log import log, track
-from watercli.output.atomic import Target, zarr_with
-from watercli.output.resumable import Work, working
-from watercli.run.checkpoint import Checkpoint, check_fits
+from watercli.log import log
+from watercli.output.atomic import Target
+from watercli.output.resumable import working
+from watercli.output.zarr_files import zarr_with
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.store import Store
 
-SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 2
-FORM = ZarrFormat()
+SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 3
 BLOCK_DATES = 512
 """Dates of a block: what is written, and done anew after an interruption, at once."""
+
+
+@dataclass(frozen=True)
+class SimulationBlocks:
+    """Simulates a series, block by block; see `watercli.inference.export.Blocks`."""
+
+    simulator: Simulator
+    layout: Layout
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, store: Store, settings: Simulate, device: str) -> SimulationBlocks:
+        """Return what computes the simulation that the settings choose."""
+        target = settings.target or checkpoint.config.evaluate.target
+        _check(checkpoint, store, target, settings)
+        complete = with_absent_series(checkpoint, store)
+        simulator = Simulator(checkpoint, complete, target, device, settings.catchments)
+        return cls(simulator, _lay_out(simulator, store, _dates(store, settings)))
+
+    def __call__(self, number: int) -> Arrays:
+        """Simulate the dates of a block; a day of which the model knew nothing is missing."""
+        simulated = self.simulator(self.layout.dates[self.layout.block(number)])
+        flow = np.where(simulated.available.any(-1), simulated.flow, np.float32(np.nan))
+        return {self.simulator.target: flow, "input_available": simulated.available.astype(np.int8)}
+
+
+def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, device: str = "cpu") -> xr.Dataset:
+    """Return what `export_simulation` would write, in memory.
+
+    Parameters are those of `export_simulation`.
+
+    Returns
+    -------
+    xr.Dataset
+        The target ``(catchment, time)`` in the units of its modality, ``input_available (catchment, time, input)``,
+        and the labels of the export.
+
+    Raises
+    ------
+    ConfigError
+        If run, store and settings do not fit each other.
+    RunError
+        If the weights cannot be read.
+    """
+    blocks = SimulationBlocks.of(checkpoint, store, settings, device)
+    provenance.log_novelty(checkpoint, store, blocks.simulator.catchments)
+    simulated = dataset(blocks, "simulate")
+    _warn_of_missing_inputs(simulated)
+    return simulated
 
 
 def export_simulation(
     checkpoint: Checkpoint,
     store: Store,
     out: Path,
-    chosen: Embed,
-    target: str,
+    settings: Simulate,
     *,
     overwrite: bool = False,
     device: str = "cpu",
 ) -> Path:
-    """Write what the model says of a series that is hidden from it, for catchments with and without a gauge.
+    """Write the series that the model simulates without seeing it, for catchments with and without a gauge.
 
     Parameters
     ----------
@@ -55,10 +103,8 @@ def export_simulation(
         The model, and the weather and attributes that it is shown; the store need not have the target.
     out
         Where the Zarr store goes; it appears there only when it is whole.
-    chosen
-        ``since``, ``until`` and ``catchments``.
-    target
-        The series to simulate.
+    settings
+        The target, the dates and the catchments.
     overwrite
         Replace a simulation of watercli at ``out``, once the new one is whole.
     device
@@ -67,57 +113,56 @@ def export_simulation(
     Raises
     ------
     ConfigError
-        If run, store and what is asked for do not fit each other, or ``out`` may not be written.
+        If run, store and settings do not fit each other, or ``out`` may not be written.
     RunError
         If the weights cannot be read or the disk is full.
     """
     place = Target(out, overwrite, "simulation", zarr_with(SCHEMA))
     place.check()
-    _check(checkpoint, store, target, chosen.catchments)
-    simulator = Simulator(checkpoint, whole(checkpoint, store), target, device, chosen.catchments)
-    dates = _dates(store, chosen)
-    layout = _lay_out(simulator, store, dates)
-    provenance.tell(checkpoint, store, simulator.catchments)
-    state = {"key": _key(simulator, dates), "out": str(out), "what": "simulation", "blocks": layout.blocks}
+    blocks = SimulationBlocks.of(checkpoint, store, settings, device)
+    simulator, layout = blocks.simulator, blocks.layout
+    provenance.log_novelty(checkpoint, store, simulator.catchments)
+    state = {"key": _key(blocks), "out": str(out), "what": "simulation", "blocks": layout.blocks}
     with working(place, state) as work:
-        FORM.begin(work.store, layout)
-        for part in FORM.parts(layout):
-            work.marks(part).mkdir(parents=True, exist_ok=True)
-        left = [number for number in range(layout.blocks) if not _mark(work, layout, number).exists()]
-        total = sum(len(dates[layout.block(number)]) for number in left)
-        for number in track(left, "simulate", total=total, size=lambda one: len(dates[layout.block(one)])):
-            _write(simulator, layout, work, number)
-        missing = sum(np.load(_mark(work, layout, number)) for number in range(layout.blocks))
-        FORM.finish(work.store)
-    _tell(simulator, len(dates), missing, out)
+        export = Export(blocks, ZarrFormat(), work)
+        export.begin()
+        export.write("simulate")
+        export.finish()
+    _warn_of_missing_inputs(xr.open_zarr(out))
+    log.info(
+        "%s of %d catchments on %d days in %s", simulator.target, len(simulator.catchments), len(layout.dates), out
+    )
     return out
 
 
-def _check(checkpoint: Checkpoint, store: Store, target: str, gauges: Sequence[str]) -> None:
+def _check(checkpoint: Checkpoint, store: Store, target: str, settings: Simulate) -> None:
     series = list(checkpoint.config.of_kind("series"))
     if target not in series:
-        raise ConfigError(f"--target names '{target}', which is no series of the run{nearest(target, series)}")
+        setting = "simulate.target" if settings.target else "evaluate.target"
+        raise ConfigError(f"Setting '{setting}' names '{target}', which is no series of the run"
+                          f"{nearest(target, series)}")  # fmt: skip
     if checkpoint.structure.cross_modal_attention == "none":
         raise ConfigError(
             f"The run's model is without cross-modal attention (model.cross_modal_attention: none) and cannot know "
             f"'{target}' from anything other than itself; simulate with a run that has it"
         )
-    check_fits(checkpoint, store, hidden=(target,))
+    check_fits(checkpoint, store, excluded=(target,))
     if not store.gauge_ids:
         raise ConfigError(f"{store.path} has no catchments to simulate; add catchments to its recipe")
-    for gauge in gauges:
+    for gauge in settings.catchments:
         if gauge not in store.gauge_ids:
             raise ConfigError(
-                f"--catchments names gauge '{gauge}', which {store.path} lacks{nearest(gauge, store.gauge_ids)}"
+                f"Setting 'simulate.catchments' names gauge '{gauge}', which {store.path} lacks"
+                f"{nearest(gauge, store.gauge_ids)}"
             )
 
 
-def _dates(store: Store, chosen: Embed) -> Indices:
-    """Return the positions of the dates that are asked for."""
-    times, (first, last) = store.times, first_and_last(store.times, chosen)
+def _dates(store: Store, settings: Simulate) -> Indices:
+    """Return the positions of the chosen dates."""
+    times, (first, last) = store.times, first_and_last(store.times, settings.since, settings.until)
     if first > last:
         raise ConfigError(
-            f"No date of {store.path} lies between --since and --until; it holds {times[0]:%Y-%m-%d} to "
+            f"No date of {store.path} lies between simulate.since and simulate.until; it holds {times[0]:%Y-%m-%d} to "
             f"{times[-1]:%Y-%m-%d}"
         )
     return np.arange(first, last + 1)
@@ -141,7 +186,7 @@ def _lay_out(simulator: Simulator, store: Store, dates: Indices) -> Layout:
     about = about.merge(labels.of_dates(checkpoint, store, dates, "simulated date"))
     about = about.assign_coords(input=np.array(inputs, dtype=object))
     about = about.assign(
-        antecedent_start=("time", store.times[first], {"long_name": "first day that the model knows of"})
+        antecedent_start=("time", store.times[first], {"long_name": "first day of the antecedent state"})
     )
     return Layout(dates, BLOCK_DATES, about.assign_attrs(_attributes(simulator, store)), arrays)
 
@@ -157,34 +202,21 @@ def _attributes(simulator: Simulator, store: Store) -> dict[str, Any]:
     }
 
 
-def _key(simulator: Simulator, dates: Indices) -> str:
+def _key(blocks: SimulationBlocks) -> str:
     """Return a hash of all that determines what is written."""
+    simulator, dates = blocks.simulator, blocks.layout.dates
     content = [__version__, SCHEMA_VERSION, simulator.checkpoint.fingerprint_of_weights(), simulator.store.fingerprint,
                simulator.target, simulator.gauges, int(dates[0]), int(dates[-1])]  # fmt: skip
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _write(simulator: Simulator, layout: Layout, work: Work, number: int) -> None:
-    """Simulate and write a block; its mark holds how many catchment days lack each input."""
-    found = simulator(layout.dates[layout.block(number)])
-    flow = np.where(found.known.any(-1), found.flow, np.nan)
-    FORM.write(work.store, layout, number, {simulator.target: flow, "input_available": found.known.astype(np.int8)})
-    mark = _mark(work, layout, number)
-    unfinished = mark.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.save(file, (~found.known).sum((0, 1)))
-    unfinished.replace(mark)
-
-
-def _mark(work: Work, layout: Layout, number: int) -> Path:
-    return work.marks(FORM.parts(layout)[0]) / f"{number:06d}.npy"
-
-
-def _tell(simulator: Simulator, dates: int, missing: NDArray[np.int64], out: Path) -> None:
-    days = dates * len(simulator.catchments)
-    lacking = [f"{name} {count / days:.1%}" for name, count in zip(simulator.inputs, missing, strict=True) if count]
+def _warn_of_missing_inputs(simulated: xr.Dataset) -> None:
+    """Warn of the share of catchment days that lack each input."""
+    available = simulated["input_available"]
+    shares = (available == 0).mean(("catchment", "time")).to_series()
+    lacking = [f"{name} {share:.1%}" for name, share in shares.items() if share]
     if lacking:
+        days = available.sizes["catchment"] * available.sizes["time"]
         log.warning(
             "Of %d catchment days, some lack an input ('input_available' says which): %s", days, ", ".join(lacking)
         )
-    log.info("%s of %d catchments on %d days in %s", simulator.target, len(simulator.catchments), dates, out)

@@ -1,4 +1,4 @@
-"""Simulation: the pretrained model itself says what a river did, from weather and attributes, its flow being hidden.
+"""Simulation: the pretrained model computes flow from weather and attributes, with the flow itself hidden from it.
 
 Shapes: B windows, C catchments, T days of a window, N days, I modalities that the decoder reads.
 """
@@ -29,17 +29,17 @@ ROWS = 512
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a river did on some dates, and what the model knew of them."""
+    """Simulated flow on some dates, and which inputs the model had."""
 
     flow: NDArray[np.float32]
     """``[C, N]`` in physical units."""
-    known: NDArray[np.bool_]
+    available: NDArray[np.bool_]
     """``[C, N, I]``: whether an input had a value of the catchment on the day."""
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """Simulates a series of catchments: hidden wholly, its past too, while all other modalities are shown."""
+    """Simulates a series of catchments, all of which is hidden, its past too; all other modalities are inputs."""
 
     checkpoint: Checkpoint
     store: Store
@@ -56,7 +56,7 @@ class Simulator:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the modalities that the target's decoder reads and that are not hidden."""
+        """Names of the modalities that the target's decoder reads, without the target."""
         return [name for name in self.checkpoint.structure.read_by(self.target) if name != self.target]
 
     @cached_property
@@ -70,7 +70,7 @@ class Simulator:
     def starts(self, dates: Indices) -> Indices:
         """Return the first day of the window that each date is simulated in: the one that embeds it, see `Dates`.
 
-        It sees half a window at least, and its memory; the first dates of the store have less.
+        It sees half a window at least, and the antecedent state; the first dates of the store have less.
         """
         of_model = Dates(self.checkpoint.config.window_days, len(self.store.times), causal_model=True)
         return np.maximum(of_model.starts(dates), 0)
@@ -83,12 +83,12 @@ class Simulator:
 
     def __call__(self, dates: Indices) -> Simulated:
         """Simulate ascending dates, positions in the store."""
-        parts = [self._simulate(some) for some in self.parts(dates)]
-        return Simulated(*(np.concatenate(some, axis=1) for some in zip(*parts, strict=True)))
+        parts = [self._simulate(part) for part in self.parts(dates)]
+        return Simulated(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
 
     @torch.inference_mode()
     def _simulate(self, dates: Indices) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return flow ``[C, N]`` and what was known ``[C, N, I]``, by one pass through the model."""
+        """Return flow ``[C, N]`` and the available inputs ``[C, N, I]``, by one pass through the model."""
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
         batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
@@ -96,13 +96,13 @@ class Simulator:
         prediction = self._model(batch, masks, names=(self.target,)).predictions[self.target]
         predicted = prediction.full(batch.days)[..., 0]
         flow = predicted.unflatten(0, (len(unique), -1)).cpu().numpy()  # [B, C, T]
-        known = [self._known(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
-        there = np.stack(known, axis=-1) if known else np.zeros((*flow.shape, 0), dtype=bool)
+        by_input = [self._available(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
+        available = np.stack(by_input, axis=-1) if by_input else np.zeros((*flow.shape, 0), dtype=bool)
         at = window, slice(None), dates - starts
         scale = self.checkpoint.scaling.predicted(self.target)
-        return scale.inverse(flow[at].T), there[at].swapaxes(0, 1)
+        return scale.inverse(flow[at].T), available[at].swapaxes(0, 1)
 
-    def _known(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:
+    def _available(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:
         """Return whether a modality has a value of the catchment on each day, ``[B, C, T]``: a grid on its patches."""
         if name in batch.series:
             own: Tensor = mask.visible.unflatten(0, (batch.windows, -1))
@@ -110,10 +110,10 @@ class Simulator:
         assert batch.patch_index is not None
         patches = mask.visible.unflatten(1, (batch.days, -1)).swapaxes(1, 2)  # [B, P, T]
         window = torch.arange(batch.windows, device=patches.device)[:, None, None]
-        drained: Tensor = (
+        in_catchment: Tensor = (
             patches[window, batch.patch_index.clamp_min(0)] & (batch.patch_index >= 0)[..., None]
         )  # [B, C, K, T]
-        return drained.any(2)
+        return in_catchment.any(2)
 
 
 def simulate(
@@ -122,5 +122,5 @@ def simulate(
     """Return ``[C, N]`` of a series in physical units, for every day of a period and every catchment of the store."""
     simulator = Simulator(checkpoint, store, target, device)
     parts = simulator.parts(np.arange(period.start, period.stop))
-    found = [simulator(some).flow for some in track(parts, "simulate")]
-    return np.concatenate(found, axis=1)
+    flows = [simulator(part).flow for part in track(parts, "simulate")]
+    return np.concatenate(flows, axis=1)

@@ -1,25 +1,25 @@
 """Which window a date is embedded in, and on which dates that can be done: pure functions of day indices.
 
-A window begins on the same day whichever dates are asked for and wherever the store ends, so that an export that is
+A window begins on the same day whichever dates are chosen and wherever the store ends, so that an export that is
 extended agrees with one that is made at once.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
 import pandas as pd
 
-from watercli.config import Embed
 from watercli.data.windows import Indices
 
 
-def first_and_last(times: pd.DatetimeIndex, chosen: Embed) -> tuple[int, int]:
+def first_and_last(times: pd.DatetimeIndex, since: dt.date | None, until: dt.date | None) -> tuple[int, int]:
     """Return the positions of the first and the last day from ``since`` to ``until``; last < first if there is none."""
-    first = times.searchsorted(pd.Timestamp(chosen.since), side="left") if chosen.since else 0
-    last = times.searchsorted(pd.Timestamp(chosen.until), side="right") - 1 if chosen.until else len(times) - 1
+    first = times.searchsorted(pd.Timestamp(since), side="left") if since else 0
+    last = times.searchsorted(pd.Timestamp(until), side="right") - 1 if until else len(times) - 1
     return int(first), int(last)
 
 
@@ -32,7 +32,7 @@ class Dates:
     causal_model: bool
     """The features of a day do not change with what comes after: one window serves many dates."""
     around: bool = False
-    """The window lies around the date, and its later days are seen; else nothing after the date is."""
+    """The window lies around the date, and its later days are seen; otherwise nothing after the date is."""
 
     @property
     def step(self) -> int:
@@ -49,8 +49,8 @@ class Dates:
 
         Where a window serves many dates, these are those of its second half, or of its middle if it lies around them.
         """
-        found: Indices = (dates - self._earliest) // self.step * self.step
-        return found
+        starts: Indices = (dates - self._earliest) // self.step * self.step
+        return starts
 
     def ends(self, dates: Indices) -> Indices:
         """Return the last day that the encoder sees of each date."""

@@ -36,7 +36,7 @@ def show_tables(path: Path, console: Console) -> None:
         f"{about['window_days']} days, {len(columns)} columns in {path / 'rows'}"
     )
     _origin(about, console)
-    console.print(f"Parquet files: {len(rows)}, {in_bytes(sum(one.stat().st_size for one in rows))}")
+    console.print(f"Parquet files: {len(rows)}, {in_bytes(sum(file.stat().st_size for file in rows))}")
 
 
 def show(path: Path, dataset: xr.Dataset, console: Console) -> None:
@@ -49,10 +49,10 @@ def show(path: Path, dataset: xr.Dataset, console: Console) -> None:
     _origin(attributes, console)
     _gauges(dataset, console)
     arrays = Table("variable", "dims", "sizes", "numbers", "size", caption="before compression")
-    for name, one in dataset.data_vars.items():
+    for name, variable in dataset.data_vars.items():
         if str(name).endswith("embedding"):
-            sizes, dims = (" x ".join(map(str, some)) for some in (one.shape, one.dims))
-            arrays.add_row(str(name), dims, sizes, str(one.dtype), in_bytes(one.nbytes))
+            sizes, dims = (" x ".join(map(str, items)) for items in (variable.shape, variable.dims))
+            arrays.add_row(str(name), dims, sizes, str(variable.dtype), in_bytes(variable.nbytes))
     console.print(arrays)
     if "layer_weight" in dataset:
         console.print(_layers(dataset))
@@ -81,11 +81,9 @@ def _gauges(dataset: xr.Dataset, console: Console) -> None:
 
 
 def _origin(attributes: dict[str, Any], console: Console) -> None:
-    hidden = ", ".join(attributes["excluded_inputs"]) or "none"
+    excluded = ", ".join(attributes["excluded_inputs"]) or "none"
     later = "nothing after a date is seen" if attributes.get("causal", 1) else "windows lie around their dates"
-    console.print(
-        f"Modalities hidden from the encoder: {hidden}; weights {attributes['run_fingerprint'][:12]}; {later}"
-    )
+    console.print(f"Inputs excluded: {excluded}; weights {attributes['run_fingerprint'][:12]}; {later}")
     if attributes.get("store_changed"):
         console.print(f"They are of {attributes['store_changed']}")
 
@@ -108,17 +106,17 @@ def describe_half_made(work: Work) -> dict[str, Any]:
         "out": state["out"],
         "begun": state["created"],
         "blocks": {"done": done, "of": state["blocks"]},
-        "bytes": sum(one.stat().st_size for one in work.folder.rglob("*") if one.is_file()),
+        "bytes": sum(file.stat().st_size for file in work.folder.rglob("*") if file.is_file()),
     }
 
 
 def show_half_made(work: Work, console: Console) -> None:
     """Print how far an unfinished export has come."""
-    what, found = work.state["what"], describe_half_made(work)
+    what, progress = work.state["what"], describe_half_made(work)
     console.print(
-        f"Half-made {what} for {found['out']}: {found['blocks']['done']} of {found['blocks']['of']} blocks, begun "
-        f"{found['begun']}"
+        f"Half-made {what} for {progress['out']}: {progress['blocks']['done']} of {progress['blocks']['of']} blocks, "
+        f"begun {progress['begun']}"
     )
     console.print(
-        f"  {in_bytes(found['bytes'])} in {work.folder}; the same watercli {COMMANDS[what]} goes on from there"
+        f"  {in_bytes(progress['bytes'])} in {work.folder}; the same watercli {COMMANDS[what]} goes on from there"
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from watercli.config import Config, Shape, load
+from watercli.config import Config, Shape, load, with_overrides
 from watercli.errors import ConfigError, DataError
 from watercli.log import log
 
@@ -21,22 +22,22 @@ if TYPE_CHECKING:
     from watercli.output.resumable import Work
 
 
-def show(what: str, overrides: Sequence[str] = (), *, as_json: bool = False) -> None:
-    """Print what lies at a path, or a configuration's model; of a store, as JSON if asked for.
+def show(what: str, overrides: Sequence[str] = ()) -> None:
+    """Print what lies at a path, or a configuration's model; ``overrides`` change a configuration or a run's.
 
     Raises
     ------
     ConfigError
-        If it is nothing that watercli knows, or JSON is asked of what is no store.
+        If it is nothing that watercli knows, or ``overrides`` are given for data.
     """
     path = Path(what)
     unfinished = _half_made(path)
-    if as_json:
-        _json(path, unfinished)
+    if (path / "config.yaml").is_file():
+        _run(path, overrides)
+    elif overrides and (unfinished is not None or path.is_dir()):
+        raise ConfigError(f"--set changes a configuration or a run, and {path} is neither; leave --set out")
     elif unfinished is not None:
         _of_half_made(unfinished).show_half_made(unfinished, wide_console())
-    elif (path / "config.yaml").is_file():
-        _run(path)
     elif path.is_dir():
         _zarr(path)
     else:
@@ -65,13 +66,23 @@ def _of_half_made(work: Work) -> ModuleType:
     return inspect_export if work.state.get("what") in inspect_export.COMMANDS else inspect_store
 
 
-def _json(path: Path, unfinished: Work | None) -> None:
-    from watercli.inspection.store import describe
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a store holds, whole or half-made, as plain types.
 
-    if unfinished is None and not (path / "zarr.json").is_file():
+    Raises
+    ------
+    ConfigError
+        If there is none at ``path``.
+    """
+    from watercli.inspection import store
+
+    unfinished = _half_made(path)
+    if unfinished is not None:
+        description: dict[str, Any] = _of_half_made(unfinished).describe_half_made(unfinished)
+        return description
+    if not (path / "zarr.json").is_file():
         raise ConfigError(f"--json describes a store, and {path} is none; leave it out, or give a store")
-    found = describe(path) if unfinished is None else _of_half_made(unfinished).describe_half_made(unfinished)
-    wide_console().print_json(data=found, default=str)
+    return store.describe(path)
 
 
 def _structure(config: Config, shape: Shape) -> MAEConfig:
@@ -96,7 +107,7 @@ def _parameters(structure: MAEConfig, title: str) -> None:
                  for group in (model.encoders, model.decoders, model.feature_maps)]  # fmt: skip
         sizes = [sum(parameter.numel() for parameter in part) for part in parts]
         row = [*sizes, sum(sizes), sum(len(part) for part in parts)]
-        total = [one + other for one, other in zip(total, row, strict=True)]
+        total = [subtotal + number for subtotal, number in zip(total, row, strict=True)]
         table.add_row(name, modality.kind, *(f"{number:,}" for number in row))
     if model.cross_modal is not None:
         number = sum(parameter.numel() for parameter in model.cross_modal.parameters())
@@ -113,18 +124,19 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=120)
 
 
-def _run(path: Path) -> None:
-    from watercli.run.checkpoint import all_checkpoints, open_run
+def _run(path: Path, overrides: Sequence[str]) -> None:
+    from watercli.run.directory import all_checkpoints, open_run
 
     best = open_run(path)
     console = wide_console()
     console.print(f"Run {path}: configuration '{best.config.name}', data {best.fingerprint[:12]}")
     table = Table("step", "validation loss", "")
-    for one in all_checkpoints(path):
-        loss = "" if one.validation_loss is None else f"{one.validation_loss:.4f}"
-        table.add_row(str(one.step), loss, "best" if one.path == best.path else "")
+    for checkpoint in all_checkpoints(path):
+        loss = "" if checkpoint.validation_loss is None else f"{checkpoint.validation_loss:.4f}"
+        table.add_row(str(checkpoint.step), loss, "best" if checkpoint.path == best.path else "")
     console.print(table)
-    _parameters(best.structure, best.config.name)
+    changed = replace(best, config=with_overrides(best.config, overrides))
+    _parameters(changed.structure, best.config.name)
 
 
 def _zarr(path: Path) -> None:

@@ -48,7 +48,7 @@ def describe(path: Path) -> dict[str, Any]:
         "ancestry": attributes.get("ancestry", []),
         "created": attributes["created"],
         "watercli_version": attributes["watercli_version"],
-        "sources": {"files": len(sources), "bytes": sum(int(one["bytes"]) for one in sources)},
+        "sources": {"files": len(sources), "bytes": sum(int(source["bytes"]) for source in sources)},
         "period": {
             "start": f"{store.times[0]:%Y-%m-%d}",
             "end": f"{store.times[-1]:%Y-%m-%d}",
@@ -63,7 +63,7 @@ def describe(path: Path) -> dict[str, Any]:
         "earlier_quality": quality.get("earlier_findings", []),
         "set_to_missing": quality.get("set_to_missing", {}),
         "bytes": _size(path),
-        "files": sum(one.is_file() for one in path.rglob("*")),
+        "files": sum(file.is_file() for file in path.rglob("*")),
     }
 
 
@@ -102,14 +102,14 @@ def _modality(store: Store, name: str, missing: Mapping[str, Mapping[str, float]
 
 
 def _size(path: Path) -> int:
-    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def describe_half_made(work: Work) -> dict[str, Any]:
     """Return how far an unfinished store has come."""
     state = work.state
     grids: dict[str, dict[str, int]] = {}
-    for marks in sorted(one for one in work.folder.glob("blocks/*") if (work.store / one.name).is_dir()):
+    for marks in sorted(folder for folder in work.folder.glob("blocks/*") if (work.store / folder.name).is_dir()):
         array = zarr.open_array(work.store / marks.name, mode="r")
         days = (array.shards or array.chunks)[0]
         grids[marks.name] = {"blocks": len(list(marks.glob("*.npz"))), "of": -(-array.shape[0] // days)}
@@ -126,11 +126,11 @@ def describe_half_made(work: Work) -> dict[str, Any]:
 
 def show(path: Path, console: Console) -> None:
     """Print what a store holds."""
-    found = describe(path)
-    period, grid = found["period"], found["grid"]
-    console.print(f"Store {path}: configuration '{found['configuration']}', data {found['fingerprint'][:12]}")
+    store = describe(path)
+    period, grid = store["period"], store["grid"]
+    console.print(f"Store {path}: configuration '{store['configuration']}', data {store['fingerprint'][:12]}")
     console.print(f"  {period['days']:,} days from {period['start']} to {period['end']}; " + "; ".join(
-        f"{name} {split['start']} to {split['end']}" for name, split in found["splits"].items()))  # fmt: skip
+        f"{name} {split['start']} to {split['end']}" for name, split in store["splits"].items()))  # fmt: skip
     if grid:
         height, width = grid["shape"]
         console.print(
@@ -138,17 +138,17 @@ def show(path: Path, console: Console) -> None:
             f"{grid['land_patches']} of {grid['patches']} patches of {grid['patch_size'][0]} x {grid['patch_size'][1]} "
             "cells are land"
         )
-    console.print(f"  {len(found['catchments'])} catchments, {len(found['attributes'])} static attributes")
+    console.print(f"  {len(store['catchments'])} catchments, {len(store['attributes'])} static attributes")
     console.print(
-        f"  {in_bytes(found['bytes'])} in {found['files']} files, of {found['sources']['files']} source files "
-        f"({in_bytes(found['sources']['bytes'])}); created {found['created']} by watercli {found['watercli_version']}"
+        f"  {in_bytes(store['bytes'])} in {store['files']} files, of {store['sources']['files']} source files "
+        f"({in_bytes(store['sources']['bytes'])}); created {store['created']} by watercli {store['watercli_version']}"
     )
-    for number, ancestor in enumerate(found["ancestry"]):
+    for number, ancestor in enumerate(store["ancestry"]):
         console.print(f"  {'extended from' if number == 0 else 'and then from'} data {ancestor[:12]}")
-    console.print(_table(found["modalities"]))
-    if any(one["missing_by_year"] for one in found["modalities"].values()):
-        console.print(_missing(found["modalities"]))
-    for variable, checks in [item for part in (*found["earlier_quality"], found["quality"]) for item in part.items()]:
+    console.print(_table(store["modalities"]))
+    if any(modality["missing_by_year"] for modality in store["modalities"].values()):
+        console.print(_missing(store["modalities"]))
+    for variable, checks in [item for part in (*store["earlier_quality"], store["quality"]) for item in part.items()]:
         said = ", ".join(
             f"{check} ({count['places']} places, {count['days']:,} days)" for check, count in checks.items()
         )
@@ -158,46 +158,49 @@ def show(path: Path, console: Console) -> None:
 
 def _table(modalities: Mapping[str, Any]) -> Table:
     table = Table("modality", "kind", "units", "sizes", "mean", "std", "min", "max", "missing", "chunks", "on disk")
-    for name, one in modalities.items():
-        statistics = one["statistics"]
+    for name, modality in modalities.items():
+        statistics = modality["statistics"]
         numbers = (f"{statistics[statistic]:.3g}" for statistic in ("mean", "std", "min", "max"))
-        sizes = " x ".join(str(size) for size in one["sizes"].values())
-        chunks = "whole" if one["shards"] is None else f"{one['chunks'][0]} of {one['shards'][0]} days"
+        sizes = " x ".join(str(size) for size in modality["sizes"].values())
+        chunks = "whole" if modality["shards"] is None else f"{modality['chunks'][0]} of {modality['shards'][0]} days"
         missing = f"{statistics['missing']:.1%}"
-        table.add_row(name, one["kind"], one["units"], sizes, *numbers, missing, chunks, in_bytes(one["bytes"]))
+        table.add_row(
+            name, modality["kind"], modality["units"], sizes, *numbers, missing, chunks, in_bytes(modality["bytes"])
+        )
     table.caption = "statistics: of the training period"
     return table
 
 
 def _missing(modalities: Mapping[str, Any]) -> Table:
     """Return the table of missing shares by year, neighbouring years together where there are many."""
-    years = sorted({year for one in modalities.values() for year in one["missing_by_year"]})
+    years = sorted({year for modality in modalities.values() for year in modality["missing_by_year"]})
     step = -(-len(years) // YEARS_SHOWN)
     groups = [years[start : start + step] for start in range(0, len(years), step)]
     labels = [group[0] if len(group) == 1 else f"{group[0]}-{group[-1][2:]}" for group in groups]
     table = Table("missing", *labels)
-    for name, one in modalities.items():
+    for name, modality in modalities.items():
         shares = [
-            [one["missing_by_year"][year] for year in group if year in one["missing_by_year"]] for group in groups
+            [modality["missing_by_year"][year] for year in group if year in modality["missing_by_year"]]
+            for group in groups
         ]
-        table.add_row(name, *(_share(found) for found in shares))
+        table.add_row(name, *(_share(group) for group in shares))
     return table
 
 
-def _share(found: Sequence[float]) -> str:
+def _share(shares: Sequence[float]) -> str:
     """Return the mean of shares in per cent, in which a little is not nothing."""
-    if not found:
+    if not shares:
         return ""
-    mean = float(np.mean(found))
+    mean = float(np.mean(shares))
     return f"{mean:.0%}" if mean == 0 or mean >= 0.01 else "<1%"
 
 
 def show_half_made(work: Work, console: Console) -> None:
     """Print how far an unfinished store has come."""
-    found = describe_half_made(work)
+    progress = describe_half_made(work)
     console.print(
-        f"Half-made store for {found['out']}: configuration '{found['configuration']}', begun {found['begun']}"
+        f"Half-made store for {progress['out']}: configuration '{progress['configuration']}', begun {progress['begun']}"
     )
-    for name, grid in found["grids"].items():
+    for name, grid in progress["grids"].items():
         console.print(f"  {name}: {grid['blocks']} of {grid['of']} blocks")
-    console.print(f"  {in_bytes(found['bytes'])} in {work.folder}; the same watercli prepare goes on from there")
+    console.print(f"  {in_bytes(progress['bytes'])} in {work.folder}; the same watercli prepare goes on from there")

@@ -1,23 +1,23 @@
-"""Outputs appear whole or not at all: written under a temporary name beside their own, renamed when finished.
+"""Files and folders appear whole or not at all: written beside their place, and renamed into it when finished.
 
-The temporary name holds machine and process, so that what a killed process left can be told from what a living one
-still writes.
+Beside ``<name>`` stand, while it is written, ``.<name>.partial`` (what is unfinished), ``.<name>.replaced`` (the old
+one, between two renames) and ``.<name>.lock`` (its owner; see `watercli.output.lock`).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from watercli.errors import ConfigError
 from watercli.log import log
+from watercli.output.lock import locked
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system calls a disk, a quota or a file that can take no more."""
@@ -43,9 +43,9 @@ class Target:
             If the path exists and ``overwrite`` is off, or it is something else.
         """
         if not self.path.exists() and not self.path.is_symlink():
-            above = next(one for one in self.path.absolute().parents if one.exists())
-            if not above.is_dir() or not os.access(above, os.W_OK):
-                raise ConfigError(f"{self.path} cannot be written: {above} is no folder one may write to")
+            parent = existing_parent(self.path)
+            if not parent.is_dir() or not os.access(parent, os.W_OK):
+                raise ConfigError(f"{self.path} cannot be written: {parent} is no folder one may write to")
             return
         if not self.overwrite:
             raise ConfigError(f"{self.path} exists; give another --out, or --overwrite to replace it")
@@ -57,65 +57,108 @@ class Target:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """Yield a temporary path; on a clean exit it becomes the target, on any other it is removed."""
+        """Yield an unused path; on a clean exit the folder there becomes the target, on any other it is removed.
+
+        Raises
+        ------
+        ConfigError
+            If the target may not be written, or another process is writing it.
+        """
         self.check()
-        out = self.path
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(out)
-        mark = f"{socket.gethostname()}-{os.getpid()}"
-        partial, replaced = (out.with_name(f".{out.name}.{kind}-{mark}") for kind in ("partial", "replaced"))
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.path), written_folder(self.path) as partial:
             yield partial
             self.check()  # something may have come into being since
-            if out.exists():
-                out.rename(replaced)
-            try:
-                partial.rename(out)
-            except BaseException:
-                if replaced.exists():
-                    replaced.rename(out)
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            if out.exists():
-                shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _remove_stale(out: Path) -> None:
-    """Remove what processes of this machine that no longer live left beside ``out``."""
-    pattern = re.compile(rf"\.{re.escape(out.name)}\.(partial|replaced)-{re.escape(socket.gethostname())}-(\d+)")
-    for path in out.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match is None or alive(int(match[2])):
-            continue
-        # A replaced folder is the only copy if the process died between its two renames.
-        if match[1] == "partial" or out.exists():
-            log.info("Removing %s, left by a process that ended", path)
-            shutil.rmtree(path, ignore_errors=True)
+def existing_parent(path: Path) -> Path:
+    """Return the nearest folder above a path that exists."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
 
 
-def alive(pid: int) -> bool:
-    """Return whether a process of this machine lives."""
+@contextmanager
+def written_file(path: Path) -> Iterator[Path]:
+    """Yield an unused path; on a clean exit the file there becomes ``path``, on any other it is removed.
+
+    Several processes may write the same file: each has a name of its own until the rename.
+    """
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def zarr_with(*attributes: str) -> Callable[[Path], bool]:
-    """Return a test whether a folder is a Zarr group whose root has these attributes."""
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, which appears whole or not at all."""
+    with written_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
-    def is_own(path: Path) -> bool:
-        import zarr
 
-        try:
-            found = zarr.open_group(path, mode="r").attrs
-        except Exception:
-            return False
-        return all(name in found for name in attributes)
+@contextmanager
+def written_folder(out: Path) -> Iterator[Path]:
+    """Yield an unused path; on a clean exit the folder there becomes ``out``, on any other it is removed.
 
-    return is_own
+    Who may be met by another process at ``out`` locks it before; see `Target.writing`.
+    """
+    restore(out)
+    partial = partial_of(out)
+    if partial.exists():
+        log.info("Removing %s, left by a process that ended", partial)
+        shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        put(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def partial_of(out: Path) -> Path:
+    """Return the name of what will be ``out``."""
+    return out.with_name(f".{out.name}.partial")
+
+
+def put(folder: Path, out: Path) -> None:
+    """Put a finished folder in its place; if that fails, what was there before stays."""
+    if out.exists():
+        out.rename(_replaced(out))
+    try:
+        folder.rename(out)
+    except BaseException:
+        restore(out)
+        raise
+    shutil.rmtree(_replaced(out), ignore_errors=True)
+
+
+def restore(out: Path) -> None:
+    """Bring back, or remove, what was being replaced when a process died between two renames."""
+    if _replaced(out).exists():
+        if out.exists():
+            shutil.rmtree(_replaced(out))
+        else:
+            _replaced(out).rename(out)
+
+
+def _replaced(out: Path) -> Path:
+    return out.with_name(f".{out.name}.replaced")
+
+
+def flush(path: Path) -> None:
+    """Have the disk hold what was written: a rename that outlives a power cut must not outlive its content."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def link(source: str, target: str) -> None:
+    """Share a file where the file system can, and copy it elsewhere; for `shutil.copytree`.
+
+    A file that is shared must be replaced, never written into; Zarr does so.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -26,13 +26,13 @@ def to_days(name: str, data: xr.DataArray, period: Period) -> xr.DataArray:
         If no day of ``data`` lies in ``period``.
     """
     index = data.indexes["time"]
-    wanted = days(period)
-    if not len(index.intersection(wanted)):
+    calendar = days(period)
+    if not len(index.intersection(calendar)):
         raise DataError(
             f"The dates of '{name}' ({index.min():%Y-%m-%d} to {index.max():%Y-%m-%d}) do not meet "
             f"recipe.period ({period.start} to {period.end}); give files of that period or change the period"
         )
-    return data.reindex(time=wanted)
+    return data.reindex(time=calendar)
 
 
 def target_crs(recipe: Recipe) -> CRS:
@@ -51,18 +51,18 @@ def target_crs(recipe: Recipe) -> CRS:
         ) from error
 
 
-def same_crs(one: CRS, other: CRS) -> bool:
-    """Whether two CRS have the same projection and ellipsoid; the datum's name is not asked for.
+def same_crs(first: CRS, second: CRS) -> bool:
+    """Whether two CRS have the same projection and ellipsoid; the datum's name does not count.
 
     NetCDF files often give projection and ellipsoid only (HadUK-Grid: Airy 1830, no datum).
     """
-    if one.is_projected != other.is_projected:
+    if first.is_projected != second.is_projected:
         return False
-    ellipsoids = [crs.ellipsoid for crs in (one, other) if crs.ellipsoid is not None]
+    ellipsoids = [crs.ellipsoid for crs in (first, second) if crs.ellipsoid is not None]
     axes = [(ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre) for ellipsoid in ellipsoids]
     if len(axes) == 2 and not np.allclose(axes[0], axes[1], rtol=1e-9):
         return False
-    return _parameters(one) == _parameters(other)
+    return _parameters(first) == _parameters(second)
 
 
 def _parameters(crs: CRS) -> dict[str, float | str]:
@@ -112,10 +112,10 @@ def check_even(name: str, data: xr.DataArray) -> None:
             raise DataError(f"The grid of '{name}' is not evenly spaced along {axis}; give it on a regular grid")
 
 
-def same_centres(one: np.ndarray, other: np.ndarray) -> bool:
+def same_centres(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether cell centres along an axis are the same, to a thousandth of a cell."""
-    step = abs(one[-1] - one[0]) / max(1, len(one) - 1)
-    return one.shape == other.shape and bool(np.allclose(one, other, atol=1e-3 * step, rtol=0))
+    step = abs(first[-1] - first[0]) / max(1, len(first) - 1)
+    return first.shape == second.shape and bool(np.allclose(first, second, atol=1e-3 * step, rtol=0))
 
 
 def _short(crs: CRS) -> str:

@@ -1,9 +1,9 @@
 """Writing a grid block by block: what is written is not written again, and is summed up as it passes.
 
 A block is one shard of the store: ``T`` days (the last one fewer) of ``Y X`` cells. Its summary, kept beside the
-unfinished store, is also the mark that it is written. So a grid is read once, whatever is asked of it, and a run that
-was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values: threads or
-the workers of a cluster write them in any order, and twice if need be.
+unfinished store, is also the mark that it is written. So a grid is read once, whatever is computed from it, and a run
+that was interrupted goes on at the first block without a summary. Blocks depend on nothing but their own values:
+threads or the workers of a cluster write them in any order, and twice if need be.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -21,6 +20,7 @@ from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from watercli.output.atomic import written_file
 from watercli.preparation import statistics
 
 
@@ -39,22 +39,20 @@ class Summary:
     mean: NDArray[np.float64]
     """``[T]`` mean over them; NaN without any."""
     outside: NDArray[np.int64]
-    """``[T]`` cells beyond the limits asked for."""
+    """``[T]`` cells beyond the limits."""
     checksum: NDArray[np.uint32]
     """``[T]`` CRC-32 of the day's field: equal for equal fields."""
 
     def save(self, path: Path) -> None:
         """Write it to a file that appears whole or not at all."""
-        unfinished = path.with_suffix(f".{uuid4().hex}.tmp")
-        with unfinished.open("wb") as stream:
+        with written_file(path) as partial, partial.open("wb") as stream:
             np.savez_compressed(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
-        unfinished.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Summary:
         """Read what `save` wrote."""
-        with np.load(path) as found:
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
+        with np.load(path) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     @classmethod
     def join(cls, parts: Sequence[Summary]) -> Summary:

@@ -15,7 +15,8 @@ from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.output.resumable import Inputs, Work
+from watercli.output import zarr_files
+from watercli.output.resumable import Work
 from watercli.preparation import align, geometry, write
 from watercli.preparation.catchments import place
 from watercli.preparation.grids import Grids
@@ -24,7 +25,7 @@ from watercli.preparation.quality.records import Quality
 from watercli.preparation.readers import boundaries, demo, registry
 from watercli.preparation.readers.derived import read_series
 from watercli.preparation.readers.request import Request
-from watercli.preparation.readers.sources import Sources
+from watercli.preparation.readers.sources import Snapshot, Sources
 from watercli.store import SCHEMA_VERSION
 
 Attributes = dict[str, Any]
@@ -38,18 +39,18 @@ def requests(config: Config, sources: Sources) -> dict[str, Request]:
     ConfigError, DataError
         If a source is not stated, its reader is unknown, or its files are not there.
     """
-    found: dict[str, Request] = {}
+    modality_requests: dict[str, Request] = {}
     for name, modality in config.modalities.items():
         setting = f"modalities.{name}.source"
         if modality.source is None:
             raise ConfigError(f"{setting} is missing in configuration '{config.name}'; say how to read it")
         reader = registry.find(modality.source.reader, modality.kind, setting)
         paths = sources.find(modality.source.files, f"{setting}.files") if reader.needs_files else []
-        found[name] = Request(config, name, sources, paths)
-    return found
+        modality_requests[name] = Request(config, name, sources, paths)
+    return modality_requests
 
 
-def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Inputs:
+def snapshot(recipe: Recipe, modality_requests: dict[str, Request], sources: Sources) -> Snapshot:
     """Return the state of every file that may be read.
 
     Raises
@@ -57,19 +58,23 @@ def inputs(recipe: Recipe, asked: dict[str, Request], sources: Sources) -> Input
     ConfigError, DataError
         If an attribute table is not there.
     """
-    paths = {path for request in asked.values() for path in request.paths}
+    paths = {path for request in modality_requests.values() for path in request.paths}
     for table in recipe.catchments.tables if recipe.catchments else ():
         paths.update(sources.find(table.files, "recipe.catchments.tables"))
     if recipe.catchments and recipe.catchments.boundaries:
         paths.update(sources.find(recipe.catchments.boundaries.files, "recipe.catchments.boundaries.files"))
-    return Inputs.of(paths)
+    return Snapshot.of(paths)
 
 
-def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: Sources, work: Work) -> Quality:
+def build(
+    config: Config, recipe: Recipe, modality_requests: dict[str, Request], sources: Sources, work: Work
+) -> Quality:
     """Build the store in the folder of ``work``; return what looks wrong in it."""
     crs = align.target_crs(recipe)
     quality = Quality(config)
-    series = read_series(asked, lambda one: quality.series(one.modality_name, _read(one, quality)))
+    series = read_series(
+        modality_requests, lambda request: quality.series(request.modality_name, _read(request, quality))
+    )
     catchments = place(config, recipe, series, sources, crs)
     if catchments is not None:
         for name in series:
@@ -77,7 +82,7 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
             quality.count_missing(name, align.days(recipe.period), present, catchments.sizes["catchment"])
     grids = Grids(recipe, crs, work, quality)
     for name in config.of_kind("grid"):
-        grids.add(asked[name], _read(asked[name], quality))
+        grids.add(modality_requests[name], _read(modality_requests[name], quality))
     parts = [part for part in (catchments, grids.dataset()) if part is not None]
     rest = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override")
     if "catchment" in rest and grids.patches is not None:
@@ -90,7 +95,7 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
     rest.attrs |= {"quality": json.dumps(quality.counts()), "created": work.created}
     write.append(work.store, _plain_strings(rest))
-    write.finish(work.store)
+    zarr_files.consolidate(work.store)
     return quality
 
 

@@ -42,17 +42,17 @@ def place(
     gauges = [str(gauge) for gauge in values.index]
     unused = len({str(gauge) for table in tables for gauge in table.rows.index} - set(gauges))
     if unused:
-        log.info("%s gauges of the attribute tables are not used: no series, or not asked for", f"{unused:,}")
+        log.info("%s gauges of the attribute tables are not used: no series, or not named in the recipe", f"{unused:,}")
     part = _static(values, catchments, crs)
     training = align.days(recipe.splits.train)
-    found: list[xr.DataArray] = []
+    statistics_tables: list[xr.DataArray] = []
     for name, data in series.items():
         data = data.reindex(catchment=gauges).transpose("catchment", "time").astype(np.float32)
         part[name] = data.copy()
         part[name].attrs = described(name, config.modalities[name], data)
-        found.append(statistics.of_training(name, config.modalities[name], data.sel(time=training)))
-    if found:
-        part["statistics"] = xr.concat(found, dim=pd.Index(list(series), name="variable", dtype=object))
+        statistics_tables.append(statistics.of_training(name, config.modalities[name], data.sel(time=training)))
+    if statistics_tables:
+        part["statistics"] = xr.concat(statistics_tables, dim=pd.Index(list(series), name="variable", dtype=object))
     return part
 
 

@@ -21,11 +21,13 @@ from rich.table import Table
 from watercli.config import Config, DemoDomain, Recipe
 from watercli.output.resumable import Work
 from watercli.output.sizes import in_bytes
-from watercli.preparation import align, geometry, write
+from watercli.output.zarr_files import COMPRESSORS
+from watercli.preparation import align, geometry
 from watercli.preparation.build import requests
 from watercli.preparation.readers import registry
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import Sources
+from watercli.store import CHUNK_DAYS, SHARD_DAYS, grid_shard
 
 VALUES_PER_SECOND = 3e6
 """Values of a grid read, summed up, compressed and written by one core: measured with `tests/bench.py --years`."""
@@ -63,8 +65,8 @@ class Part:
     def bytes_in_memory(self) -> float:
         """Least memory that it needs while it is prepared, without the process itself."""
         if self.kind == "grid":
-            block = 4 * write.grid_shard(self.shape[0]) * self.shape[1] * self.shape[2]
-            return float(BLOCK_COPIES * block * min(CPU_COUNT, -(-self.shape[0] // write.SHARD_DAYS)))
+            block = 4 * grid_shard(self.shape[0]) * self.shape[1] * self.shape[2]
+            return float(BLOCK_COPIES * block * min(CPU_COUNT, -(-self.shape[0] // SHARD_DAYS)))
         return float(SERIES_COPIES * 4 * np.prod(self.shape))
 
 
@@ -77,12 +79,12 @@ def plan(config: Config, recipe: Recipe, data: Path | None) -> list[Part]:
         Whatever can be seen to be wrong without reading the data.
     """
     sources = Sources(data)
-    asked = requests(config, sources)
+    modality_requests = requests(config, sources)
     for table in recipe.catchments.tables if recipe.catchments else ():
         sources.find(table.files, "recipe.catchments.tables")
     parts: list[Part] = []
     first: tuple[str, xr.DataArray] | None = None
-    for name, request in asked.items():
+    for name, request in modality_requests.items():
         if request.modality.kind == "series":
             parts.append(_series(request))
         elif not request.paths:
@@ -99,7 +101,7 @@ def _grid(request: Request, field: xr.DataArray) -> Part:
     days = align.days(request.recipe.period)
     align.to_days(request.modality_name, field, request.recipe.period)  # refuses dates that do not meet the period
     given = field.sel(time=field.indexes["time"].isin(days))
-    sample = given[len(given) // 2 :][: write.CHUNK_DAYS].to_numpy().astype(np.float32)
+    sample = given[len(given) // 2 :][:CHUNK_DAYS].to_numpy().astype(np.float32)
     shape = (len(days), *_padded(request, (field.sizes["y"], field.sizes["x"])))
     values = float(np.prod((len(given), *shape[1:])))
     # The padding takes no room to speak of, and the sample has none.
@@ -108,7 +110,7 @@ def _grid(request: Request, field: xr.DataArray) -> Part:
 
 def _packed(sample: NDArray[np.float32]) -> int:
     """Return the bytes of a sample as the store would compress it."""
-    array = zarr.create_array({}, data=sample, chunks=sample.shape, compressors=write.COMPRESSORS)
+    array = zarr.create_array({}, data=sample, chunks=sample.shape, compressors=COMPRESSORS)
     return int(array.nbytes_stored())
 
 
@@ -121,7 +123,7 @@ def _generated(request: Request) -> Part:
 
 
 def _series(request: Request) -> Part:
-    """Gauges are those named, else one for each file."""
+    """Gauges are those named, or one for each file."""
     size = request.recipe.demo or DemoDomain()
     gauges = len(request.gauges or request.paths) or size.catchments
     shape = (gauges, len(align.days(request.recipe.period)))

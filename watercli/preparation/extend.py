@@ -8,7 +8,6 @@ store, as the training period lies before the new days.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ import zarr
 from watercli.config import Config, Period, difference
 from watercli.errors import ConfigError, DataError
 from watercli.log import log
+from watercli.output import zarr_files
+from watercli.output.atomic import link
 from watercli.output.resumable import Work
-from watercli.preparation import align, write
+from watercli.preparation import align
 from watercli.preparation.build import determining, fingerprint, read
 from watercli.preparation.grids import pad, write_field
 from watercli.preparation.quality.records import Quality
@@ -80,7 +81,7 @@ class Extension:
     work: Work
     quality: Quality
 
-    def write(self, asked: dict[str, Request], sources: Sources) -> None:
+    def write(self, modality_requests: dict[str, Request], sources: Sources) -> None:
         """Make the extended store.
 
         Raises
@@ -89,15 +90,15 @@ class Extension:
             If no modality has a day to add, or its files do not fit the store.
         """
         self._share()
-        changed, found = 0, False
-        for name, request in asked.items():
+        changed, any_new = 0, False
+        for name, request in modality_requests.items():
             data = read(request, self.quality)
             if request.modality.kind == "grid":
-                found |= self._grid(request, data)
+                any_new |= self._grid(request, data)
             else:
-                differing, some = self._series(name, data)
-                changed, found = changed + differing, found or some
-        if not found:
+                differing, has_new = self._series(name, data)
+                changed, any_new = changed + differing, any_new or has_new
+        if not any_new:
             raise DataError(f"No file holds a day from {self.new.start} to {self.new.end}; add the files of those days")
         first = len(self.store.times)
         times = _resized(self.work.store / "time", 0, len(self._days))
@@ -115,14 +116,14 @@ class Extension:
 
     def _new_days(self, name: str, data: xr.DataArray) -> tuple[xr.DataArray, bool]:
         """Return the new days, and whether any is in the files; said if none is."""
-        some = bool(len(data.indexes["time"].intersection(self._days)))
-        if not some:
+        has_new = bool(len(data.indexes["time"].intersection(self._days)))
+        if not has_new:
             log.warning("%s has no date from %s to %s: these days are missing", name, self.new.start, self.new.end)
-        return data.reindex(time=self._days), some
+        return data.reindex(time=self._days), has_new
 
     def _grid(self, request: Request, data: xr.DataArray) -> bool:
         name, first = request.modality_name, len(self.store.times)
-        new, some = self._new_days(name, data)
+        new, has_new = self._new_days(name, data)
         padded, _ = pad(new.assign_attrs(data.attrs), self.store.patch_size)
         place = self.store.dataset[name].assign_attrs(crs_wkt=self.store.dataset.attrs["crs_wkt"])
         align.check_grid(name, padded.assign_attrs(data.attrs), (f"{name} in {self.store.path}", place), self._crs)
@@ -140,7 +141,7 @@ class Extension:
         summary = write_field(request, kept.drop_vars(list(kept.coords)), self.work, rules, first)
         self.quality.grid(name, summary, self._days)
         self.quality.count_missing(name, self._days, summary.count, int(land.sum()))
-        return some
+        return has_new
 
     @property
     def _crs(self) -> Any:
@@ -155,26 +156,28 @@ class Extension:
             log.warning("%s: %d of %d catchments are in no file, their new days are missing (%s)", name, len(absent),
                         len(gauges), ", ".join(absent[:5]))  # fmt: skip
         data = self.quality.series(name, data.reindex(catchment=gauges)).astype(np.float32)
-        new, some = self._new_days(name, data)
+        new, has_new = self._new_days(name, data)
         values = new.transpose("catchment", "time").to_numpy()
         array = _resized(self.work.store / name, 1, len(self._days))
         array[:, len(self.store.times) :] = values
         present = np.asarray((~np.isnan(values)).sum(axis=0))
         self.quality.count_missing(name, self._days, present, len(gauges))
         old = self.store.dataset[name].load()
-        again = data.reindex(time=self.store.times).transpose("catchment", "time")
+        reread = data.reindex(time=self.store.times).transpose("catchment", "time")
         covered = self.store.times.isin(data.indexes["time"]) & ~np.isin(gauges, absent)[:, None]
-        differing = (old.values != again.values) & ~(np.isnan(old.values) & np.isnan(again.values)) & covered
+        differing = (old.values != reread.values) & ~(np.isnan(old.values) & np.isnan(reread.values)) & covered
         if differing.any():
             log.warning("%s: %s earlier values would be others now; the store keeps its own", name,
                         f"{int(differing.sum()):,}")  # fmt: skip
-        return int(differing[:, self.store.period("train")].sum()), some
+        return int(differing[:, self.store.period("train")].sum()), has_new
 
     def _finish(self, sources: Sources, changed: int) -> None:
         attributes = self.store.dataset.attrs
-        records = {str(one["name"]): one for one in json.loads(attributes["sources"])}
-        now = {str(one["name"]): one for one in sources.records()}
-        other = [name for name, one in now.items() if name in records and one["sha256"] != records[name]["sha256"]]
+        records = {str(record["name"]): record for record in json.loads(attributes["sources"])}
+        now = {str(record["name"]): record for record in sources.records()}
+        replaced = [
+            name for name, record in now.items() if name in records and record["sha256"] != records[name]["sha256"]
+        ]
         train = self.store.config.recipe.splits.train if self.store.config.recipe else self.new
         if changed:
             log.warning("Statistics would have changed: %s values of the training period differ; prepare anew to take "
@@ -182,9 +185,9 @@ class Extension:
         else:
             log.info("Statistics are unchanged: the training period (%s to %s) lies before the new days", train.start,
                      train.end)  # fmt: skip
-        if other:
+        if replaced:
             log.info(
-                "%d source files are no longer those that the store was made of; its earlier days stay", len(other)
+                "%d source files are no longer those that the store was made of; its earlier days stay", len(replaced)
             )
         group = zarr.open_group(self.work.store, mode="r+", use_consolidated=False)
         assert self.config.recipe is not None
@@ -192,14 +195,14 @@ class Extension:
             {
                 "config": self.config.to_yaml(),
                 "splits": json.dumps(self.config.recipe.splits.model_dump(mode="json")),
-                "sources": json.dumps([one for _, one in sorted((records | now).items())]),
+                "sources": json.dumps([record for _, record in sorted((records | now).items())]),
                 "fingerprint": fingerprint(self.config, list(now.values()), extended=self.store.fingerprint),
                 "ancestry": [*attributes.get("ancestry", []), self.store.fingerprint],
                 "quality": json.dumps(self._joined(json.loads(attributes.get("quality", "{}")))),
                 "created": self.work.created,
             }
         )
-        write.finish(self.work.store)
+        zarr_files.consolidate(self.work.store)
 
     def _joined(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return what was found in the new days beside what was found before, and the missing shares of all years.
@@ -231,11 +234,3 @@ def _resized(path: Path, axis: int, more: int) -> Any:
     array = zarr.open_array(path, mode="r+")
     array.resize(tuple(size + more * (number == axis) for number, size in enumerate(array.shape)))
     return array
-
-
-def link(source: str, target: str) -> None:
-    """Share a file where the file system can; Zarr replaces files and never writes into one."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -18,6 +18,7 @@ from watercli.preparation import align, geometry, statistics, write
 from watercli.preparation.blocks import Rules, Summary, write_grid
 from watercli.preparation.quality.records import Quality
 from watercli.preparation.readers.request import Request, described, name_unreadable
+from watercli.store import grid_shard
 
 
 class Grids:
@@ -66,7 +67,7 @@ class Grids:
     def _write(self, request: Request, data: xr.DataArray, rules: Rules) -> Summary:
         """Write a field and return what passed by."""
         name = request.modality_name
-        chunked = data.chunk({"time": write.grid_shard(len(data)), "y": -1, "x": -1})
+        chunked = data.chunk({"time": grid_shard(len(data)), "y": -1, "x": -1})
         bare = chunked.drop_vars(list(chunked.coords))
         bare.attrs = described(name, request.modality, data)
         request.sources.use(request.paths)

@@ -16,11 +16,11 @@ from watercli.errors import ConfigError, RunError
 from watercli.log import log
 from watercli.output.resumable import working
 from watercli.preparation import extend
-from watercli.preparation.build import build, determining, inputs, requests
+from watercli.preparation.build import build, determining, requests, snapshot
 from watercli.preparation.cluster import connected
 from watercli.preparation.dry_run import plan, show
 from watercli.preparation.quality.records import Quality
-from watercli.preparation.quality.report import save, tell
+from watercli.preparation.quality.report import log_findings, save
 from watercli.preparation.readers.sources import Sources
 from watercli.preparation.write import target
 from watercli.store import Store
@@ -57,7 +57,7 @@ def prepare(
     ConfigError
         If ``out`` may not be written, or a setting does not fit.
     DataError
-        If a source file does not hold what is asked of it, or was changed meanwhile.
+        If a source file does not hold what its source says, or was changed meanwhile.
     RunError
         If the disk is full, or ``strict`` and there are findings; the same call goes on from there.
     """
@@ -65,14 +65,14 @@ def prepare(
     place = target(out, overwrite)
     place.check()
     sources = Sources(data)
-    asked = requests(config, sources)
-    seen = inputs(recipe, asked, sources)
+    modality_requests = requests(config, sources)
+    before = snapshot(recipe, modality_requests, sources)
     # What a grid measures decides which values its blocks count as impossible.
-    key = seen.key(__version__, determining(config), recipe.quality.quantities)
+    key = before.key(__version__, determining(config), recipe.quality.quantities)
     state = {"key": key, "out": str(out), "config": config.to_yaml()}
-    with working(place, state) as work, connected(scheduler, work.folder, *seen.stamps):
-        quality = build(config, recipe, asked, sources, work)
-        seen.check(sources.used, sources.name)
+    with working(place, state) as work, connected(scheduler, work.folder, *before.stamps):
+        quality = build(config, recipe, modality_requests, sources, work)
+        before.check(sources)
         _conclude(quality, out, strict)
     return _opened(out)
 
@@ -80,7 +80,7 @@ def prepare(
 def _conclude(quality: Quality, out: Path, strict: bool) -> None:
     """Report what looks wrong, and refuse it if it is to be refused."""
     report = save(quality, out)
-    tell(quality, report)
+    log_findings(quality, report)
     if strict and quality.findings:
         raise RunError(
             f"--strict: {len(quality.findings)} findings on quality ({report}); mend the sources, set "
@@ -107,7 +107,7 @@ def append(
     ConfigError
         If there is no store, the recipe is not its own, or ends no later.
     DataError
-        If a source file does not hold what is asked of it, or was changed meanwhile.
+        If a source file does not hold what its source says, or was changed meanwhile.
     RunError
         If the disk is full, or ``strict`` and there are findings.
     """
@@ -115,13 +115,13 @@ def append(
     store = Store.open(out)
     new = extend.check(config, store)
     sources = Sources(data)
-    asked = requests(config, sources)
-    seen = inputs(recipe, asked, sources)
+    modality_requests = requests(config, sources)
+    before = snapshot(recipe, modality_requests, sources)
     state = {"key": None, "out": str(out), "config": config.to_yaml()}
-    with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *seen.stamps):
+    with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *before.stamps):
         quality = Quality(config, since=pd.Timestamp(new.start))
-        extend.Extension(config, store, new, work, quality).write(asked, sources)
-        seen.check(sources.used, sources.name)
+        extend.Extension(config, store, new, work, quality).write(modality_requests, sources)
+        before.check(sources)
         _conclude(quality, out, strict)
     return _opened(out)
 

@@ -83,16 +83,16 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
         raise DataError(f"The grid of '{name}' does not overlap recipe.grid.bounds; mend the bounds or recipe.grid.crs")
     steps = " x ".join(f"{float(data[axis][1] - data[axis][0]):g}" for axis in ("y", "x"))
     said = f"area-weighted from cells of {steps} ({source.name}) to {request.grid.cell:g} ({aim.crs.name})"
-    found = _weighted(data, weights, aim, request.grid.min_covered)
+    regridded = _weighted(data, weights, aim, request.grid.min_covered)
     period = slice(str(request.recipe.period.start), str(request.recipe.period.end))
     with naming_unreadable(request):
-        said += _mass(data.sel(time=period)[:MASS_DAYS], found.sel(time=period)[:MASS_DAYS], weights, aim)
+        said += _mass(data.sel(time=period)[:MASS_DAYS], regridded.sel(time=period)[:MASS_DAYS], weights, aim)
     request.say("regridding", said)
-    return found.assign_attrs(data.attrs, crs_wkt=aim.crs.to_wkt(), regridding=said)
+    return regridded.assign_attrs(data.attrs, crs_wkt=aim.crs.to_wkt(), regridding=said)
 
 
 def _aligned(data: xr.DataArray, aim: Target) -> xr.DataArray | None:
-    """Return data on the target's cells if these are cells of its own grid, continued where need be; else None."""
+    """Return data on the target's cells if these are cells of its own grid, continued where need be; None otherwise."""
     for axis, centres in (("y", aim.y), ("x", aim.x)):
         own = data[axis].to_numpy()
         step = own[1] - own[0]
@@ -172,7 +172,7 @@ def weighted_mean(values: Array, weights: sparse.csr_matrix, least: float) -> Ar
     return np.asarray(mean.T, dtype=np.float32)
 
 
-def _mass(data: xr.DataArray, found: xr.DataArray, weights: sparse.csr_matrix, aim: Target) -> str:
+def _mass(data: xr.DataArray, regridded: xr.DataArray, weights: sparse.csr_matrix, aim: Target) -> str:
     """Compare value times area before and after, over the part of the source that the target covers.
 
     After, a cell counts with the area that the source covers of it; the two differ by what lies in cells left out,
@@ -180,7 +180,7 @@ def _mass(data: xr.DataArray, found: xr.DataArray, weights: sparse.csr_matrix, a
     """
     if not len(data):
         return ""
-    source, result = compute(data.data, found.data)
+    source, result = compute(data.data, regridded.data)
     flat = source.reshape(len(source), -1).T
     known = np.isfinite(flat)
     before = float(np.where(known, flat, 0.0).sum(axis=1, dtype=np.float64) @ np.asarray(weights.sum(axis=0)).ravel())

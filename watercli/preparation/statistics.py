@@ -35,10 +35,10 @@ def of_training(name: str, modality: Modality, data: xr.DataArray) -> xr.DataArr
     DataError
         If there is nothing to learn from.
     """
-    found = table([moments(data.to_numpy())], data.size)
-    check(name, modality, found)
+    statistics = table([moments(data.to_numpy())], data.size)
+    check(name, modality, statistics)
     report_missing(name, data)
-    return found
+    return statistics
 
 
 def moments(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -58,18 +58,18 @@ def moments(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64)
 
 
-def merge(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def merge(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Merge the `moments` of two parts (Chan, Golub and LeVeque 1983, The American Statistician 37, 242-247)."""
-    count = one[:, 0] + other[:, 0]
-    share = other[:, 0] / np.maximum(count, 1)
-    apart = other[:, 1] - one[:, 1]
+    count = first[:, 0] + second[:, 0]
+    share = second[:, 0] / np.maximum(count, 1)
+    apart = second[:, 1] - first[:, 1]
     return np.stack(
         [
             count,
-            one[:, 1] + apart * share,
-            one[:, 2] + other[:, 2] + apart**2 * one[:, 0] * share,
-            np.fmin(one[:, 3], other[:, 3]),
-            np.fmax(one[:, 4], other[:, 4]),
+            first[:, 1] + apart * share,
+            first[:, 2] + second[:, 2] + apart**2 * first[:, 0] * share,
+            np.fmin(first[:, 3], second[:, 3]),
+            np.fmax(first[:, 4], second[:, 4]),
         ],
         axis=1,
     )
@@ -78,10 +78,10 @@ def merge(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.fl
 def table(parts: Sequence[NDArray[np.float64]], size: int) -> xr.DataArray:
     """Return statistics ``(transform, statistic)`` from the `moments` of all parts; ``size`` counts NaN too."""
     count, mean, squares, least, most = reduce(merge, parts).T
-    some = np.where(count > 0, 1.0, np.nan)
+    defined = np.where(count > 0, 1.0, np.nan)
     columns = {
-        "mean": mean * some,
-        "std": np.sqrt(squares / np.maximum(count, 1)) * some,
+        "mean": mean * defined,
+        "std": np.sqrt(squares / np.maximum(count, 1)) * defined,
         "min": least,
         "max": most,
         "count": count,

@@ -42,20 +42,20 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str, say
     DataError
         If the source's units are unknown or of another dimension.
     """
-    wanted = _asked_for(target, where)
+    target_unit = _target_unit(target, where)
     if source is None:
         say("no units", f"{where} states no units: taken to be in {target}")
         return data.assign_attrs(units=target)
     given = _given(source, where)
-    if "time: sum" in str(data.attrs.get("cell_methods", "")) and _depth_or_mass(given / registry.day, wanted):
+    if "time: sum" in str(data.attrs.get("cell_methods", "")) and _depth_or_mass(given / registry.day, target_unit):
         say(f"sum of {source}", f"{where} is a sum over a day in {source}: taken as {source}/day")
         given = given / registry.day
     try:
-        zero, one = registry.Quantity(0.0, given), registry.Quantity(1.0, given)
-        if given.dimensionality != wanted.dimensionality:
-            zero, one = zero / WATER, one / WATER
-        offset = zero.to(wanted).magnitude
-        scale = one.to(wanted).magnitude - offset
+        zero, unit = registry.Quantity(0.0, given), registry.Quantity(1.0, given)
+        if given.dimensionality != target_unit.dimensionality:
+            zero, unit = zero / WATER, unit / WATER
+        offset = zero.to(target_unit).magnitude
+        scale = unit.to(target_unit).magnitude - offset
     except pint.DimensionalityError as error:
         raise DataError(
             f"{where} is in '{source}', which cannot be converted to '{target}'; mend the modality's units "
@@ -75,17 +75,23 @@ def check_amount(source: str | None, target: str, where: str) -> None:
     DataError
         If ``source`` can be converted to a rate in ``target`` as it is.
     """
-    wanted = _asked_for(target, where)
-    if source is not None and "[time]" in wanted.dimensionality and _depth_or_mass(_given(source, where), wanted):
-        raise DataError(f"{where} is in '{source}', a rate, whose day is a mean and no sum; set daily.how to mean")
+    target_unit = _target_unit(target, where)
+    if (
+        source is not None
+        and "[time]" in target_unit.dimensionality
+        and _depth_or_mass(_given(source, where), target_unit)
+    ):
+        raise DataError(
+            f"{where} is in '{source}', a rate, whose day is a mean and no sum; set daily.aggregation to mean"
+        )
 
 
-def _depth_or_mass(given: pint.Unit, wanted: pint.Unit) -> bool:
-    return wanted.dimensionality in (given.dimensionality, (given / WATER.units).dimensionality)
+def _depth_or_mass(given: pint.Unit, target: pint.Unit) -> bool:
+    return target.dimensionality in (given.dimensionality, (given / WATER.units).dimensionality)
 
 
 def stated(recipe: str | None, file: str | None, where: str, say: Say) -> str | None:
-    """Return the units that the recipe states, else those of the file; say so where they contradict each other."""
+    """Return the units that the recipe states, or those of the file; say so where they contradict each other."""
     if recipe is None:
         return file
     if file is not None and file != recipe:
@@ -93,25 +99,25 @@ def stated(recipe: str | None, file: str | None, where: str, say: Say) -> str | 
     return recipe
 
 
-def are_discharge_and_depth(given: str | None, wanted: str) -> bool:
+def are_discharge_and_depth(given: str | None, target: str) -> bool:
     """Whether one is a volume per time and the other a depth per time, in whichever order."""
     try:
-        pair = [registry.Unit(spelt(one)).dimensionality for one in (given or "", wanted)]
+        pair = [registry.Unit(spelt(units)).dimensionality for units in (given or "", target)]
     except Exception:  # no units: `convert` says so
         return False
     depth, discharge = registry.Unit("mm/day").dimensionality, registry.Unit("m3/s").dimensionality
     return pair in ([depth, discharge], [discharge, depth])
 
 
-def by_area(data: xr.DataArray, given: str | None, wanted: str, area: np.ndarray) -> xr.DataArray:
+def by_area(data: xr.DataArray, given: str | None, target: str, area: np.ndarray) -> xr.DataArray:
     """Return discharge as runoff depth, or the reverse; ``data`` is ``(catchment, time)``, ``area`` in km2."""
     amount = registry.Quantity(1.0, spelt(str(given)))
     square = registry.Quantity(1.0, "km2")
     to_depth = amount.dimensionality == registry.Unit("m3/s").dimensionality
-    scale = (amount / square if to_depth else amount * square).to(wanted).magnitude
+    scale = (amount / square if to_depth else amount * square).to(target).magnitude
     share = 1 / area if to_depth else area
     factor = xr.DataArray(float(scale) * share, dims="catchment", coords={"catchment": data["catchment"]})
-    return (data * factor).assign_attrs(data.attrs, units=wanted)
+    return (data * factor).assign_attrs(data.attrs, units=target)
 
 
 def spelt(units: str) -> str:
@@ -119,11 +125,11 @@ def spelt(units: str) -> str:
     return SPELLINGS.get(units.strip().lower(), units.strip())
 
 
-def _asked_for(target: str, where: str) -> pint.Unit:
+def _target_unit(target: str, where: str) -> pint.Unit:
     try:
         return registry.Unit(spelt(target))
     except Exception as error:  # pint raises half a dozen kinds, tokeniser errors among them
-        raise ConfigError(f"'{target}', the units asked for {where}, are no units; write them like 'mm/day'") from error
+        raise ConfigError(f"'{target}', the units of {where}, are no units; write them like 'mm/day'") from error
 
 
 def _given(source: str, where: str) -> pint.Unit:

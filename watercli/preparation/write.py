@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,19 +11,14 @@ from typing import Any
 import dask
 import numpy as np
 import xarray as xr
-import zarr
 from dask.callbacks import Callback
 from dask.system import CPU_COUNT
-from zarr.codecs import BloscCodec
 
 from watercli.log import progress
-from watercli.output.atomic import Target, zarr_with
+from watercli.output.atomic import Target
+from watercli.output.zarr_files import COMPRESSORS, zarr_with
+from watercli.store import CHUNK_DAYS, grid_shard
 
-CHUNK_DAYS = 10
-"""Days of a grid's chunk: 8 to 10 suited random windows best when measured (188 windows/s; 30 days: 125)."""
-SHARD_DAYS = 360
-"""Days of a grid's shard, so that decades are tens of files, not thousands."""
-COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),)
 OWN_ATTRIBUTES = ("schema_version", "fingerprint", "watercli_version")
 """Root attributes by which a folder is known to be a store of watercli."""
 
@@ -100,17 +94,3 @@ def _encoding(data: xr.Variable) -> dict[str, Any]:
         chunks, shards = ((days, *data.shape[1:]) for days in (CHUNK_DAYS, shard))
         return fill | {"chunks": chunks, "shards": shards, "compressors": COMPRESSORS}
     return fill | {"chunks": data.shape, "compressors": COMPRESSORS}
-
-
-def grid_shard(days: int) -> int:
-    """Return the days of a shard: whole chunks, no more than the record needs."""
-    return min(SHARD_DAYS, -(-days // CHUNK_DAYS) * CHUNK_DAYS)
-
-
-def finish(partial: Path) -> None:
-    """Consolidate the metadata, so that ``xarray.open_zarr`` opens the store in one read, without a warning."""
-    for torn in partial.rglob("*.partial"):  # Zarr's, of workers that were killed while they wrote
-        torn.unlink()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are an extension of Zarr v3, which xarray reads
-        zarr.consolidate_metadata(partial)

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +24,8 @@ from watercli import __version__
 from watercli.config import Config, parse
 from watercli.data.scaling import Scaling
 from watercli.data.structure import model_config
-from watercli.errors import ConfigError, RunError
-from watercli.log import log
+from watercli.errors import RunError
+from watercli.output.atomic import flush, written_folder
 from watercli.store import Store
 
 SCHEMA_VERSION = 2
@@ -66,7 +63,7 @@ class Checkpoint:
     """``bytes`` and ``sha256`` of each file beside ``checkpoint.json``."""
     path: Path = Path()
     gauges: tuple[str, ...] = ()
-    """Of the store that the model was trained on, those hidden from training too; empty if not recorded."""
+    """Of the store that the model was trained on, held-out ones too; empty if not recorded."""
     held_out_gauges: tuple[str, ...] = ()
     """Those of them whose series ``train.held_out_gauges`` hid from training."""
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -85,7 +82,7 @@ class Checkpoint:
             "validation_loss": self.validation_loss,
             "fingerprint": self.fingerprint,
             "versions": dict(self.versions),
-            "files": {name: dict(one) for name, one in self.files.items()},
+            "files": {name: dict(record) for name, record in self.files.items()},
             "config": self.config.to_yaml(),
             "scaling": self.scaling.to_dict(),
             "grid": asdict(self.grid) if self.grid else None,
@@ -107,17 +104,17 @@ class Checkpoint:
             raw = json.loads((path / META).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path / META} cannot be read; choose another checkpoint or train again") from error
-        for name, one in raw.get("files", {}).items():
+        for name, record in raw.get("files", {}).items():
             if not (path / name).is_file():
                 raise RunError(f"{path / name} is missing; choose another checkpoint or train again")
-            if (size := (path / name).stat().st_size) != one["bytes"]:
-                raise RunError(f"{path / name} has {size} bytes, not {one['bytes']}; choose another checkpoint")
+            if (size := (path / name).stat().st_size) != record["bytes"]:
+                raise RunError(f"{path / name} has {size} bytes, not {record['bytes']}; choose another checkpoint")
         if raw.get("schema_version") != SCHEMA_VERSION:
             raise RunError(f"{path / META} has schema version {raw.get('schema_version')}, not {SCHEMA_VERSION}")
         grid = raw["grid"]
         config = parse(raw["config"], origin=str(path / META))
         if config.train.held_out_gauges and "held_out_gauges" not in raw:
-            raise RunError(f"{path / META} does not name the gauges that were hidden from training; train again")
+            raise RunError(f"{path / META} does not name the gauges that were held out from training; train again")
         return cls(
             step=raw["step"],
             config=config,
@@ -134,15 +131,15 @@ class Checkpoint:
         )
 
     def config_for(self, store: Store) -> Config:
-        """Return the configuration, in which those of a store's gauges that were hidden from training are named.
+        """Return the configuration, in which those of a store's gauges that were held out are named.
 
         Which they are depends on the store that the run was trained on, not on the one that is read.
         """
-        hidden = self.config.train.held_out_gauges
-        if hidden is None:
+        held_out = self.config.train.held_out_gauges
+        if held_out is None:
             return self.config
         named = tuple(gauge for gauge in store.gauge_ids if gauge in self.held_out_gauges)
-        changed = hidden.model_copy(update={"fold": None, "gauges": named}) if named else None
+        changed = held_out.model_copy(update={"fold": None, "gauges": named}) if named else None
         return self.config.model_copy(
             update={"train": self.config.train.model_copy(update={"held_out_gauges": changed})}
         )
@@ -155,8 +152,8 @@ class Checkpoint:
         RunError
             If one holds something else than was written.
         """
-        for name, one in self.files.items():
-            if (not names or name in names) and _sha256(self.path / name) != one["sha256"]:
+        for name, record in self.files.items():
+            if (not names or name in names) and _sha256(self.path / name) != record["sha256"]:
                 raise RunError(f"{self.path / name} does not hold what was written; choose another checkpoint")
 
     def load_weights(self, model: MultiModalMAE) -> None:
@@ -193,190 +190,46 @@ class Checkpoint:
 def save(
     run: Path, checkpoint: Checkpoint, weights: dict[str, torch.Tensor], optimiser: dict[str, torch.Tensor]
 ) -> Path:
-    """Write a checkpoint beside its final place, then put it there: a reader never sees half of one.
+    """Write a checkpoint into its run, whole or not at all.
 
     Raises
     ------
     RunError
         If the disk is full; what was half written is removed, and older checkpoints are as they were.
     """
-    final = folder(run, checkpoint.step)
-    temporary = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
+    folder = folder_of(run, checkpoint.step)
     try:
-        temporary.mkdir(parents=True)
-        files = {}
-        for name, tensors in ((WEIGHTS, weights), (OPTIMISER, optimiser)):
-            save_file({key: one.detach().cpu().contiguous() for key, one in tensors.items()}, temporary / name)
-            _flush(temporary / name)
-            files[name] = {"bytes": (temporary / name).stat().st_size, "sha256": _sha256(temporary / name)}
-        meta = replace(checkpoint, files=files)
-        (temporary / META).write_text(json.dumps(meta.to_dict(), indent=1), encoding="utf-8")
-        _flush(temporary / META)
-        if final.exists():
-            shutil.rmtree(final)
-        os.rename(temporary, final)
-        _flush(final.parent)
+        with written_folder(folder) as partial:
+            partial.mkdir(parents=True)
+            files = {WEIGHTS: _save(weights, partial / WEIGHTS), OPTIMISER: _save(optimiser, partial / OPTIMISER)}
+            meta = replace(checkpoint, files=files)
+            (partial / META).write_text(json.dumps(meta.to_dict(), indent=1), encoding="utf-8")
+            flush(partial / META)
+        flush(folder.parent)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise RunError(
             f"The checkpoint of step {checkpoint.step} cannot be written to {run} ({_reason(error)}); make room and "
             f"continue with 'watercli pretrain --run {run} --resume': older checkpoints are whole"
         ) from error
-    return final
+    return folder
+
+
+def folder_of(run: Path, step: int) -> Path:
+    """Return the folder of a step's checkpoint."""
+    return run / "checkpoints" / f"{step:08d}"
+
+
+def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, Any]:
+    """Write tensors, and return the size and checksum of their file."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    flush(file)
+    return {"bytes": file.stat().st_size, "sha256": _sha256(file)}
 
 
 def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error).splitlines()[0]
 
 
-def _flush(path: Path) -> None:
-    """Have the disk hold what was written: a rename that outlives a power cut must not outlive its content."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder(run: Path, step: int) -> Path:
-    """Return the folder of a step's checkpoint."""
-    return run / "checkpoints" / f"{step:08d}"
-
-
-def all_checkpoints(run: Path, passed_over: Callable[[str], object] | None = None) -> list[Checkpoint]:
-    """Return the whole checkpoints of a run, oldest first, judged by the names and sizes of their files.
-
-    ``passed_over`` is told, in a sentence, of each that is not whole.
-    """
-    found = []
-    for path in sorted((run / "checkpoints").glob("[0-9]*")):
-        try:
-            found.append(Checkpoint.read(path))
-        except RunError as error:
-            if passed_over:
-                passed_over(str(error).partition(";")[0])
-    return found
-
-
-def newest(run: Path) -> Checkpoint | None:
-    """Return the newest checkpoint that training can go on from, None if the run has not come to its first.
-
-    Every file is compared with its checksum; a warning names each checkpoint that is passed over, and why.
-
-    Raises
-    ------
-    RunError
-        If there are checkpoints, and none is whole.
-    """
-    wrong: list[str] = []
-    for one in reversed(all_checkpoints(run, wrong.append)):
-        try:
-            one.verify()
-        except RunError as error:
-            wrong.append(str(error).partition(";")[0])
-            continue
-        if OPTIMISER not in one.files:
-            raise RunError(f"{one.path} lacks {OPTIMISER}, which this version resumes from; train again")
-        for sentence in wrong:
-            log.warning("%s; going on from step %d instead", sentence, one.step)
-        return one
-    if wrong:
-        raise RunError(f"{run} has no whole checkpoint to go on from ({wrong[-1]}); start again with --overwrite")
-    return None
-
-
-def best_of(checkpoints: list[Checkpoint]) -> Checkpoint:
-    """Return the checkpoint of the lowest validation loss; the newest if none has one."""
-    scored = [one for one in checkpoints if one.validation_loss is not None]
-    return min(scored, key=_validation_loss) if scored else checkpoints[-1]
-
-
-def _validation_loss(checkpoint: Checkpoint) -> float:
-    return float("inf") if checkpoint.validation_loss is None else checkpoint.validation_loss
-
-
-def prune(run: Path, keep: int) -> None:
-    """Keep the newest ``keep`` checkpoints and the best one; drop the rest and what was left half written."""
-    found = all_checkpoints(run)
-    kept = {one.path for one in found[-keep:]} | ({best_of(found).path} if found else set())
-    for path in (run / "checkpoints").iterdir():
-        if path not in kept:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def open_run(run: Path, which: Callable[[list[Checkpoint]], Checkpoint] = best_of) -> Checkpoint:
-    """Return a run's checkpoint, the best one unless told otherwise.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such run.
-    RunError
-        If it has no whole checkpoint.
-    """
-    if not (run / "config.yaml").is_file():
-        raise ConfigError(f"{run} is no run directory; make one with 'watercli pretrain --run {run}'")
-    wrong: list[str] = []
-    found = all_checkpoints(run, wrong.append)
-    if not found:
-        why = f" ({wrong[-1]})" if wrong else ""
-        raise RunError(f"{run} has no whole checkpoint{why}; continue it with 'watercli pretrain --run {run} --resume'")
-    for sentence in wrong:
-        log.warning("%s; passing over this checkpoint", sentence)
-    return which(found)
-
-
-FAR = 3.0
-"""Standard deviations between two training means, beyond which the values are of another kind."""
-
-
-def check_fits(checkpoint: Checkpoint, store: Store, hidden: Sequence[str] = ()) -> None:
-    """Refuse a store that the run was not made for.
-
-    A series in ``hidden`` may be absent: the encoder would not see it anyway.
-
-    Raises
-    ------
-    ConfigError
-        If modalities, attributes, grid or the scale of the values differ; the message names what.
-    """
-    for name, modality in checkpoint.config.modalities.items():
-        held = store.config.modalities.get(name)
-        if held is None and modality.kind == "series" and name in hidden:
-            continue
-        if held is None or held.kind != modality.kind or held.units != modality.units:
-            state = "absent" if held is None else f"a {held.kind} in {held.units}"
-            raise ConfigError(
-                f"The run's modality '{name}' ({modality.kind}, {modality.units}) is {state} in {store.path}; "
-                "give the store that the run was trained on"
-            )
-    if checkpoint.grid is not None:
-        grid = (store.grid_shape, store.patch_size, tuple(int(patch) for patch in store.land_patches))
-        if grid != (checkpoint.grid.shape, checkpoint.grid.patch_size, checkpoint.grid.land_patches):
-            raise ConfigError(
-                f"The run's grid {checkpoint.grid.shape} in patches of {checkpoint.grid.patch_size} is not that of "
-                f"{store.path}, {store.grid_shape} in patches of {store.patch_size}, or its land differs"
-            )
-    checkpoint.scaling.static(store)
-    _check_statistics(checkpoint, store, hidden)
-
-
-def _check_statistics(checkpoint: Checkpoint, store: Store, hidden: Sequence[str]) -> None:
-    for name, scale in checkpoint.scaling.modalities.items():
-        if name in hidden:
-            continue
-        mean, std = store.statistics(name, scale.transform)
-        if not math.isfinite(std):
-            continue  # not one value in the training period: nothing to compare
-        if abs(mean - scale.mean) > FAR * scale.std or not 0.1 < std / scale.std < 10:
-            after = "" if scale.transform == "identity" else f" after {scale.transform}"
-            raise ConfigError(
-                f"'{name}' in {store.path} has mean {mean:.3g} and standard deviation {std:.3g}{after} over its "
-                f"training period, against {scale.mean:.3g} and {scale.std:.3g} of the run; check its units and source"
-            )

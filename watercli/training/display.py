@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from watercli.log import console, log
+from watercli.log import console, log, shows_bars
 from watercli.output.sizes import in_bytes
 
 LINE_EVERY = 15.0
@@ -169,4 +169,4 @@ def relayed(line: str) -> Report | None:
 
 def display() -> Display:
     """Return the display that standard error allows."""
-    return Screen() if console.is_terminal else Lines()
+    return Screen() if shows_bars() else Lines()

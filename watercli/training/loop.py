@@ -28,6 +28,7 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
 from watercli.log import log
 from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 from watercli.training.display import Display, Report, peak_memory
@@ -245,7 +246,7 @@ def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) ->
             splits=json.loads(job.store.dataset.attrs["splits"]),
         )
         checkpoints.save(job.run, meta, state.weights, state.optimiser)
-        checkpoints.prune(job.run, job.config.train.keep_checkpoints)
+        directory.prune(job.run, job.config.train.keep_checkpoints)
     engine.sum(torch.zeros(1))  # a process that ends before rank 0 has written would have the launcher end that one
 
 

@@ -14,6 +14,7 @@ import torch
 
 from watercli.config import Config, LoggerName
 from watercli.errors import ConfigError
+from watercli.output.atomic import write_text
 
 METRICS = "metrics.jsonl"
 
@@ -138,7 +139,7 @@ def _identity(run: Path, logger: str) -> str:
     """Return by what name a logger knows this run when it is resumed."""
     file = run / f".{logger}-id"
     if not file.is_file():
-        file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+        write_text(file, uuid.uuid4().hex[:12])
     return file.read_text(encoding="utf-8")
 
 
@@ -148,7 +149,7 @@ class MetricsLog:
     def __init__(self, run: Path, config: Config, start: int) -> None:
         self._file = run / METRICS
         rows = [row for row in read_metrics(run) if row["step"] <= start]
-        self._file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_text(self._file, "".join(json.dumps(row) + "\n" for row in rows))
         self._loggers = [LOGGERS[name](run, config, start) for name in config.train.loggers]
 
     def write(self, step: int, split: str, values: dict[str, float]) -> None:

@@ -18,7 +18,9 @@ from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
+from watercli.output.atomic import write_text
 from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.run.checkpoint import OPTIMISER, Checkpoint
 from watercli.store import Store
 from watercli.training.deepspeed_engine import deepspeed_config
@@ -50,6 +52,7 @@ FREE_ON_RESUME = (
     "train.prefetch",
     "train.grid_cache_gib",
     "embed.",
+    "simulate.",
     "evaluate.",
 )
 """Settings that may change when a run is resumed; any other would make it another experiment."""
@@ -79,8 +82,8 @@ def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: 
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "versions": checkpoints.versions(),
     }
-    (run / RUN).write_text(json.dumps(about, indent=1), encoding="utf-8")
-    (run / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+    write_text(run / RUN, json.dumps(about, indent=1))
+    write_text(run / CONFIG, config.to_yaml())
 
 
 def run_config(run: Path) -> Config:
@@ -100,14 +103,14 @@ def another_experiment(config: Config, store: Store, run: Path) -> str | None:
     ]
     if changed:
         return f"{run} was trained with another configuration ({changed[0]})"
-    if any(one.fingerprint != store.fingerprint for one in checkpoints.all_checkpoints(run)[-1:]):
+    if any(one.fingerprint != store.fingerprint for one in directory.all_checkpoints(run)[-1:]):
         return f"{store.path} is not the data that {run} was trained on"
     return None
 
 
 def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint | None]:
     """Return what there is to do, and the newest checkpoint to go on from."""
-    newest = checkpoints.newest(run)
+    newest = directory.newest(run)
     if newest and newest.step >= config.train.steps:
         raise ConfigError(f"{run} already has {newest.step} steps; raise train.steps to go on")
     scaling = newest.scaling if newest else Scaling.of(store, config)
@@ -200,12 +203,12 @@ def pretrain(
     if processes.several:
         with in_a_sentence(run):
             launch(run, processes, display())
-        newest = checkpoints.all_checkpoints(run)[-1:]
+        newest = directory.all_checkpoints(run)[-1:]
         if not newest or newest[0].step < config.train.steps:
             raise RunError(f"{run} ended before its last step; continue with 'watercli pretrain --run {run} --resume'")
     else:
         work(config, store, run, lambda model: TorchEngine(model, config.train), display=display(), stop=Stop())
-    best = checkpoints.open_run(run)
+    best = directory.open_run(run)
     if best.validation_loss is None:
         raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
     return best

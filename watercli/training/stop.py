@@ -10,7 +10,6 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from watercli.log import log
-from watercli.output.atomic import alive
 
 STOP_FILE = "stop"
 """In a run's ``logs``: made by the command that launched several processes, seen by rank 0 wherever it runs."""
@@ -61,3 +60,14 @@ class Stop:
             return False
         machine, process = self._launcher
         return os.getppid() != self._parent or (machine == socket.gethostname() and not alive(process))
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process of this machine lives."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -41,7 +41,7 @@ def test_options_are_settings(
     assert "layer_embedding" in found
     said = printed(capsys, watercli, "inspect", "emb")
     assert "3 catchments, 5 dates from 2002-03-01 to 2002-03-17" in said
-    assert "Gauges: 0 new, 2 trained, 1 hidden" in said
+    assert "Gauges: 0 new, 2 trained, 1 held_out" in said
     assert embed("--append", "--until", "2002-03-30").code == 0
     assert xr.open_zarr("emb").sizes["time"] == 8
 

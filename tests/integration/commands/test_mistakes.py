@@ -330,9 +330,9 @@ def test_evaluate_a_target_that_is_not_there(watercli: Command, tiny_store: Stor
 
 def test_simulate_what_cannot_be(watercli: Command, tiny_store: Store, fused_run: Path, tiny_run: Path) -> None:
     given = ("--run", fused_run, "--store", tiny_store.path, "--out", "flow.zarr")
-    check(watercli("simulate", *given, "--target", "rivreflow"), 2, "--target", "did you mean 'riverflow'?")
-    check(watercli("simulate", *given, "--catchments", "01001,0303"), 2, "--catchments", "did you mean '03003'?")
-    check(watercli("simulate", *given, "--until", "1999-01-01"), 2, "--until", "2000-01-01 to 2002-03-31")
+    check(watercli("simulate", *given, "--target", "rivreflow"), 2, "simulate.target", "did you mean 'riverflow'?")
+    check(watercli("simulate", *given, "--catchments", "01001,0303"), 2, "simulate.catchments", "did you mean '03003'?")
+    check(watercli("simulate", *given, "--until", "1999-01-01"), 2, "simulate.until", "2000-01-01 to 2002-03-31")
     check(watercli("simulate", "--run", tiny_run, *given[2:]), 2, "model.cross_modal_attention", "a run that has it")
     for command in ("simulate", "embed"):
         check(
@@ -352,17 +352,40 @@ def test_a_choice_that_there_is_not(watercli: Command, tiny_store: Store, tiny_r
 
 
 def test_compare_what_is_not_there(watercli: Command) -> None:
-    check(watercli("evaluate", "--compare", "raport"), 2, "raport", "did you mean 'report'?")
-    check(watercli("evaluate", "--compare"), 2, "report")
-    check(watercli("evaluate", "runs/demo"), 2, "--run runs/demo")
-    check(watercli("evaluate", "--config", "demo"), 2, "--config is for a study")
-    check(watercli("evaluate", "--compare", ".", "--config", "demo"), 2, "--config is for a study")
+    check(watercli("compare", "raport"), 2, "raport", "did you mean 'report'?")
+    check(watercli("compare"), 2, "compare needs runs, or a study (report, ")
+    check(watercli("compare", ".", "--config", "demo"), 2, "--config is for a study")
+    check(watercli("compare", ".", "nowhere"), 2, "nowhere is neither a run directory nor a study")
     assert not Path("comparison").exists()
 
 
-def test_inspect_what_cannot_be(watercli: Command) -> None:
+def test_evaluate_names_its_run_by_an_option(watercli: Command) -> None:
+    check(watercli("evaluate", "runs/demo"), 2, "--run runs/demo", "watercli compare")
+
+
+def test_inspect_what_cannot_be(watercli: Command, tiny_store: Store) -> None:
     check(watercli("inspect", "nothing"), 2, "nothing")
     check(watercli("inspect", "."), 1, "is neither a run nor a Zarr store")
+    check(watercli("inspect", tiny_store.path, "--set", "model.width=8"), 2, "--set", "tiny.zarr", "neither")
+
+
+@pytest.mark.parametrize("command", ["prepare", "pretrain", "evaluate", "compare", "embed", "simulate", "inspect"])
+def test_set_works_with_every_command(
+    watercli: Command, tiny_store: Store, fused_run: Path, tmp_path: Path, command: str
+) -> None:
+    """A setting that is misspelt is named: it was read."""
+    run = ("--run", fused_run, "--store", tiny_store.path)
+    words: dict[str, tuple[str | Path, ...]] = {
+        "pretrain": ("--store", tiny_store.path),
+        "evaluate": run,
+        "compare": (fused_run, "--store", tiny_store.path),
+        "embed": (*run, "--out", "out"),
+        "simulate": (*run, "--out", "out"),
+        "inspect": (fused_run,),
+    }
+    outcome = watercli(command, *words.get(command, ()), "--set", "evaluate.traget=evap")
+    check(outcome, 2, "evaluate.traget", "did you mean 'target'?")
+    assert not list(tmp_path.iterdir())
 
 
 class TestUsage:

@@ -12,7 +12,7 @@ from tests import factory
 from tests.integration.commands.conftest import Command, contents
 from tests.integration.commands.test_mistakes import check, prepare
 from watercli.inspection.gauge_map import gauge_map
-from watercli.preparation import write
+from watercli.output import zarr_files
 from watercli.store import Store
 
 
@@ -112,7 +112,7 @@ class TestInspect:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch, caplog.at_level("INFO", "watercli"):
-            patch.setattr(write, "finish", interrupted)
+            patch.setattr(zarr_files, "consolidate", interrupted)
             assert watercli("prepare", "--config", "recipe.yaml", "--data", data, "--out", "out.zarr").code == 130
         assert "What is done is kept in .out.zarr.partial; the same command goes on from there" in caplog.text
         for path in ("out.zarr", ".out.zarr.partial"):

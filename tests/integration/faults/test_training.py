@@ -26,6 +26,7 @@ from tests.unit.training.conftest import longer, rows
 from watercli.config import with_overrides
 from watercli.errors import ConfigError, RunError
 from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.store import Store
 from watercli.training import launch, loop
 from watercli.training.failures import in_a_sentence, lost_another
@@ -59,13 +60,13 @@ def flip(file: Path) -> None:
 def test_a_damaged_checkpoint_is_passed_over_and_named(
     copied: Path, said: pytest.LogCaptureFixture, file: str, damage: Callable[[Path], object], why: str
 ) -> None:
-    damage(checkpoints.folder(copied, 8) / file)
+    damage(checkpoints.folder_of(copied, 8) / file)
     said.clear()
-    newest = checkpoints.newest(copied)
+    newest = directory.newest(copied)
     assert newest is not None
     assert newest.step == 4
     (warning,) = said.messages
-    assert str(checkpoints.folder(copied, 8) / file) in warning
+    assert str(checkpoints.folder_of(copied, 8) / file) in warning
     assert why in warning
     assert "going on from step 4" in warning
 
@@ -73,14 +74,14 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(
 def test_a_run_with_a_damaged_checkpoint_goes_on_as_if_never_interrupted(
     uninterrupted: Path, copied: Path, tiny_store: Store
 ) -> None:
-    flip(checkpoints.folder(copied, 8) / checkpoints.WEIGHTS)
+    flip(checkpoints.folder_of(copied, 8) / checkpoints.WEIGHTS)
     pretrain(longer(tiny_store.config), tiny_store, copied, resume=True)
     assert rows(copied) == rows(uninterrupted)
-    assert checkpoints.all_checkpoints(copied)[-1].step == 8
+    assert directory.all_checkpoints(copied)[-1].step == 8
 
 
 def test_without_a_whole_checkpoint_nothing_is_begun_anew(copied: Path, tiny_store: Store) -> None:
-    for one in checkpoints.all_checkpoints(copied):
+    for one in directory.all_checkpoints(copied):
         cut(one.path / checkpoints.OPTIMISER)
     before = rows(copied)
     with pytest.raises(RunError, match=r"no whole checkpoint.*--overwrite"):
@@ -89,14 +90,14 @@ def test_without_a_whole_checkpoint_nothing_is_begun_anew(copied: Path, tiny_sto
 
 
 def test_damaged_weights_are_not_evaluated(copied: Path) -> None:
-    best = checkpoints.open_run(copied)
+    best = directory.open_run(copied)
     flip(best.path / checkpoints.WEIGHTS)
     with pytest.raises(RunError, match=r"model.safetensors does not hold what was written"):
         best.model()
 
 
 def test_a_full_disk_leaves_older_checkpoints_whole(copied: Path, tiny_store: Store) -> None:
-    sizes = checkpoints.all_checkpoints(copied)[-1].files
+    sizes = directory.all_checkpoints(copied)[-1].files
     limit = int(sizes[checkpoints.WEIGHTS]["bytes"] + sizes[checkpoints.OPTIMISER]["bytes"]) // 2
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # the weights fit, the optimiser does not
@@ -107,7 +108,7 @@ def test_a_full_disk_leaves_older_checkpoints_whole(copied: Path, tiny_store: St
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "too large" in str(failed.value)
     assert [path.name for path in sorted((copied / "checkpoints").iterdir())] == ["00000004", "00000008"]
-    for one in checkpoints.all_checkpoints(copied):
+    for one in directory.all_checkpoints(copied):
         one.verify()
     pretrain(longer(tiny_store.config, "train.steps=9"), tiny_store, copied, resume=True)
 
@@ -130,7 +131,7 @@ def test_a_store_that_changes_under_the_run_ends_it(
     monkeypatch.setattr(loop, "train_step", changed)
     with pytest.raises(RunError, match=rf"store.zarr {what} since training began"):
         pretrain(longer(tiny_store.config), Store.open(path), tmp_path / "run")
-    assert [one.step for one in checkpoints.all_checkpoints(tmp_path / "run")] == [4]
+    assert [one.step for one in directory.all_checkpoints(tmp_path / "run")] == [4]
 
 
 @pytest.mark.slow
@@ -161,12 +162,12 @@ def test_ctrl_c_reaches_readers_too_and_saves(tiny_store: Store, tmp_path: Path)
         text=True,
         start_new_session=True,
     )  # fmt: skip
-    while process.poll() is None and not checkpoints.all_checkpoints(tmp_path / "run"):
+    while process.poll() is None and not directory.all_checkpoints(tmp_path / "run"):
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1, said
-    step = checkpoints.all_checkpoints(tmp_path / "run")[-1].step
+    step = directory.all_checkpoints(tmp_path / "run")[-1].step
     assert said.splitlines()[-1].startswith(f"Error: Stopped after step {step}; continue with ")
     assert "Traceback" not in said
 

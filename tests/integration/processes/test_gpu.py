@@ -16,7 +16,7 @@ from tests.unit.training.conftest import longer, same_losses
 from watercli.evaluation.reconstruction import reconstruct
 from watercli.inference.embed import embed
 from watercli.inference.simulator import simulate
-from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 
@@ -64,20 +64,20 @@ def test_too_many_are_refused(tiny_store: Store, tmp_path: Path) -> None:
 
 
 def test_simulation(tiny_store: Store, fused_run: Path) -> None:
-    checkpoint, days = checkpoints.open_run(fused_run), tiny_store.period("test")
+    checkpoint, days = directory.open_run(fused_run), tiny_store.period("test")
     cpu, gpu = (simulate(checkpoint, tiny_store, "riverflow", days, device=device) for device in ("cpu", "cuda"))
     np.testing.assert_allclose(gpu, cpu, rtol=1e-3, atol=1e-4)
 
 
 def test_reconstruction(tiny_store: Store, tiny_run: Path) -> None:
-    checkpoint = checkpoints.open_run(tiny_run)
+    checkpoint = directory.open_run(tiny_run)
     cpu, gpu = (reconstruct(checkpoint, tiny_store, checkpoint.config.evaluate, one) for one in ("cpu", "cuda"))
     for name, sums in cpu.sums.items():
         assert gpu.sums[name]["model"].rmse == pytest.approx(sums["model"].rmse, rel=1e-3)
 
 
 def test_embeddings(tiny_store: Store, tiny_run: Path, tmp_path: Path) -> None:
-    checkpoint = checkpoints.open_run(tiny_run)
+    checkpoint = directory.open_run(tiny_run)
     for name, gpus in (("cpu", 0), ("gpu", 1)):
         embed(checkpoint, tiny_store, tmp_path / name, checkpoint.config.embed, gpus=gpus)
     cpu, gpu = (xr.open_zarr(tmp_path / name).embedding.values for name in ("cpu", "gpu"))

@@ -24,6 +24,7 @@ from tests.unit.training.conftest import longer, rows, same_losses
 from watercli.config import with_overrides
 from watercli.errors import ConfigError
 from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.store import Store
 from watercli.training import launch
 from watercli.training.deepspeed_engine import deepspeed_config
@@ -63,7 +64,7 @@ def whole(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def halved(run: Path, to: Path) -> Path:
     """Return a copy of a run that has come to step 4."""
     shutil.copytree(run, to)
-    shutil.rmtree(checkpoints.folder(to, 8))
+    shutil.rmtree(checkpoints.folder_of(to, 8))
     return to
 
 
@@ -107,7 +108,7 @@ def test_a_memory_reads_at_the_same_scale_in_several_processes(tiny_store: Store
     done = command(tiny_store, tmp_path / "two", "--processes", "2", *options)
     assert done.returncode == 0, done.stderr
     same_losses(tmp_path / "one", tmp_path / "two")
-    one, two = (checkpoints.all_checkpoints(tmp_path / name)[-1].model() for name in ("one", "two"))
+    one, two = (directory.all_checkpoints(tmp_path / name)[-1].model() for name in ("one", "two"))
     assert one.antecedent_state is not None
     assert two.antecedent_state is not None
     for buffer, other in zip(one.antecedent_state.buffers(), two.antecedent_state.buffers(), strict=True):
@@ -173,7 +174,7 @@ def started(tiny_store: Store, tmp_path: Path) -> Iterator[Callable[[], subproce
     def start() -> subprocess.Popen[str]:
         options = words(tiny_store, tmp_path / "run", "--processes", "2", settings=LONG)
         processes.append(subprocess.Popen(options, stderr=subprocess.PIPE, text=True))
-        while processes[0].poll() is None and not checkpoints.all_checkpoints(tmp_path / "run"):
+        while processes[0].poll() is None and not directory.all_checkpoints(tmp_path / "run"):
             time.sleep(0.2)
         return processes[0]
 
@@ -215,14 +216,14 @@ def test_a_signal_saves_on_all_ranks(
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1, said
-    step = checkpoints.all_checkpoints(tmp_path / "run")[-1].step
+    step = directory.all_checkpoints(tmp_path / "run")[-1].step
     assert said.splitlines()[-1].startswith(f"Error: Stopped after step {step}; continue with ")
     assert "--resume" in said.splitlines()[-1]
     assert "Traceback" not in said
     # Any number of processes goes on: here one, for two steps more.
     config = with_overrides(tiny_store.config, [*LONG, f"train.steps={step + 2}"])
     pretrain(config, tiny_store, tmp_path / "run", resume=True)
-    assert checkpoints.all_checkpoints(tmp_path / "run")[-1].step == step + 2
+    assert directory.all_checkpoints(tmp_path / "run")[-1].step == step + 2
 
 
 @pytest.mark.slow
@@ -239,7 +240,7 @@ def test_whoever_is_killed_it_ends_in_one_sentence(
     assert said.splitlines()[-1].startswith("Error: ")
     assert "--resume" in said.splitlines()[-1]
     assert "Traceback" not in said
-    checkpoints.all_checkpoints(tmp_path / "run")[-1].verify()
+    directory.all_checkpoints(tmp_path / "run")[-1].verify()
 
 
 @pytest.mark.slow
@@ -253,7 +254,7 @@ def test_the_command_killed_leaves_a_checkpoint_and_no_orphans(
     while of_run(tmp_path / "run") and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not of_run(tmp_path / "run")
-    step = checkpoints.all_checkpoints(tmp_path / "run")[-1].step
+    step = directory.all_checkpoints(tmp_path / "run")[-1].step
     error = (tmp_path / "run" / "logs" / "rank-0.error").read_text()
     assert f"Stopped after step {step}" in error
 

@@ -17,7 +17,7 @@ from watercli.data.steps import Steps, fixed_steps
 from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows, draw_catchments, draw_starts
 from watercli.errors import ConfigError
-from watercli.run.checkpoint import open_run
+from watercli.run.directory import open_run
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS
 

@@ -8,7 +8,8 @@ import pytest
 
 from watercli.config import Config, Evaluate, with_overrides
 from watercli.evaluation.evaluate import evaluate
-from watercli.run.checkpoint import Checkpoint, open_run
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.directory import open_run
 from watercli.store import Store
 
 MORE = (

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import watercli as wc
 from tests.conftest import FUSED
 from watercli.config import load, with_overrides
 from watercli.errors import ConfigError
@@ -18,7 +19,7 @@ from watercli.evaluation.report.comparison import target_of, write
 from watercli.evaluation.results import is_of
 from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
 from watercli.evaluation.study import ensure_evaluated, find_study, load_study, run_study, shipped_studies
-from watercli.run.checkpoint import open_run
+from watercli.run.directory import open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
 from watercli.training.pretrain import pretrain
@@ -114,7 +115,7 @@ def test_folds_of_an_experiment_make_one_row(tiny_store: Store, tmp_path: Path) 
     rows = (tmp_path / "comparison" / "intervals.csv").read_text().splitlines()
     assert rows[0] == "gauge_id,experiment,coverage_50,width_50,coverage_90,width_90,crps,absolute_error"
     assert len(rows) == 1 + found.catchments
-    with pytest.raises(ConfigError, match="judge the same gauges"):
+    with pytest.raises(ConfigError, match="score the same gauges"):
         compare_runs([*runs, runs[0]])
 
 
@@ -192,3 +193,18 @@ def test_a_quick_evaluation_has_only_what_was_asked_for(tiny_run: Path, tiny_sto
     out = evaluate(checkpoint, tiny_store, tmp_path / "out", config, run=tiny_run)
     assert {path.name for path in out.iterdir()} == {"report.html", "results.json", "reconstruction.csv"}
     assert json.loads((out / "results.json").read_text())["riverflow"] is None
+
+
+def test_settings_renew_evaluations_that_were_made_with_others(judged: Path, tiny_store: Store, tmp_path: Path) -> None:
+    runs = [Path(shutil.copytree(judged, tmp_path / name)) for name in ("first", "second")]
+    changes = [*QUICK, "evaluate.methods=[climatology, nearest, persistence]"]
+    result = wc.compare([wc.open_run(runs[0]), str(runs[1])], tiny_store, settings=changes, out=tmp_path / "out")
+    assert result.scores["score"].dims == ("metric", "method", "catchment")
+    assert list(result.scores["method"].values[:2]) == ["first", "second"]
+    for run in runs:
+        results = json.loads((run / "evaluation" / "results.json").read_text(encoding="utf-8"))
+        assert "persistence" in results["riverflow"]["methods"]
+    page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    assert result.report(tmp_path / "page.html").read_text(encoding="utf-8") == page
+    with pytest.raises(ConfigError, match="exists"):
+        wc.compare(runs[0], tiny_store, out=tmp_path / "out")

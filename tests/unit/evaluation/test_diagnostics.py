@@ -24,7 +24,7 @@ from watercli.evaluation.report.tables import donor_sentence
 from watercli.evaluation.simulation import judge_flow, set_scene
 from watercli.hydrology.signatures import SIGNATURES, baseflow_index, signatures
 from watercli.inference.embedder import Embedder
-from watercli.run.checkpoint import open_run
+from watercli.run.directory import open_run
 from watercli.store import Store
 
 CATCHMENTS = 12

@@ -30,6 +30,7 @@ from watercli.evaluation.short_records import judge_few_labels
 from watercli.evaluation.simulation import Flow, judge_flow, make_task, set_scene
 from watercli.inference.simulator import simulate
 from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.store import Store
 from watercli.training import loop
 
@@ -50,7 +51,7 @@ def judged(checkpoint: checkpoints.Checkpoint, store: Store, cache: Path) -> Flo
 
 
 def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny_store: Store) -> None:
-    checkpoint, period = checkpoints.open_run(fused_run), tiny_store.period("test")
+    checkpoint, period = directory.open_run(fused_run), tiny_store.period("test")
     days = period.stop - period.start
     before = simulate(checkpoint, tiny_store, "riverflow", period)
     assert before.shape == (6, days)
@@ -65,7 +66,7 @@ def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny
 
 
 def test_hidden_gauges_give_nothing_to_training(fused_run: Path, tiny_store: Store) -> None:
-    config = checkpoints.open_run(fused_run).config
+    config = directory.open_run(fused_run).config
     hidden = held_out_catchments(tiny_store, config)
     np.testing.assert_array_equal(hidden, [False, True, False, False, True, False])
     reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
@@ -81,7 +82,7 @@ def test_hidden_gauges_give_nothing_to_training(fused_run: Path, tiny_store: Sto
 
 
 def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
-    checkpoint = checkpoints.open_run(fused_run)
+    checkpoint = directory.open_run(fused_run)
     methods = [
         "simulation",
         "neighbour_correction",
@@ -108,7 +109,7 @@ def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store
 
 
 def test_a_simulation_is_judged_with_nothing_beside_it(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
-    checkpoint = checkpoints.open_run(fused_run)
+    checkpoint = directory.open_run(fused_run)
     config = with_overrides(checkpoint.config, ["evaluate.methods=[simulation]", "evaluate.protocols=[ungauged]"])
     out = evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=fused_run)
     page = (out / "report.html").read_text()
@@ -192,7 +193,7 @@ def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store
 
 def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     """It learns what the decoder makes of the weather, of the gauge's own training dates."""
-    checkpoint = checkpoints.open_run(fused_run)
+    checkpoint = directory.open_run(fused_run)
     methods = "evaluate.methods=[simulation, probe, probe_decoder_state]"
     config = with_overrides(checkpoint.config, [methods, "train.held_out_gauges=null", "evaluate.probe_stride=1"])
     known = replace(checkpoint, config=config, held_out_gauges=())
@@ -209,7 +210,7 @@ def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store
 
 
 def test_short_records_are_learnt_from_fused_features_too(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
-    checkpoint = checkpoints.open_run(fused_run)
+    checkpoint = directory.open_run(fused_run)
     context = set_scene(checkpoint, tiny_store, checkpoint.config, Cache(tmp_path))
     inputs = Inputs(context)
     found = judge_few_labels(inputs, make_task(context, inputs, {}, heads=True), [])
@@ -221,7 +222,7 @@ def test_short_records_are_learnt_from_fused_features_too(fused_run: Path, tiny_
 
 def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     """A run is judged at gauges of another store; there, nothing may be learnt from flow that training did not see."""
-    checkpoint = checkpoints.open_run(tiny_run)
+    checkpoint = directory.open_run(tiny_run)
     assert checkpoint.gauges == tuple(tiny_store.gauge_ids)
     stranger = replace(checkpoint, gauges=("elsewhere",))
     context = set_scene(stranger, tiny_store, checkpoint.config, Cache(tmp_path))
@@ -243,7 +244,7 @@ def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp
 
 @pytest.mark.slow
 def test_the_whole_model_is_fine_tuned_without_hidden_flow(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
-    checkpoint = checkpoints.open_run(fused_run)
+    checkpoint = directory.open_run(fused_run)
     methods = "evaluate.methods=[simulation, fine_tuned, from_scratch]"
     config = with_overrides(checkpoint.config, [methods, "evaluate.fine_tune_steps=4"])
 
@@ -271,6 +272,6 @@ def test_fine_tuning_that_is_stopped_says_what_is_true(
         return step(*arguments)
 
     monkeypatch.setattr(loop, "train_step", interrupted)
-    checkpoint = checkpoints.open_run(fused_run)
+    checkpoint = directory.open_run(fused_run)
     with pytest.raises(RunError, match="Stopped while training 'from_scratch'; the same command begins it anew"):
         simulate_fine_tuned(checkpoint, tiny_store, "riverflow", tiny_store.period("test"), 4, scratch=True)

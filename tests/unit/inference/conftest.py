@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from watercli.config import Embed
-from watercli.run.checkpoint import Checkpoint, open_run
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.directory import open_run
 from watercli.store import Store
 
 Settings = Callable[..., Embed]
@@ -14,7 +15,7 @@ Settings = Callable[..., Embed]
 
 @pytest.fixture(scope="session")
 def plain(tiny_run: Path) -> Checkpoint:
-    """A model that is neither causal nor fused."""
+    """A model that is not causal and has no cross-modal attention."""
     return open_run(tiny_run)
 
 

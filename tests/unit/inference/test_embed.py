@@ -22,9 +22,9 @@ from rich.console import Console
 from tests.unit.inference.conftest import Settings, written
 from watercli.config import Embed
 from watercli.errors import ConfigError, RunError
-from watercli.inference import layout
+from watercli.inference import embedding_layout
 from watercli.inference.dry_run import dry_run
-from watercli.inference.embed import append, embed
+from watercli.inference.embed import append, embed, embeddings_dataset
 from watercli.inference.embedder import Embedder
 from watercli.inspection.show import show
 from watercli.output.resumable import Work
@@ -47,7 +47,7 @@ def flag(labels: xr.Dataset, name: str) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "BLOCK_DATES", 20)
+    monkeypatch.setattr(embedding_layout, "BLOCK_DATES", 20)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_every_embedding_says_what_its_encoder_saw(labels: xr.Dataset, tiny_stor
     flow = tiny_store.dataset["riverflow"].sel(time=times)
     assert (flag(labels, "riverflow_observed") == np.isfinite(flow.values)).all()
     hidden = np.isin(labels["catchment"].values, HIDDEN)
-    assert (flag(labels, "hidden_gauge") == hidden[:, None]).all()
+    assert (flag(labels, "held_out_gauge") == hidden[:, None]).all()
     assert list(labels["gauge_role"].values) == [2 if one else 1 for one in hidden]
     visible = flag(labels, "riverflow_visible")
     assert not visible[hidden].any(), "what was hidden from training is hidden here"
@@ -301,7 +301,7 @@ def test_parquet_holds_what_zarr_does(fused: Checkpoint, tiny_store: Store, sett
         rows.loc[at, "layer.soil.0.last.3"]
         == (one["layer_embedding"].sel(modality="soil", pooling="last").values[0, 3])
     )
-    assert rows.loc[at, "fused.riverflow.5"] == one["decoder_state"].sel(target="riverflow").values[5]
+    assert rows.loc[at, "decoder_state.riverflow.5"] == one["decoder_state"].sel(target="riverflow").values[5]
     assert rows.loc[at, "visible_days.evap"] == one["visible_days"].sel(modality="evap")
     assert rows.loc[at, "flags"] == one["flags"]
     assert rows.loc[at, "window_start"] == pd.Timestamp(one["window_start"].values)
@@ -337,7 +337,7 @@ def test_devices_that_are_not_there(
     fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ConfigError, match="--gpus 2 asked for, but this machine has 1"):
+    with pytest.raises(ConfigError, match="--gpus 2 given, but this machine has 1"):
         embed(fused, tiny_store, tmp_path / "emb.zarr", settings(), gpus=2)
     with pytest.raises(ConfigError, match="exclude each other"):
         embed(fused, tiny_store, tmp_path / "emb.zarr", settings(), gpus=1, processes=2)
@@ -411,3 +411,18 @@ def test_a_killed_process_ends_in_one_sentence(
     assert any(line.startswith(sentence) for line in said.splitlines())
     assert "Traceback" not in said
     assert not out.exists()
+
+
+def test_it_is_the_same_when_it_is_lazy(
+    fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    chosen = settings(since="2002-02-01", layers=True, decoder_state=True, patches=True)
+    out = embed(fused, tiny_store, tmp_path / "emb.zarr", chosen)
+    lazy = embeddings_dataset(fused, tiny_store, chosen)
+    assert all(lazy[name].chunks for name in ("embedding", "visible_days", "decoder_state", "patch_embedding"))
+    lazy.to_zarr(tmp_path / "lazy.zarr", zarr_format=3)
+    written, export = xr.open_zarr(tmp_path / "lazy.zarr"), xr.open_zarr(out)
+    assert written["embedding"].encoding["shards"] == export["embedding"].encoding["shards"]
+    assert written["embedding"].encoding["chunks"] == export["embedding"].encoding["chunks"]
+    for dataset in (lazy, written):
+        xr.testing.assert_identical(dataset.compute(), export.compute())

@@ -13,11 +13,12 @@ import xarray as xr
 
 from watercli.config import with_overrides
 from watercli.errors import ConfigError, RunError
-from watercli.inference import layout
+from watercli.inference import embedding_layout, layout
 from watercli.inference.embed import embed
 from watercli.inference.embedder import Embedder
-from watercli.inference.layout import layer_weights
-from watercli.run.checkpoint import Checkpoint, open_run
+from watercli.inference.embedding_layout import layer_weights
+from watercli.run.checkpoint import Checkpoint
+from watercli.run.directory import open_run
 from watercli.store import Store
 
 
@@ -190,7 +191,7 @@ def test_blocks_change_nothing_but_the_layout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Blocks of five dates (the last one not full), in chunks of one catchment, hold what blocks of 64 do."""
-    monkeypatch.setattr(layout, "BLOCK_DATES", 5)
+    monkeypatch.setattr(embedding_layout, "BLOCK_DATES", 5)
     monkeypatch.setattr(layout, "CHUNK_BYTES", 1)
     settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch_size=2"]).embed
     found = xr.open_zarr(embed(checkpoint, tiny_store, tmp_path / "emb.zarr", settings))["embedding"]

@@ -127,7 +127,7 @@ def test_a_checkpoint_that_did_not_record_what_it_knows(
     assert not beyond.any()
     with pytest.MonkeyPatch.context() as patch, caplog.at_level("WARNING", "watercli"):
         patch.setattr("watercli.log.log.propagate", True)
-        provenance.tell(old, other_store, np.arange(10))
+        provenance.log_novelty(old, other_store, np.arange(10))
     assert "does not record its gauges: all 10 count as new" in caplog.text
     assert "does not record the range of its attributes" in caplog.text
 

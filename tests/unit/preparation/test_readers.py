@@ -105,7 +105,7 @@ def test_units_are_converted_or_refused(data: Path, build: Build) -> None:
     replace_rain(data, units="furlongs per fortnite")
     with pytest.raises(DataError, match="which are no known units"):
         build()
-    with pytest.raises(ConfigError, match="'mmm per', the units asked for"):
+    with pytest.raises(ConfigError, match="'mmm per', the units of"):
         build(modalities__precip__units="mmm per")
 
 

@@ -18,9 +18,10 @@ import pytest
 from tests import factory
 from watercli.config import load
 from watercli.errors import ConfigError, DataError
-from watercli.output.resumable import Inputs, Work
-from watercli.preparation import write
+from watercli.output import zarr_files
+from watercli.output.resumable import Work
 from watercli.preparation.prepare import prepare
+from watercli.preparation.readers.sources import Snapshot, Sources
 from watercli.store import Store
 
 YEARS = 6
@@ -141,7 +142,7 @@ def test_an_error_of_ours_leaves_what_can_be_continued(
 ) -> None:
     out = tmp_path / "store.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(write, "finish", lambda partial: 1 / 0)
+        patch.setattr(zarr_files, "consolidate", lambda partial: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare(factory.config(), out, data=data)
     assert not out.exists()
@@ -157,7 +158,7 @@ def test_killed_after_the_store_was_put_in_its_place(
 ) -> None:
     out = tmp_path / "store.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(write, "finish", lambda partial: 1 / 0)
+        patch.setattr(zarr_files, "consolidate", lambda partial: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare(factory.config(), out, data=data)
     Work.beside(out).store.rename(tmp_path / "elsewhere")
@@ -179,14 +180,14 @@ def test_two_at_once(data: Path, tmp_path: Path) -> None:
 
 def test_a_source_that_changes_meanwhile(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gauge = next((data / "timeseries").iterdir())
-    finish = write.finish
+    consolidate = zarr_files.consolidate
 
-    def change_and_finish(partial: Path) -> None:
+    def change_and_consolidate(partial: Path) -> None:
         with gauge.open("a", encoding="utf-8") as stream:
             stream.write("\n")
-        finish(partial)
+        consolidate(partial)
 
-    monkeypatch.setattr(write, "finish", change_and_finish)
+    monkeypatch.setattr(zarr_files, "consolidate", change_and_consolidate)
     with pytest.raises(DataError, match=rf"timeseries/{gauge.name} was changed while it was read"):
         prepare(factory.config(), tmp_path / "store.zarr", data=data)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -195,15 +196,16 @@ def test_a_source_that_changes_meanwhile(data: Path, tmp_path: Path, monkeypatch
 def test_a_source_of_one_size_that_changes(tmp_path: Path) -> None:
     path = tmp_path / "rain.nc"
     path.write_text("one", encoding="utf-8")
-    seen = Inputs.of([path])
-    seen.check([path], lambda one: one.name)
+    before, sources = Snapshot.of([path]), Sources(tmp_path)
+    sources.use([path])
+    before.check(sources)
     time.sleep(0.01)
     path.write_text("two", encoding="utf-8")
     with pytest.raises(DataError, match=r"^rain.nc was changed"):
-        seen.check([path], lambda one: one.name)
+        before.check(sources)
     path.unlink()
     with pytest.raises(DataError, match=r"^rain.nc was changed"):
-        seen.check([path], lambda one: one.name)
+        before.check(sources)
 
 
 def test_a_store_between_two_renames_comes_back(data: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pyproj import CRS
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
-from watercli.preparation import write
+from watercli.output import zarr_files
 from watercli.preparation.prepare import prepare
 from watercli.store import ROOT_ATTRIBUTES, STATISTICS, Store
 from watercli.transforms import TRANSFORMS
@@ -179,7 +179,7 @@ def test_provenance_and_fingerprint(data: Path, build: Build) -> None:
 def test_a_failed_overwrite_keeps_the_old_store(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = build().fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr(write, "finish", lambda partial: 1 / 0)
+        patch.setattr(zarr_files, "consolidate", lambda partial: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(recipe__grid__land_threshold=0.4)
     assert Store.open(tmp_path / "store.zarr").fingerprint == before

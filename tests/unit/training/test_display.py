@@ -196,8 +196,9 @@ def test_state_is_spread_by_the_zero_stage(tiny_store: Store) -> None:
 
 def test_a_checkpoint_is_as_large_as_estimated(tiny_run: Path) -> None:
     from watercli.run import checkpoint as checkpoints
+    from watercli.run import directory
 
-    best = checkpoints.open_run(tiny_run)
+    best = directory.open_run(tiny_run)
     numbers = sum(one.numel() for one in best.model().parameters())
     held = sum(one["bytes"] for one in json.loads((best.path / checkpoints.META).read_text())["files"].values())
     assert held == pytest.approx(16 * numbers, rel=0.25), "headers weigh something in a tiny one"

@@ -21,7 +21,7 @@ from watercli.data.steps import Steps
 from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows
 from watercli.errors import ConfigError, RunError
-from watercli.run import checkpoint as checkpoints
+from watercli.run import compatibility, directory
 from watercli.store import Store
 from watercli.training import loop
 from watercli.training.engine import TorchEngine
@@ -31,7 +31,7 @@ from watercli.training.pretrain import pretrain
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return checkpoints.all_checkpoints(run)[-1].model().state_dict()
+    return directory.all_checkpoints(run)[-1].model().state_dict()
 
 
 def test_metrics_rows(tiny_run: Path, tiny_store: Store) -> None:
@@ -55,17 +55,17 @@ def test_run_directory_is_complete(tiny_run: Path, tiny_store: Store) -> None:
     assert about["fingerprint"] == tiny_store.fingerprint
     assert {"torch", "watercli", "python"} <= set(about["versions"])
     assert list((tiny_run / "tensorboard").glob("events*"))
-    best = checkpoints.open_run(tiny_run)
+    best = directory.open_run(tiny_run)
     assert best.config == tiny_store.config
-    losses = [one.validation_loss for one in checkpoints.all_checkpoints(tiny_run)]
+    losses = [one.validation_loss for one in directory.all_checkpoints(tiny_run)]
     assert best.validation_loss == min(loss for loss in losses if loss is not None)
 
 
 def test_a_moved_run_still_works(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     moved = tiny_run.rename(tmp_path / "moved")
     try:
-        assert checkpoints.open_run(moved).model().config.grid is not None
-        checkpoints.check_fits(checkpoints.open_run(moved), tiny_store)
+        assert directory.open_run(moved).model().config.grid is not None
+        compatibility.check_fits(directory.open_run(moved), tiny_store)
     finally:
         moved.rename(tiny_run)
 
@@ -116,7 +116,7 @@ def test_a_signal_saves_and_stops(
     with pytest.raises(RunError, match=r"Stopped after step 3; continue with .*--resume"):
         pretrain(config, tiny_store, run)
     monkeypatch.undo()
-    assert [one.step for one in checkpoints.all_checkpoints(run)] == [3]
+    assert [one.step for one in directory.all_checkpoints(run)] == [3]
     pretrain(config, tiny_store, run, resume=True)
     assert rows(run) == rows(uninterrupted)
 

@@ -12,6 +12,7 @@ from torch import nn
 from tests.integration.processes.test_processes import command, halved
 from tests.unit.training.conftest import longer, rows, same_losses
 from watercli.run import checkpoint as checkpoints
+from watercli.run import directory
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 from watercli.training.weight_averaging import EVERY, Average
@@ -64,10 +65,10 @@ def test_training_does_not_notice(averaged: Path, tiny_store: Store, tmp_path: P
         return [row["loss"] for row in rows(run) if row["split"] == "train"]
 
     assert training(averaged) == training(tmp_path / "plain")
-    last, plain = (checkpoints.all_checkpoints(run)[-1] for run in (averaged, tmp_path / "plain"))
+    last, plain = (directory.all_checkpoints(run)[-1] for run in (averaged, tmp_path / "plain"))
     held, own = load_file(last.path / "model.safetensors"), load_file(plain.path / "model.safetensors")
     beside = load_file(last.path / "optimiser.safetensors")
-    middle = load_file(checkpoints.folder(tmp_path / "plain", EVERY) / "model.safetensors")
+    middle = load_file(checkpoints.folder_of(tmp_path / "plain", EVERY) / "model.safetensors")
     for name, weight in own.items():
         assert torch.equal(beside[f"weights/{name}"], weight), "what training goes on from"
         wanted = middle[name] + 3 / 4 * (weight - middle[name])  # the second update of power 2
@@ -78,7 +79,7 @@ def test_goes_on_as_if_never_stopped(averaged: Path, tiny_store: Store, tmp_path
     run = halved(averaged, tmp_path / "half")
     pretrain(longer(tiny_store.config, "model.dropout=0", AVERAGED), tiny_store, run, resume=True)
     assert rows(run) == rows(averaged)
-    one, other = (checkpoints.all_checkpoints(run)[-1].model().state_dict() for run in (run, averaged))
+    one, other = (directory.all_checkpoints(run)[-1].model().state_dict() for run in (run, averaged))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -93,7 +94,7 @@ def test_the_same_in_several_processes(averaged: Path, tiny_store: Store, tmp_pa
     done = command(tiny_store, run, "--resume", *options)
     assert done.returncode == 0, done.stderr
     same_losses(averaged, run)
-    one, other = (checkpoints.all_checkpoints(place)[-1].model().state_dict() for place in (run, averaged))
+    one, other = (directory.all_checkpoints(place)[-1].model().state_dict() for place in (run, averaged))
     for name, weight in other.items():
         mine, theirs = one[name], weight
         if name.endswith("qkv.bias"):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from watercli.baselines.registry import METHODS
-from watercli.evaluation.comparison import SHOWN, Compared, Row, to_dict
+from watercli.evaluation.comparison import SUMMARISED, Compared, Row, to_dict
 from watercli.evaluation.report import figures
 from watercli.evaluation.report.formatting import DASH, number, with_minus
 from watercli.evaluation.report.tables import interval_heads, interval_rows, interval_scores, interval_sentence
 from watercli.evaluation.report.templating import render
 from watercli.evaluation.results import finite
+from watercli.hydrology.scores import Comparison
 from watercli.log import log
 from watercli.output.atomic import Target
 
@@ -31,100 +32,120 @@ def target_of(out: Path, *, overwrite: bool) -> Target:
     return Target(out, overwrite, "comparison", is_comparison)
 
 
-def write(found: Compared, target: Target, description: str = "") -> None:
+def page(compared: Compared, description: str = "") -> str:
+    """Return the page as HTML."""
+    return render("comparison.html.j2", _values(compared, description))
+
+
+def write(compared: Compared, target: Target, description: str = "") -> None:
     """Write the page, the table and the numbers, and log the table."""
     with target.writing() as partial:
         partial.mkdir(parents=True)
-        text = json.dumps(finite(to_dict(found)), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(finite(to_dict(compared)), indent=1, ensure_ascii=False, allow_nan=False)
         (partial / JSON).write_text(text + "\n", encoding="utf-8")
-        _write_csv(found, partial / "comparison.csv")
-        if any(row.intervals is not None for row in found.rows):
-            _write_intervals(found, partial / "intervals.csv")
-        (partial / PAGE).write_text(render("comparison.html.j2", _values(found, description)), encoding="utf-8")
-    log.info("%s, %d catchments: median NSE, 25th percentile, median KGE", found.target, found.catchments)
-    for label, scores in found.summaries.items():
+        _write_csv(compared, partial / "comparison.csv")
+        if any(row.intervals is not None for row in compared.rows):
+            _write_intervals(compared, partial / "intervals.csv")
+        (partial / PAGE).write_text(page(compared, description), encoding="utf-8")
+    log.info("%s, %d catchments: median NSE, 25th percentile, median KGE", compared.target, compared.catchments)
+    for label, scores in compared.summaries.items():
         log.info("  %s: %.2f, %.2f, %.2f", label, scores["nse"].median, scores["nse"].p25, scores["kge"].median)
-    for row in found.rows:
+    for row in compared.rows:
         if row.intervals is not None:
-            log.info("%s, predictive intervals: %s", row.label, interval_sentence(row.intervals, found.units))
+            log.info("%s, predictive intervals: %s", row.label, interval_sentence(row.intervals, compared.units))
 
 
-def _values(found: Compared, description: str) -> dict[str, Any]:
-    first = found.rows[0].label
+def _values(compared: Compared, description: str) -> dict[str, Any]:
+    first = compared.rows[0].label
     return {
-        "title": f"{len(found.rows)} experiments on the same days" if len(found.rows) > 1 else f"{first} and baselines",
+        "title": f"{len(compared.rows)} experiments on the same days"
+        if len(compared.rows) > 1
+        else f"{first} and baselines",
         "description": description,
-        "rows": [{"label": row.label, "about": _about(found, row)} for row in found.rows],
-        "target": found.target,
-        "units": found.units,
-        "catchments": found.catchments,
-        "days": f"{found.days:,}",
+        "rows": [{"label": row.label, "about": _about(compared, row)} for row in compared.rows],
+        "target": compared.target,
+        "units": compared.units,
+        "catchments": compared.catchments,
+        "days": f"{compared.days:,}",
         "first": first,
-        "sentences": _sentences(found),
+        "sentences": _sentences(compared),
         "heads": [
             *("experiment", "NSE", "95\u00a0% interval", "25th\u00a0pct.", "KGE"),
-            *(f"RMSE ({found.units})", f"bias ({found.units})", "better in", "median difference", "95\u00a0% interval"),
+            *(
+                f"RMSE ({compared.units})",
+                f"bias ({compared.units})",
+                "better in",
+                "median difference",
+                "95\u00a0% interval",
+            ),
         ],
-        "score_rows": [_score_row(found, label, number_ == 0) for number_, label in enumerate(found.summaries)],
-        "cdf": figures.experiments(found),
-        "intervals": [_intervals(found, row) for row in found.rows if row.intervals is not None],
+        "score_rows": [_score_row(compared, label, label == first) for label in compared.summaries],
+        "cdf": figures.experiments(compared),
+        "intervals": [_intervals(compared, row) for row in compared.rows if row.intervals is not None],
     }
 
 
-def _intervals(found: Compared, row: Row) -> dict[str, Any]:
+def _title(compared: Compared) -> str:
+    if len(compared.rows) == 1:
+        return f"{compared.rows[0].label} and baselines"
+    return f"{len(compared.rows)} experiments on the same days"
+
+
+def _intervals(compared: Compared, row: Row) -> dict[str, Any]:
     assert row.intervals is not None
     return {
         "label": row.label,
-        "sentence": interval_sentence(row.intervals, found.units),
-        "heads": interval_heads(found.units),
+        "sentence": interval_sentence(row.intervals, compared.units),
+        "heads": interval_heads(compared.units),
         "rows": interval_rows(row.intervals),
         "reliability": figures.reliability(row.intervals, row.runs[0].main),
     }
 
 
-def _score_row(found: Compared, label: str, main: bool) -> dict[str, Any]:
-    scores, pair = found.summaries[label], found.against_first.get(label)
+def _score_row(compared: Compared, label: str, main: bool) -> dict[str, Any]:
+    scores, pair = compared.summaries[label], compared.against_first.get(label)
     nse = scores["nse"]
     cells = [label, number(nse.median), f"{number(nse.low)} to {number(nse.high)}", number(nse.p25)]
-    cells += [number(scores[name].median) for name in SHOWN[1:]]
+    cells += [number(scores[name].median) for name in SUMMARISED[1:]]
     if pair is None:
         cells += [DASH] * 3
     else:
-        one = pair.difference
+        gain = pair.difference
         cells += [
             f"{pair.better} of {pair.count}",
-            number(one.median),
-            f"{number(one.low)} to {number(one.high)}",
+            number(gain.median),
+            f"{number(gain.low)} to {number(gain.high)}",
         ]
     return {"cells": cells, "main": main}
 
 
-def _sentences(found: Compared) -> list[str]:
-    first = found.rows[0].label
-    labels = [row.label for row in found.rows[1:]] or list(found.against_first)
-    sentences = []
-    for label in labels:
-        one, gain = found.against_first[label], found.against_first[label].difference
-        text = (
-            f"{label[:1].upper()}{label[1:]} {one.verdict} {first}: better in {one.better} of {one.count} catchments, "
-            f"median difference in NSE {gain.median:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
-        )
-        sentences.append(with_minus(text))
-    return sentences
+def _sentences(compared: Compared) -> list[str]:
+    first = compared.rows[0].label
+    labels = [row.label for row in compared.rows[1:]] or list(compared.against_first)
+    return [_sentence(label, compared.against_first[label], first) for label in labels]
 
 
-def _about(found: Compared, row: Row) -> str:
-    runs = ", ".join(str(one.run) for one in row.runs)
-    how = METHODS[row.runs[0].main] + (", at gauges hidden in training" if row.ungauged else "")
-    changes = found.differences.get(row.label, [])
-    return f"{how}; {runs}" + (f"; {'; '.join(changes)}" if changes else "")
+def _sentence(label: str, pair: Comparison, first: str) -> str:
+    """Return how an experiment compares with the first."""
+    gain = pair.difference
+    return with_minus(
+        f"{label[:1].upper()}{label[1:]} {pair.verdict} {first}: better in {pair.better} of {pair.count} catchments, "
+        f"median difference in NSE {gain.median:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+    )
 
 
-def _write_intervals(found: Compared, file: Path) -> None:
+def _about(compared: Compared, row: Row) -> str:
+    runs = ", ".join(str(fold.run) for fold in row.runs)
+    method = METHODS[row.runs[0].main] + (", at held-out gauges" if row.ungauged else "")
+    changes = compared.differences.get(row.label, [])
+    return f"{method}; {runs}" + (f"; {'; '.join(changes)}" if changes else "")
+
+
+def _write_intervals(compared: Compared, file: Path) -> None:
     """Write one row for each experiment with intervals, and catchment."""
     rows = [
         {"gauge_id": gauge, "experiment": row.label, **interval_scores(row.intervals.sel(catchment=gauge))}
-        for row in found.rows
+        for row in compared.rows
         if row.intervals is not None
         for gauge in row.intervals["catchment"].values
     ]
@@ -132,16 +153,16 @@ def _write_intervals(found: Compared, file: Path) -> None:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(
-            {name: f"{one:.6g}" if isinstance(one, float) else one for name, one in row.items()} for row in rows
+            {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
         )
 
 
-def _write_csv(found: Compared, file: Path) -> None:
+def _write_csv(compared: Compared, file: Path) -> None:
     """Write one row for each experiment or method and catchment."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["gauge_id", "experiment", *SHOWN])
-        for gauge in found.scores["catchment"].values:
-            for label in found.summaries:
-                here = found.scores.sel({"catchment": gauge, "method": label})
-                writer.writerow([gauge, label, *(f"{float(here.sel(metric=name)):.6g}" for name in SHOWN)])
+        writer.writerow(["gauge_id", "experiment", *SUMMARISED])
+        for gauge in compared.scores["catchment"].values:
+            for label in compared.summaries:
+                scores = compared.scores.sel({"catchment": gauge, "method": label})
+                writer.writerow([gauge, label, *(f"{float(scores.sel(metric=name)):.6g}" for name in SUMMARISED)])

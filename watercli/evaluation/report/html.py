@@ -20,7 +20,7 @@ from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
 from watercli.evaluation.short_records import LABELS, ShortRecords, in_words
 from watercli.evaluation.simulation import Flow
 from watercli.hydrology.scores import METRICS, Summary, metric_units
-from watercli.inference.layout import layer_weights
+from watercli.inference.embedding_layout import layer_weights
 from watercli.run.checkpoint import Checkpoint
 from watercli.training.metrics_log import read_metrics
 

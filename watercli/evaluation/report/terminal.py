@@ -10,7 +10,7 @@ from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.report.summary_text import flow_sentences, insight_sentences
 from watercli.evaluation.results import Outcome
 from watercli.evaluation.short_records import LABELS, in_words
-from watercli.log import console, log
+from watercli.log import console, log, shows_bars
 
 
 def show(outcome: Outcome) -> None:
@@ -18,7 +18,7 @@ def show(outcome: Outcome) -> None:
     for table in (_reconstruction(outcome), _flow(outcome), _forecast(outcome), _few_labels(outcome)):
         if table is None:
             continue
-        if console.is_terminal:
+        if shows_bars():
             console.print(table)
         else:
             _log(table)

@@ -28,21 +28,21 @@ def beyond(values: Series, limits: tuple[float, float]) -> Mask:
 
 def flat(values: Series, days: int) -> Mask:
     """Return where ``[N, T]`` one value above zero is repeated on at least ``days`` days: gaps filled with the last."""
-    found = np.zeros(values.shape, dtype=np.bool_)
+    mask = np.zeros(values.shape, dtype=np.bool_)
     for row, series in enumerate(values):
         edges = np.concatenate([[0], np.flatnonzero(np.diff(series) != 0) + 1, [len(series)]])
         lengths = np.diff(edges)
-        found[row] = np.repeat(lengths >= days, lengths) & (series > 0)
-    return found
+        mask[row] = np.repeat(lengths >= days, lengths) & (series > 0)
+    return mask
 
 
 def jump(values: Series, most: float) -> Mask:
     """Return the days ``[N, T]`` that differ from the day before by more than ``most``; of a spike, that day alone."""
     steps = np.diff(values, axis=1, prepend=np.nan)
-    found = np.abs(steps) > most
-    back = found[:, :-1] & (np.sign(steps[:, :-1]) == -np.sign(steps[:, 1:]))
-    found[:, 1:] &= ~back  # the way back from a spike is no second one
-    return np.asarray(found)
+    mask = np.abs(steps) > most
+    back = mask[:, :-1] & (np.sign(steps[:, :-1]) == -np.sign(steps[:, 1:]))
+    mask[:, 1:] &= ~back  # the way back from a spike is no second one
+    return np.asarray(mask)
 
 
 def outlier(values: Series, dates: pd.DatetimeIndex) -> Mask:

@@ -63,9 +63,9 @@ class Quality:
                 raise ConfigError(f"recipe.quality.quantities: no modality '{name}'{nearest(name, modalities)}")
         self.quantities: dict[str, Quantity] = {}
         for name, modality in modalities.items():
-            found = quantity_of(name, modality, stated.get(name))
-            if found is not None:
-                self.quantities[name] = found
+            quantity = quantity_of(name, modality, stated.get(name))
+            if quantity is not None:
+                self.quantities[name] = quantity
             elif name in stated:
                 raise ConfigError(
                     f"recipe.quality.quantities: '{name}' is in {modality.units}, which cannot be {stated[name]}; "
@@ -88,8 +88,8 @@ class Quality:
             raise DataError(
                 f"{len(doubled)} dates of '{name}' come twice, first {doubled[0]:%Y-%m-%d}; keep one of each"
             )
-        asked = align.days(self.recipe.period)
-        absent = asked[(asked > index.min()) & (asked < index.max())].difference(index)
+        calendar = align.days(self.recipe.period)
+        absent = calendar[(calendar > index.min()) & (calendar < index.max())].difference(index)
         if len(absent):
             self._add(name, "all", "dates", absent, f"{len(absent):,} dates are in no file")
 
@@ -150,41 +150,41 @@ class Quality:
 
     def in_mm(self, data: xr.DataArray) -> xr.DataArray:
         """Return a flux in mm/day; a discharge by the area (km2) that goes with it."""
-        one = registry.Quantity(1.0, self._units(str(data.name)))
-        if one.check("[length]**3/[time]"):
-            converted = data * (one.to("m3/s").magnitude * 86.4) / data["area"]
+        unit = registry.Quantity(1.0, self._units(str(data.name)))
+        if unit.check("[length]**3/[time]"):
+            converted = data * (unit.to("m3/s").magnitude * 86.4) / data["area"]
         else:
-            converted = data * one.to("mm/day").magnitude
+            converted = data * unit.to("mm/day").magnitude
         return converted.rename(data.name)
 
     def named(self, quantity: str, kind: str | None = None) -> list[str]:
         """Return the modalities that measure a quantity."""
         return [
             name
-            for name, found in self.quantities.items()
-            if found.name == quantity and kind in (None, self.config.modalities[name].kind)
+            for name, measured in self.quantities.items()
+            if measured.name == quantity and kind in (None, self.config.modalities[name].kind)
         ]
 
     def counts(self) -> dict[str, Any]:
         """Return what the store says of its quality: places and days by variable and check, shares missing by year."""
-        found: dict[str, dict[str, dict[str, int]]] = {}
-        for one in self.findings:
-            row = found.setdefault(one.variable, {}).setdefault(one.check, {"places": 0, "days": 0})
+        counts: dict[str, dict[str, dict[str, int]]] = {}
+        for finding in self.findings:
+            row = counts.setdefault(finding.variable, {}).setdefault(finding.check, {"places": 0, "days": 0})
             row["places"] += 1
-            row["days"] += one.days
-        return {"findings": found, "set_to_missing": self.dropped, "missing": self.missing}
+            row["days"] += finding.days
+        return {"findings": counts, "set_to_missing": self.dropped, "missing": self.missing}
 
     def _masks(self, name: str, values: checks.Series, index: pd.DatetimeIndex) -> Mapping[CheckName, checks.Mask]:
-        found: dict[CheckName, checks.Mask] = {}
+        masks: dict[CheckName, checks.Mask] = {}
         limits = self._limits(name)
         if limits is not None:
-            found["range"] = checks.beyond(values, limits)
+            masks["range"] = checks.beyond(values, limits)
         if self._is(name, "river_flow"):
-            found["flat"] = checks.flat(values, self.settings.flat_days)
-            found["outlier"] = checks.outlier(values, index)
+            masks["flat"] = checks.flat(values, self.settings.flat_days)
+            masks["outlier"] = checks.outlier(values, index)
         if self._is(name, "air_temperature"):
-            found["jump"] = checks.jump(values, self._kelvin(name))
-        return found
+            masks["jump"] = checks.jump(values, self._kelvin(name))
+        return masks
 
     def _mean(self, name: str, where: str, values: checks.Series, index: pd.DatetimeIndex) -> None:
         """Look whether a record's mean is one that the quantity can have in these units."""
@@ -208,8 +208,10 @@ class Quality:
 
     def _kelvin(self, name: str) -> float:
         """Return the greatest change from day to day in the modality's units."""
-        one, two = (registry.Quantity(value, "kelvin").to(self._units(name)).magnitude for value in (1.0, 2.0))
-        return float(self.settings.jump * (two - one))
+        one_kelvin, two_kelvin = (
+            registry.Quantity(value, "kelvin").to(self._units(name)).magnitude for value in (1.0, 2.0)
+        )
+        return float(self.settings.jump * (two_kelvin - one_kelvin))
 
     def _reported(self, index: pd.DatetimeIndex) -> NDArray[np.bool_]:
         return np.asarray(index >= self.since) if self.since is not None else np.ones(len(index), dtype=np.bool_)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from watercli.config import CheckName
 from watercli.log import console, log
+from watercli.output.atomic import write_text, written_file
 from watercli.preparation.quality.records import Finding, Quality
 
 MEANINGS: dict[CheckName, str] = {
@@ -39,38 +39,44 @@ class Row:
     @property
     def example(self) -> str:
         """The place with the most days, in words."""
-        one = self.worst
-        period = one.first if one.first == one.last else f"{one.first} to {one.last}"
-        return f"{one.where}: {one.days:,} {'day' if one.days == 1 else 'days'}, {period}, {one.detail}"
+        worst = self.worst
+        period = worst.first if worst.first == worst.last else f"{worst.first} to {worst.last}"
+        return f"{worst.where}: {worst.days:,} {'day' if worst.days == 1 else 'days'}, {period}, {worst.detail}"
 
 
 def rows(findings: Sequence[Finding]) -> list[Row]:
     """Group findings by variable and check, in the order in which they were found."""
     groups: dict[tuple[str, CheckName], list[Finding]] = {}
-    for one in findings:
-        groups.setdefault((one.variable, one.check), []).append(one)
+    for finding in findings:
+        groups.setdefault((finding.variable, finding.check), []).append(finding)
     return [
-        Row(variable, check, len(found), sum(one.days for one in found), max(found, key=lambda one: one.days))
-        for (variable, check), found in groups.items()
+        Row(
+            variable,
+            check,
+            len(group),
+            sum(finding.days for finding in group),
+            max(group, key=lambda finding: finding.days),
+        )
+        for (variable, check), group in groups.items()
     ]
 
 
-def tell(quality: Quality, report: Path) -> None:
-    """Say what was found: a table on a terminal, else a line for each check and variable."""
-    found = rows(quality.findings)
-    if console.is_terminal and found:
+def log_findings(quality: Quality, report: Path) -> None:
+    """Show the findings: a table on a terminal, elsewhere a line for each check and variable."""
+    grouped = rows(quality.findings)
+    if console.is_terminal and grouped:
         table = Table("variable", "check", "places", "days", "most of them", title="Quality", title_justify="left")
-        for row in found:
+        for row in grouped:
             table.add_row(row.variable, row.check, str(row.places), f"{row.days:,}", row.example)
         console.print(table)
     else:
-        for row in found:
+        for row in grouped:
             log.warning("Quality: %s, %s: %d places, %s days (%s)", row.variable, row.check, row.places,
                         f"{row.days:,}", row.example)  # fmt: skip
     for variable, dropped in quality.dropped.items():
         for check, number in dropped.items():
             log.warning("Quality: %s: %s values set to missing (%s)", variable, f"{number:,}", check)
-    log.info("Quality: %s; see %s", f"{len(quality.findings)} findings" if found else "nothing found", report)
+    log.info("Quality: %s; see %s", f"{len(quality.findings)} findings" if grouped else "nothing found", report)
 
 
 def paths(out: Path) -> tuple[Path, Path]:
@@ -81,29 +87,26 @@ def paths(out: Path) -> tuple[Path, Path]:
 def save(quality: Quality, out: Path) -> Path:
     """Write both reports beside a store, each whole or not at all; return the path of the page."""
     table, page = paths(out)
-    unfinished = table.with_name(f".{table.name}")
-    with unfinished.open("w", newline="", encoding="utf-8") as stream:
+    with written_file(table) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([field.name for field in fields(Finding)])
-        writer.writerows(astuple(one) for one in quality.findings)
-    os.replace(unfinished, table)
-    unfinished.write_text(_page(quality, out, table), encoding="utf-8")
-    os.replace(unfinished, page)
+        writer.writerows(astuple(finding) for finding in quality.findings)
+    write_text(page, _page(quality, out, table))
     return page
 
 
 def _page(quality: Quality, out: Path, table: Path) -> str:
     lines = [f"# Quality of {out.name}", ""]
-    taken = ", ".join(f"{name} as {found.name}" for name, found in quality.quantities.items())
+    taken = ", ".join(f"{name} as {quantity.name}" for name, quantity in quality.quantities.items())
     period = f" Days from {quality.since:%Y-%m-%d} on, which were added." if quality.since is not None else ""
     lines += [f"Looked at: {taken or 'nothing, as no quantity is known'}.{period}", ""]
-    found = rows(quality.findings)
-    if not found:
+    grouped = rows(quality.findings)
+    if not grouped:
         return "\n".join([*lines, "Nothing was found.", ""])
     lines += ["| variable | check | places | days | most of them |", "|---|---|---|---|---|"]
-    lines += [f"| {row.variable} | {row.check} | {row.places} | {row.days:,} | {row.example} |" for row in found]
+    lines += [f"| {row.variable} | {row.check} | {row.places} | {row.days:,} | {row.example} |" for row in grouped]
     lines += ["", f"Every finding, one a row: `{table.name}`.", ""]
-    lines += [f"- **{check}**: {MEANINGS[check]}." for check in dict.fromkeys(row.check for row in found)]
+    lines += [f"- **{check}**: {MEANINGS[check]}." for check in dict.fromkeys(row.check for row in grouped)]
     lines += ["", "Nothing was altered." if not quality.dropped else "Set to missing, as `recipe.quality` says:", ""]
     lines += [
         f"- {variable}: {number:,} values ({check})"

@@ -15,7 +15,7 @@ from watercli.preparation.quality.records import Quality
 
 
 def check(quality: Quality, rest: xr.Dataset, patches: Patches | None, store: Path) -> None:
-    """Compare every flow with the catchments' own rain, or with that of the patches they drain.
+    """Compare every flow with the catchments' own rain, or with the areal mean of their patches.
 
     ``rest`` holds the store's series and ``patch_weight``; grids are read from the unfinished ``store``.
     """
@@ -26,14 +26,14 @@ def check(quality: Quality, rest: xr.Dataset, patches: Patches | None, store: Pa
     if own:
         rain = rest[own[0]]
     elif gridded and patches is not None:
-        rain = drained(gridded[0], store, patches, rest["patch_weight"]).assign_coords(time=flows[0]["time"])
+        rain = areal_mean(gridded[0], store, patches, rest["patch_weight"]).assign_coords(time=flows[0]["time"])
     else:
         return
     for flow in flows:
         quality.runoff(quality.in_mm(flow), quality.in_mm(rain))
 
 
-def drained(name: str, store: Path, patches: Patches, weight: xr.DataArray) -> xr.DataArray:
+def areal_mean(name: str, store: Path, patches: Patches, weight: xr.DataArray) -> xr.DataArray:
     """Return the mean of a grid over the patches of each catchment ``(catchment, time)``; NaN if one has no value."""
     array = zarr.open_array(store / name, mode="r")
     stored = xr.DataArray(da.from_zarr(array, chunks=array.shards), dims=("time", "y", "x"))

@@ -91,39 +91,39 @@ def select(
         If a column is in no table, or a gauge lacks a value.
     """
     columns = {"@latitude": catchments.latitude, "@longitude": catchments.longitude, "@area": catchments.area}
-    wanted = catchments.attributes if attributes is None else {name: catchments.attributes[name] for name in attributes}
-    columns |= {name: attribute.column for name, attribute in wanted.items()}
+    chosen = catchments.attributes if attributes is None else {name: catchments.attributes[name] for name in attributes}
+    columns |= {name: attribute.column for name, attribute in chosen.items()}
     numbers = {
-        name: _is_of_class(tables, name, column, wanted[name].one_hot, gauges)
-        if name in wanted and wanted[name].one_hot
+        name: _is_of_class(tables, name, column, chosen[name].one_hot, gauges)
+        if name in chosen and chosen[name].one_hot
         else _numbers(tables, column, gauges)
         for name, column in columns.items()
     }
-    found = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
-    found = _matched(found, columns, tables, catchments)
-    small = found.index[found["@area"] <= 0]
+    values = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
+    values = _matched(values, columns, tables, catchments)
+    small = values.index[values["@area"] <= 0]
     if len(small):
         raise DataError(f"{listed(small, 'gauge', 'has', 'have')} no positive area; mend column '{catchments.area}'")
-    names = _column(tables, catchments.gauge_name, list(found.index)) if catchments.gauge_name else None
-    return found.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
+    names = _column(tables, catchments.gauge_name, list(values.index)) if catchments.gauge_name else None
+    return values.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
 
 
 def _matched(
-    found: pd.DataFrame, columns: dict[str, str], tables: Sequence[Table], catchments: Catchments
+    values: pd.DataFrame, columns: dict[str, str], tables: Sequence[Table], catchments: Catchments
 ) -> pd.DataFrame:
     """Return the gauges that have every value; refuse the others, or leave them out with a warning."""
-    lacking = found.isna().any(axis=1)
+    lacking = values.isna().any(axis=1)
     if not lacking.any():
-        return found
-    name, column = next((name, column) for name, column in columns.items() if found[name].isna().any())
-    absent = found.index[found[name].isna()]
+        return values
+    name, column = next((name, column) for name, column in columns.items() if values[name].isna().any())
+    absent = values.index[values[name].isna()]
     holders = _names(table for table in tables if column in table.rows)
     if catchments.on_missing == "drop":
-        dropped = listed(found.index[lacking], "gauge", "lacks", "lack")
+        dropped = listed(values.index[lacking], "gauge", "lacks", "lack")
         log.warning("%s an attribute (such as '%s'): left out, %d kept", dropped, column, (~lacking).sum())
         if lacking.all():
             raise DataError(f"No gauge has a value of every attribute; '{column}' is in {holders}: mend the gauge ids")
-        return found[~lacking]
+        return values[~lacking]
     use = "" if name.lstrip("@") == column else f" (for '{name.lstrip('@')}')"
     known = {str(gauge) for table in tables for gauge in table.rows.index}
     hint = "" if absent[0] in known else (get_close_matches(absent[0], known, n=1) or [""])[0]
@@ -153,11 +153,11 @@ def _is_of_class(
     text = _column(tables, column, gauges)
     plain = text.map(_plain, na_action="ignore")
     known = set(plain.dropna())
-    unknown = [one for one in classes if _plain(one) not in known]
+    unknown = [name for name in classes if _plain(name) not in known]
     if unknown:
-        found = ", ".join(sorted(known)[:MOST_CLASSES]) + (", ..." if len(known) > MOST_CLASSES else "")
-        log.warning("Attribute '%s': no gauge has %s in column '%s' (%s)", name, " or ".join(unknown), column, found)
-    return plain.isin([_plain(one) for one in classes]).astype(float).mask(text.isna())
+        present = ", ".join(sorted(known)[:MOST_CLASSES]) + (", ..." if len(known) > MOST_CLASSES else "")
+        log.warning("Attribute '%s': no gauge has %s in column '%s' (%s)", name, " or ".join(unknown), column, present)
+    return plain.isin([_plain(name) for name in classes]).astype(float).mask(text.isna())
 
 
 def _plain(value: str) -> str:
@@ -175,10 +175,10 @@ def _column(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.S
         known = {str(name) for table in tables for name in table.rows.columns}
         raise DataError(f"No column '{column}' in {_names(tables)}{nearest(column, known)}")
     index = pd.Index(gauges)
-    found = holders[0].reindex(index)
-    for other in holders[1:]:
-        found = found.fillna(other.reindex(index))
-    return found
+    merged = holders[0].reindex(index)
+    for holder in holders[1:]:
+        merged = merged.fillna(holder.reindex(index))
+    return merged
 
 
 def _names(tables: Iterable[Table], most: int = 3) -> str:

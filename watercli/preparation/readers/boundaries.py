@@ -31,17 +31,17 @@ def read(recipe: Recipe, sources: Sources, crs: CRS) -> Outlines | None:
     spec = recipe.catchments.boundaries if recipe.catchments else None
     if spec is None:
         return None
-    found: dict[str, list[shapely.Geometry]] = {}
+    outlines: dict[str, list[shapely.Geometry]] = {}
     for path in sources.find(spec.files, "recipe.catchments.boundaries.files"):
         # A shapefile is several files of one name.
         sources.use(path.parent.glob(f"{path.stem}.*") if path.suffix.lower() == ".shp" else [path])
         table = _table(path, spec, sources.name(path)).to_crs(crs)
         for gauge, polygon in zip(_ids(table[spec.gauge_id], spec), table.geometry, strict=True):
-            found.setdefault(gauge, []).append(polygon)
-    several = sum(len(parts) > 1 for parts in found.values())
+            outlines.setdefault(gauge, []).append(polygon)
+    several = sum(len(parts) > 1 for parts in outlines.values())
     if several:
         log.info("Boundaries: %d gauges have several polygons each, which are taken together", several)
-    return {gauge: shapely.union_all(shapely.make_valid(parts)) for gauge, parts in found.items()}
+    return {gauge: shapely.union_all(shapely.make_valid(parts)) for gauge, parts in outlines.items()}
 
 
 def matched(gauges: pd.DataFrame, outlines: Outlines | None, recipe: Recipe) -> pd.DataFrame:
@@ -88,5 +88,7 @@ def _table(path: Path, spec: Boundaries, name: str) -> Any:
 
 def _ids(column: Any, spec: Boundaries) -> list[str]:
     """Return ids as text; numbers without a fraction as whole numbers."""
-    text = [str(int(one)) if isinstance(one, float) and one.is_integer() else str(one).strip() for one in column]
-    return [one.removeprefix(spec.gauge_id_prefix).zfill(spec.gauge_id_digits) for one in text]
+    text = [
+        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip() for value in column
+    ]
+    return [gauge.removeprefix(spec.gauge_id_prefix).zfill(spec.gauge_id_digits) for gauge in text]

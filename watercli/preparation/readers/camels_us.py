@@ -26,7 +26,7 @@ from watercli.preparation.readers.request import Request
 FORCING = re.compile(r"(?P<gauge>\d+)_lump_\w+_forcing_leap\.txt")
 STREAMFLOW = re.compile(r"(?P<gauge>\d+)_streamflow_qc\.txt")
 DISCHARGE = ("streamflow", "QObs", "discharge")
-"""Names by which the one variable of the streamflow files may be asked for."""
+"""Names by which the one variable of the streamflow files may be called."""
 FORCING_HEADER = 3
 """Lines above the table: latitude, elevation, area."""
 STREAMFLOW_COLUMNS = ("gauge_id", "year", "month", "day", "discharge", "flag")
@@ -41,7 +41,7 @@ def read(request: Request) -> xr.DataArray:
     Raises
     ------
     ConfigError
-        If a gauge asked for has no file.
+        If a gauge of the recipe has no file.
     DataError
         If a file cannot be read, is torn, lacks the variable, is another gauge's, or repeats a date.
     """
@@ -83,7 +83,7 @@ def _forcing(request: Request, path: Path, variable: str) -> tuple[pd.Series, st
     column = known.get(variable.lower().partition("(")[0])
     if column is None:
         raise DataError(f"{name} has no column '{variable}'{nearest(variable, known)}")
-    dates = [found for found in ("Year", "Mnth", "Day") if found in lines.header]
+    dates = [name for name in ("Year", "Mnth", "Day") if name in lines.header]
     if len(dates) < 3:
         raise DataError(f"{name} lacks Year, Mnth or Day on line {FORCING_HEADER + 1}; it is no forcing of CAMELS-US")
     table = lines.columns((*dates, column))

@@ -40,7 +40,7 @@ def read(request: Request) -> xr.DataArray:
     Raises
     ------
     ConfigError
-        If a gauge asked for has no file.
+        If a gauge of the recipe has no file.
     DataError
         If a file cannot be read, is torn, lacks the variable, or repeats a date.
     """

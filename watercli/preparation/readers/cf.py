@@ -28,7 +28,7 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
         If the file's metadata do not tell the axes, or there are more than three.
     """
     data = dataset[variable]
-    # Without its values: the accessor and what it is asked refer to each other, and would keep the file open.
+    # Without its values: the accessor and its dataset refer to each other, and would keep the file open.
     about = data.copy(data=np.broadcast_to(np.float32(0), data.shape)).compute()
     axes, is_latitude = _axes(about, where, request)
     crs = _crs(dataset, data, is_latitude, where, request)
@@ -70,12 +70,12 @@ def _axes(data: xr.DataArray, where: str, request: Request) -> tuple[dict[str, s
 def _marked(data: xr.DataArray) -> dict[str, list[str]]:
     """Return the dims that metadata mark as axes (time may be a scalar), and the names of latitudes."""
     axes, coordinates = data.cf.axes, data.cf.coordinates
-    found: dict[str, list[str]] = {"latitude": list(map(str, coordinates.get("latitude", ())))}
+    marked: dict[str, list[str]] = {"latitude": list(map(str, coordinates.get("latitude", ())))}
     for axis, coordinate in COORDINATES.items():
         names = dict.fromkeys((*axes.get(axis, ()), *coordinates.get(coordinate, ())))
         lines = [str(name) for name in names if data[name].ndim < 2]
-        found[axis] = [name for name in lines if name in data.dims] or [name for name in lines if axis == "T"]
-    return found
+        marked[axis] = [name for name in lines if name in data.dims] or [name for name in lines if axis == "T"]
+    return marked
 
 
 def _crs(dataset: xr.Dataset, data: xr.DataArray, is_latitude: bool, where: str, request: Request) -> CRS:
@@ -128,15 +128,15 @@ def standard_calendar(data: xr.DataArray, where: str, request: Request) -> xr.Da
         raise DataError(f"The times of {where} are no dates; mend the units of the file's time")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = data.drop_vars("begins", errors="ignore").convert_calendar(
+        converted = data.drop_vars("begins", errors="ignore").convert_calendar(
             "standard", align_on="date", use_cftime=False
         )
-    days = pd.DatetimeIndex(found["time"].values).normalize().unique()
+    days = pd.DatetimeIndex(converted["time"].values).normalize().unique()
     lacking = len(pd.date_range(days[0], days[-1])) - len(days)
-    left_out = len(index) - found.sizes["time"]
+    left_out = len(index) - converted.sizes["time"]
     request.say(
         "calendar",
         f"{where} has the calendar {index.calendar}: dates are kept, {left_out:,} times that the standard calendar "
         f"lacks are left out, {lacking:,} days that this calendar lacks are missing",
     )
-    return found
+    return converted

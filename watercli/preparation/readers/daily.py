@@ -55,20 +55,22 @@ def _aggregated(
         data = _increments(data, times, step)
     begins = _begins(data, times, step, settings, where, request)
     days = (begins - pd.Timedelta(hours=settings.day_start_hour)).floor("D")
-    whole = pd.Series(days).groupby(days).transform("size").to_numpy() == count
-    short = len(days.unique()) - len(days[whole].unique())
+    complete = pd.Series(days).groupby(days).transform("size").to_numpy() == count
+    short = len(days.unique()) - len(days[complete].unique())
     if short:
         request.warn(f"{where} has {short:,} days that lack some of their {count} values; they are missing")
-    if not whole.any():
+    if not complete.any():
         raise DataError(f"{where} has no whole day of {count} values; give whole days")
-    parts = data.isel(time=np.flatnonzero(whole)).drop_vars(["time", "begins"], errors="ignore").chunk({"time": chunk})
+    parts = (
+        data.isel(time=np.flatnonzero(complete)).drop_vars(["time", "begins"], errors="ignore").chunk({"time": chunk})
+    )
     steps = parts.coarsen(time=int(count)).construct(time=("time", "step"))
-    found: xr.DataArray = getattr(steps, settings.aggregation)("step", skipna=False)
+    daily: xr.DataArray = getattr(steps, settings.aggregation)("step", skipna=False)
     methods = "time: sum" if settings.aggregation == "sum" else f"time: {settings.aggregation}"
     hour = f"{settings.day_start_hour:02d}:00"
     day = f"{hour} to {hour} UTC 1 day later, {settings.aggregation} of {count} values"
-    index = days[whole].unique().as_unit("ns")
-    return found.assign_coords(time=index).assign_attrs(data.attrs, cell_methods=methods, day=day)
+    index = days[complete].unique().as_unit("ns")
+    return daily.assign_coords(time=index).assign_attrs(data.attrs, cell_methods=methods, day=day)
 
 
 def _increments(data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta) -> xr.DataArray:

@@ -36,7 +36,7 @@ CRS_NAME = "EPSG:27700"
 ORIGIN = (400_000.0, 250_000.0)
 """Northing and easting of the domain's south-west corner in metres: the middle of Great Britain."""
 WARM_UP_DAYS = 365
-"""Days simulated before the period and discarded, so that no store remembers how it was filled."""
+"""Days simulated before the period and discarded, so that the first state is forgotten."""
 GAP_DAYS = 20.0
 """Mean length of a gap in a record."""
 
@@ -65,14 +65,14 @@ def read(request: Request) -> xr.DataArray:
     data, variable = domain(request.config).data, request.source.variable
     if variable not in data:
         raise ConfigError(f"The demo domain has no variable '{variable}'{nearest(variable, map(str, data.data_vars))}")
-    wanted = data[variable]
-    if ("catchment" in wanted.dims) != (request.modality.kind == "series"):
+    field = data[variable]
+    if ("catchment" in field.dims) != (request.modality.kind == "series"):
         raise ConfigError(
             f"'{variable}' of the demo domain is no {request.modality.kind}; mend "
             f"modalities.{request.modality_name}.kind"
         )
     return units.convert(
-        wanted, wanted.attrs["units"], request.modality.units, f"'{variable}' of the demo domain", request.say
+        field, field.attrs["units"], request.modality.units, f"'{variable}' of the demo domain", request.say
     )
 
 
@@ -100,8 +100,8 @@ def _generate(size: DemoDomain, period: Period, seed: int) -> Domain:
     soil_pet = potential_evaporation(times, temperature[:, land], latitude[land])
     soil = np.full_like(rain, np.nan)
     soil[:, land] = production(rain[:, land], soil_pet, _store_capacity(permeable[land]))[1]
-    pet = potential_evaporation(times, _drained(temperature, shares), attributes["gauge_lat"].to_numpy())
-    flow, _ = gr4j(_drained(rain, shares), pet, _parameters(attributes, _drained(permeable, shares)))
+    pet = potential_evaporation(times, _areal_mean(temperature, shares), attributes["gauge_lat"].to_numpy())
+    flow, _ = gr4j(_areal_mean(rain, shares), pet, _parameters(attributes, _areal_mean(permeable, shares)))
 
     kept = slice(WARM_UP_DAYS, None)
     sea = np.where(land, 0.0, np.nan)
@@ -170,7 +170,7 @@ def _sites(
     return pd.DataFrame(chosen, columns=["gauge_y", "gauge_x", "area"]), np.stack(shares)
 
 
-def _drained(field: Array, shares: Array) -> Array:
+def _areal_mean(field: Array, shares: Array) -> Array:
     """Return the catchments' means ``[..., N]`` of a field ``[..., Y, X]``."""
     flat = field.reshape(*field.shape[:-2], -1)
     return np.asarray(flat @ shares.reshape(len(shares), -1).T)
@@ -189,13 +189,13 @@ def _attributes(
     to_degrees = Transformer.from_crs(CRS_NAME, "EPSG:4326", always_xy=True)
     table["gauge_lon"], table["gauge_lat"] = to_degrees.transform(sites["gauge_x"], sites["gauge_y"])
     table["area"] = sites["area"]
-    mean_altitude = _drained(altitude, shares)
-    spread = np.sqrt(_drained(altitude**2, shares) - mean_altitude**2) + 0.15 * mean_altitude
+    mean_altitude = _areal_mean(altitude, shares)
+    spread = np.sqrt(_areal_mean(altitude**2, shares) - mean_altitude**2) + 0.15 * mean_altitude
     for name, deviate in (("min", -1.8), ("10", -1.3), ("50", -0.1), ("90", 1.3), ("max", 2.2)):
         table[f"elev_{name}"] = np.maximum(mean_altitude + deviate * spread, 2.0 + deviate + 1.8)
     table["dpsbar"] = 15 + 0.25 * spread + 0.15 * mean_altitude
-    table["propwet"] = np.clip(0.15 + 0.12 * (_drained(mean_rain, shares) - 0.5), 0.2, 0.8)
-    softness = _drained(permeable, shares) + rng.normal(0, 0.1, len(sites))
+    table["propwet"] = np.clip(0.15 + 0.12 * (_areal_mean(mean_rain, shares) - 0.5), 0.2, 0.8)
+    softness = _areal_mean(permeable, shares) + rng.normal(0, 0.1, len(sites))
     table["bfihost"] = 0.25 + 0.65 / (1 + np.exp(-1.2 * softness))
     return table
 

@@ -40,12 +40,12 @@ class GaussianFields:
         noise = rng.standard_normal((count, *self.shape))
         return np.asarray(self._along_y @ noise @ self._along_x)
 
-    def evolve(self, days: int, memory: float, rng: np.random.Generator) -> Array:
-        """Return ``[days, Y, X]``: fields whose lag-one autocorrelation is ``memory``, of unit variance."""
+    def evolve(self, days: int, autocorrelation: float, rng: np.random.Generator) -> Array:
+        """Return ``[days, Y, X]``: fields of unit variance with this lag-one autocorrelation."""
         series = self.draw(days, rng)
-        series[1:] *= np.sqrt(1 - memory**2)
+        series[1:] *= np.sqrt(1 - autocorrelation**2)
         for day in range(1, days):
-            series[day] += memory * series[day - 1]
+            series[day] += autocorrelation * series[day - 1]
         return series
 
 

@@ -33,16 +33,16 @@ METHODS = {
 """Methods of pyet that need temperature and latitude alone, and the temperatures that each needs."""
 
 
-def read_series(asked: Mapping[str, Request], read: Callable[[Request], xr.DataArray]) -> dict[str, xr.DataArray]:
+def read_series(requests: Mapping[str, Request], read: Callable[[Request], xr.DataArray]) -> dict[str, xr.DataArray]:
     """Return every series modality in the recipe's order, those derived from others being read last."""
-    wanted = {name: request for name, request in asked.items() if request.modality.kind == "series"}
-    found = {name: read(request) for name, request in wanted.items() if request.source.reader not in ORDER}
-    gauges = ordered({str(gauge) for data in found.values() for gauge in data["catchment"].values})
+    series = {name: request for name, request in requests.items() if request.modality.kind == "series"}
+    records = {name: read(request) for name, request in series.items() if request.source.reader not in ORDER}
+    gauges = ordered({str(gauge) for data in records.values() for gauge in data["catchment"].values})
     for reader in ORDER:
-        for name, request in wanted.items():
+        for name, request in series.items():
             if request.source.reader == reader:
-                found[name] = read(replace(request, context=Context(asked, dict(found), gauges)))
-    return {name: found[name] for name in wanted}
+                records[name] = read(replace(request, context=Context(requests, dict(records), gauges)))
+    return {name: records[name] for name in series}
 
 
 def grid_mean(request: Request) -> xr.DataArray:
@@ -58,14 +58,14 @@ def grid_mean(request: Request) -> xr.DataArray:
         If a catchment lies outside the grid.
     """
     assert request.context is not None
-    asked, name = request.context.requests, request.source.variable
-    grids = [one for one, other in asked.items() if other.source.reader in GRIDS]
+    requests, name = request.context.requests, request.source.variable
+    grids = [key for key, grid in requests.items() if grid.source.reader in GRIDS]
     if name not in grids:
         raise ConfigError(
             f"modalities.{request.modality_name}.source.variable is '{name}', which is no grid read from files"
             f"{nearest(name, grids)}"
         )
-    source = asked[name]
+    source = requests[name]
     data = GRIDS[source.source.reader](source)
     period = request.recipe.period
     data = data.sel(time=slice(str(period.start), str(period.end)))
@@ -90,15 +90,15 @@ def grid_mean(request: Request) -> xr.DataArray:
 
     lazy = data.chunk({"y": -1, "x": -1}).data
     means = da.map_blocks(block, lazy, dtype=np.float32, drop_axis=2, chunks=(lazy.chunks[0], (len(gauges),)))
-    found = xr.DataArray(
+    mean = xr.DataArray(
         means.T,
         dims=("catchment", "time"),
         coords={"catchment": gauges.index.to_numpy(dtype=object), "time": data["time"]},
         attrs=data.attrs | {"derived": f"mean of '{name}' over {'boundaries' if outlines else 'discs at the gauges'}"},
     )
-    found = units.convert(found, source.modality.units, request.modality.units, f"'{name}'", request.say)
+    mean = units.convert(mean, source.modality.units, request.modality.units, f"'{name}'", request.say)
     with naming_unreadable(source):
-        return found.compute()
+        return mean.compute()
 
 
 def pet(request: Request) -> xr.DataArray:
@@ -117,11 +117,12 @@ def pet(request: Request) -> xr.DataArray:
         )
     function, needs = METHODS[method]
     inputs: list[xr.DataArray] = []
-    for one in needs:
-        name = request.source.inputs.get(one, "")
+    for temperature in needs:
+        name = request.source.inputs.get(temperature, "")
         if name not in request.context.series:
             raise ConfigError(
-                f"{setting}.inputs must name a series modality for '{one}', as {method} needs {', '.join(needs)}"
+                f"{setting}.inputs must name a series modality for '{temperature}', as {method} needs "
+                f"{', '.join(needs)}"
                 f"{nearest(name, request.context.series)}"
             )
         given = request.context.requests[name].modality.units
@@ -134,8 +135,8 @@ def pet(request: Request) -> xr.DataArray:
     latitude = xr.DataArray(
         np.deg2rad(places["@latitude"].to_numpy()), dims="catchment", coords={"catchment": inputs[0]["catchment"]}
     )
-    found = function(*inputs, lat=latitude).where(np.isfinite(sum(inputs)))
+    evaporation = function(*inputs, lat=latitude).where(np.isfinite(sum(inputs)))
     said = f"potential evaporation by {method} (pyet {version('pyet')}) of {', '.join(request.source.inputs.values())}"
     request.say("pet", said)
-    found = found.transpose("catchment", "time").assign_attrs(day=inputs[0].attrs["day"], derived=said)
-    return units.convert(found, "mm/day", request.modality.units, "potential evaporation", request.say)
+    evaporation = evaporation.transpose("catchment", "time").assign_attrs(day=inputs[0].attrs["day"], derived=said)
+    return units.convert(evaporation, "mm/day", request.modality.units, "potential evaporation", request.say)

@@ -20,12 +20,12 @@ Found = TypeVar("Found")
 
 
 def by_gauge(request: Request, names: re.Pattern[str], like: str) -> dict[str, Path]:
-    """Return the one file of each gauge that is asked for, by the group ``gauge`` of its name; ``like`` shows one.
+    """Return the one file of each gauge of the recipe, by the group ``gauge`` of its name; ``like`` shows one.
 
     Raises
     ------
     ConfigError
-        If a gauge asked for has no file.
+        If a gauge of the recipe has no file.
     DataError
         If a file is named otherwise, or a gauge has two.
     """
@@ -48,27 +48,27 @@ def add(request: Request, paths: dict[str, Path], gauge: str, path: Path) -> str
     """
     gauge = gauge.removeprefix(request.source.gauge_id_prefix)
     if gauge in paths:
-        one, other = request.name(paths[gauge]), request.name(path)
-        raise DataError(f"Gauge {gauge} has two files, {one} and {other}; keep one")
+        first, second = request.name(paths[gauge]), request.name(path)
+        raise DataError(f"Gauge {gauge} has two files, {first} and {second}; keep one")
     paths[gauge] = path
     return gauge
 
 
-def chosen(request: Request, found: Mapping[str, Found]) -> dict[str, Found]:
-    """Return what belongs to the gauges asked for, which is all if none are named, in their order.
+def chosen(request: Request, entries: Mapping[str, Found]) -> dict[str, Found]:
+    """Return what belongs to the gauges of the recipe, which is all if none are named, in their order.
 
     Raises
     ------
     ConfigError
-        If a gauge asked for is not there.
+        If a gauge of the recipe is not there.
     """
-    absent = [gauge for gauge in request.gauges if gauge not in found]
+    absent = [gauge for gauge in request.gauges if gauge not in entries]
     if absent:
         raise ConfigError(
             f"recipe.catchments.gauges names {absent[0]}, of which '{request.modality_name}' has no file"
-            f"{nearest(absent[0], found)}"
+            f"{nearest(absent[0], entries)}"
         )
-    return {gauge: found[gauge] for gauge in ordered(request.gauges or found)}
+    return {gauge: entries[gauge] for gauge in ordered(request.gauges or entries)}
 
 
 def dated_csv(request: Request, path: Path, date: str, column: str) -> pd.Series:
@@ -104,11 +104,11 @@ def assemble(
     )
     request.say("day", f"days are {day}; dates are kept as stamped")
     given = units.stated(request.source.units, source_units, where, request.say)
-    wanted = request.modality.units
-    if units.are_discharge_and_depth(given, wanted):
+    target = request.modality.units
+    if units.are_discharge_and_depth(given, target):
         area = request.area(list(records))
-        request.say("area", f"{where} is converted from {given} to {wanted} by the area of each catchment")
-        data = units.by_area(data, given, wanted, area)
+        request.say("area", f"{where} is converted from {given} to {target} by the area of each catchment")
+        data = units.by_area(data, given, target, area)
     else:
-        data = units.convert(data, given, wanted, where, request.say)
+        data = units.convert(data, given, target, where, request.say)
     return data.astype(np.float32)

@@ -43,20 +43,20 @@ def read(request: Request, mean_of: Sequence[str] = ()) -> xr.DataArray:
     DataError
         If a file cannot be read, lacks the variable, or repeats a date of another.
     """
-    wanted, means = request.source.variable, request.source.mean_of or tuple(mean_of)
+    variable, means = request.source.variable, request.source.mean_of or tuple(mean_of)
     parts: dict[str, list[Part]] = {}
     for path in track(request.paths, f"Opening {request.modality_name}"):
         dataset = _open(path, request)
-        found = [name for name in ((wanted,) if wanted in dataset else means) if name in dataset]
-        if not found:
+        names = [name for name in ((variable,) if variable in dataset else means) if name in dataset]
+        if not names:
             known = [str(name) for name, data in dataset.data_vars.items() if data.ndim >= 2]
-            raise DataError(f"{request.name(path)} has no variable '{wanted}'{nearest(wanted, known)}")
-        for name in found:
+            raise DataError(f"{request.name(path)} has no variable '{variable}'{nearest(variable, known)}")
+        for name in names:
             where = f"'{name}' in {request.name(path)}"
             data = cf.field(dataset, name, where, request)
             parts.setdefault(name, []).append((path, cf.standard_calendar(data, where, request)))
     fields = {name: _daily(files, request) for name, files in parts.items()}
-    return regrid.onto(request, fields[wanted] if wanted in fields else _mean(wanted, means, fields, request))
+    return regrid.onto(request, fields[variable] if variable in fields else _mean(variable, means, fields, request))
 
 
 def _open(path: Path, request: Request) -> xr.Dataset:
@@ -96,10 +96,10 @@ def _concatenate(files: Sequence[Part], request: Request) -> xr.DataArray:
         if not all(align.same_centres(data[axis].values, first[axis].values) for axis in ("y", "x")):
             raise DataError(f"{request.name(path)} is on another grid than {request.name(first_path)}; choose one")
         if data.attrs.get("units") != first.attrs.get("units"):
-            one, other = (f"'{part.attrs.get('units')}'" for part in (first, data))
+            first_units, second_units = (f"'{part.attrs.get('units')}'" for part in (first, data))
             raise DataError(
-                f"{request.name(first_path)} is in {one}, {request.name(path)} in {other}; mend one, or give them as "
-                "two modalities"
+                f"{request.name(first_path)} is in {first_units}, {request.name(path)} in {second_units}; mend one, or "
+                "give them as two modalities"
             )
     owner = pd.concat([pd.Series(request.name(path), index=data.indexes["time"]) for path, data in files])
     doubled = owner.index[owner.index.duplicated()]
@@ -113,12 +113,12 @@ def _concatenate(files: Sequence[Part], request: Request) -> xr.DataArray:
     return joined.sortby("time")
 
 
-def _mean(wanted: str, names: Sequence[str], fields: dict[str, xr.DataArray], request: Request) -> xr.DataArray:
+def _mean(variable: str, names: Sequence[str], fields: dict[str, xr.DataArray], request: Request) -> xr.DataArray:
     """Return the mean of several variables on the days that have all; missing where one is."""
     missing = [name for name in names if name not in fields]
     if missing:
         raise DataError(
-            f"'{wanted}' is the mean of {' and '.join(names)}, but no file of modality "
+            f"'{variable}' is the mean of {' and '.join(names)}, but no file of modality "
             f"'{request.modality_name}' holds '{missing[0]}'; add its files"
         )
     parts = xr.align(*(fields[name] for name in names), join="outer")

@@ -30,7 +30,7 @@ def read(request: Request) -> xr.DataArray:
     Raises
     ------
     ConfigError
-        If a gauge asked for has no file.
+        If a gauge of the recipe has no file.
     DataError
         If a file cannot be read, is torn, holds another data type, or repeats a date.
     """
@@ -84,10 +84,12 @@ def _split(request: Request, path: Path) -> tuple[dict[str, str], pd.DataFrame]:
     short = next((number for number, row in zip(lines, rows, strict=True) if len(row) < 2), None)
     if short is not None:
         raise DataError(f"{name} has no value after the date on line {short}: it is torn; fetch it again")
-    kind, wanted = about.get("dataType,id", ""), request.source.variable
+    kind, variable = about.get("dataType,id", ""), request.source.variable
     if not about.get("station,id") or not rows:
         raise DataError(f"{name} is no daily series of the NRFA: it names no station, or holds no day; leave it out")
-    if kind.lower() != wanted.lower():
-        raise DataError(f"{name} holds the data type '{kind}', not '{wanted}'; narrow the pattern or mend the variable")
+    if kind.lower() != variable.lower():
+        raise DataError(
+            f"{name} holds the data type '{kind}', not '{variable}'; narrow the pattern or mend the variable"
+        )
     padded = [[*row, ""][:3] for row in rows]
     return about, pd.DataFrame(padded, columns=["date", "value", "flag"], index=pd.Index(lines, name="line"))

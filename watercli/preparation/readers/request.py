@@ -77,7 +77,7 @@ class Request:
 
     @property
     def gauges(self) -> tuple[str, ...]:
-        """Gauge ids asked for; empty means all."""
+        """Gauge ids of the recipe; empty means all."""
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
     def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:
@@ -148,9 +148,9 @@ def naming_unreadable(request: Request) -> Iterator[None]:
 
 def described(name: str, modality: Modality, data: xr.DataArray) -> dict[str, str]:
     """Return the CF attributes of a modality's variable in the store."""
-    found = {"units": modality.units, "long_name": modality.long_name or name, "day": str(data.attrs["day"])}
-    found |= {key: str(data.attrs[key]) for key in RECORDED if key in data.attrs}
-    return found | ({"grid_mapping": "crs"} if modality.kind == "grid" else {})
+    description = {"units": modality.units, "long_name": modality.long_name or name, "day": str(data.attrs["day"])}
+    description |= {key: str(data.attrs[key]) for key in RECORDED if key in data.attrs}
+    return description | ({"grid_mapping": "crs"} if modality.kind == "grid" else {})
 
 
 def ordered(gauges: Iterable[str]) -> list[str]:

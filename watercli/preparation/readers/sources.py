@@ -7,10 +7,12 @@ a URL that fsspec knows: files are fetched into a folder of their own first, Zar
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from watercli.errors import ConfigError, DataError
 from watercli.log import log, track
@@ -44,10 +46,10 @@ class Sources:
         """
         if not patterns:
             raise ConfigError(f"{setting} names no files; give glob patterns below the data folder")
-        found: set[Path] = set()
+        paths: set[Path] = set()
         for pattern in patterns:
-            found.update(self._fetched(pattern, setting) if "://" in pattern else self._local(pattern, setting))
-        return sorted(found)
+            paths.update(self._fetched(pattern, setting) if "://" in pattern else self._local(pattern, setting))
+        return sorted(paths)
 
     def _local(self, pattern: str, setting: str) -> list[Path]:
         if self.root is None:
@@ -70,7 +72,7 @@ class Sources:
             stores = {url: f"{url}/{name}" for url in system.glob(path) for name in ZARR_METADATA
                       if url.endswith(".zarr") and system.exists(f"{url}/{name}")}  # fmt: skip
             files = {url: url for url in system.glob(path) if system.isfile(url)}
-            found = {}
+            addresses = {}
             for url, file in (stores | files).items():
                 address = system.unstrip_protocol(file)
                 place = hashlib.sha256(address.rpartition("/")[0].encode()).hexdigest()[:16]
@@ -80,15 +82,15 @@ class Sources:
                     "check_files": True,  # a file that has changed there is fetched again
                 }
                 here = Path(fsspec.open_local(f"filecache::{address}", filecache=options))
-                found[here] = system.unstrip_protocol(url)
+                addresses[here] = system.unstrip_protocol(url)
         except ImportError as error:
             raise ConfigError(f"{setting}: '{pattern}' needs a package ({error}); install it") from error
         except Exception as error:  # each kind of storage raises its own
             raise DataError(f"{setting}: '{pattern}' cannot be fetched ({_short(error)}); mend the URL") from error
-        if not found:
+        if not addresses:
             raise DataError(f"No file matches the URL '{pattern}' ({setting}); mend it")
-        self.remote.update(found)
-        return list(found)
+        self.remote.update(addresses)
+        return list(addresses)
 
     def use(self, paths: Iterable[Path]) -> None:
         """Record files as read."""
@@ -104,8 +106,8 @@ class Sources:
         """Return a file's name relative to the data folder, or its URL."""
         if path in self.remote:
             return self.remote[path]
-        whole = path.parent if path.name in ZARR_METADATA else path
-        return whole.relative_to(self.root).as_posix() if self.root is not None else whole.name
+        source = path.parent if path.name in ZARR_METADATA else path
+        return source.relative_to(self.root).as_posix() if self.root is not None else source.name
 
     def records(self) -> list[dict[str, str | int]]:
         """Return name, size and SHA-256 of every file that was used, by name."""
@@ -115,21 +117,60 @@ class Sources:
             size, digest = self._digest(path)
             records.append({"name": self.name(path), "bytes": size, "sha256": digest})
         if paths:
-            log.info("Read %d source files, %.1f MB", len(paths), sum(int(one["bytes"]) for one in records) / 1e6)
+            log.info("Read %d source files, %.1f MB", len(paths), sum(int(record["bytes"]) for record in records) / 1e6)
         return records
 
     def _digest(self, path: Path) -> tuple[int, str]:
         """Return size and SHA-256 of a file, or of all files of a Zarr store; of a remote one, of its metadata."""
-        whole = path.name in ZARR_METADATA and path not in self.remote
-        parts = sorted(one for one in path.parent.rglob("*") if one.is_file()) if whole else [path]
+        is_store = path.name in ZARR_METADATA and path not in self.remote
+        parts = sorted(file for file in path.parent.rglob("*") if file.is_file()) if is_store else [path]
         digest = hashlib.sha256()
         for part in parts:
             with part.open("rb") as stream:
-                if whole:
+                if is_store:
                     digest.update(part.relative_to(path.parent).as_posix().encode())
                 while block := stream.read(1 << 20):
                     digest.update(block)
         return sum(part.stat().st_size for part in parts), digest.hexdigest()
+
+
+Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The source files as they were before any was read: size in bytes and time of change in nanoseconds."""
+
+    stamps: Mapping[Path, Stamp]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> Snapshot:
+        """Look at the files."""
+        return cls({path: _stamp(path) for path in paths})
+
+    def check(self, sources: Sources) -> None:
+        """Refuse to go on if a file that was read is no longer what it was.
+
+        Raises
+        ------
+        DataError
+            If one of the used files was changed or removed in the meantime.
+        """
+        for path in sources.used & self.stamps.keys():
+            if not path.is_file() or _stamp(path) != self.stamps[path]:
+                raise DataError(
+                    f"{sources.name(path)} was changed while it was read; prepare again when nothing writes to it"
+                )
+
+    def key(self, *content: Any) -> str:
+        """Return a hash of the files and of all else that determines what is made of them."""
+        files = [[str(path), *stamp] for path, stamp in sorted(self.stamps.items())]
+        return hashlib.sha256(json.dumps([files, *content], sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def cache_folder() -> Path:

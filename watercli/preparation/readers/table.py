@@ -30,7 +30,7 @@ def read(request: Request) -> xr.DataArray:
     Raises
     ------
     ConfigError
-        If a gauge asked for is not there.
+        If a gauge of the recipe is not there.
     DataError
         If a file cannot be read, is torn, lacks a column, or a gauge has a date twice.
     """
@@ -38,9 +38,9 @@ def read(request: Request) -> xr.DataArray:
     units: set[str | None] = set()
     for path in track(request.paths, f"Reading {request.modality_name}"):
         request.sources.use([path])
-        found, stated = _records(request, path)
-        units |= {stated} if found else set()
-        for gauge, record in found.items():
+        by_gauge, stated = _records(request, path)
+        units |= {stated} if by_gauge else set()
+        for gauge, record in by_gauge.items():
             pieces.setdefault(gauge.removeprefix(request.source.gauge_id_prefix), []).append((path, record))
     records = {gauge: _joined(request, gauge, parts) for gauge, parts in chosen(request, pieces).items()}
     if len(units) > 1:
@@ -78,29 +78,29 @@ def _records(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | 
 def _table(request: Request, path: Path, columns: Collection[str]) -> tuple[pd.DataFrame, str | None]:
     """Return dates and ``columns`` of a file, or all columns if none are named, and the units of the variable."""
     name, layout, units = request.name(path), request.source.table, None
-    wanted = [*layout.date, *columns]
+    needed = [*layout.date, *columns]
     if path.suffix.lower() in (".nc", ".nc4", ".cdf"):
         with netcdf.opened(path, name) as dataset:
             units = dataset[request.source.variable].attrs.get("units") if request.source.variable in dataset else None
-            table = _flat(dataset, wanted if columns else None, name)
+            table = _flat(dataset, needed if columns else None, name)
     elif path.suffix.lower() in (".parquet", ".pq"):
         table = _parquet(path, name)
     else:
         separator = SEPARATORS[layout.separator]
         lines = tabular.read_lines(path, name, request.say, separators=(separator,))
-        return lines.columns(wanted if columns else lines.header), None
-    for column in wanted:
+        return lines.columns(needed if columns else lines.header), None
+    for column in needed:
         if column not in table:
             raise DataError(f"{name} has no column '{column}'{nearest(column, map(str, table.columns))}")
-    return (table[wanted] if columns else table), units
+    return (table[needed] if columns else table), units
 
 
-def _flat(dataset: xr.Dataset, wanted: Collection[str] | None, name: str) -> pd.DataFrame:
+def _flat(dataset: xr.Dataset, needed: Collection[str] | None, name: str) -> pd.DataFrame:
     """Return variables and coordinates as columns, one row for each combination of the dims."""
-    strange = [one for one, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]
+    strange = [name for name, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]
     if strange:
         raise DataError(f"'{strange[0]}' in {name} is no date of the standard calendar; convert the file")
-    held = dataset if wanted is None else dataset[[one for one in wanted if one in dataset.data_vars]]
+    held = dataset if needed is None else dataset[[column for column in needed if column in dataset.data_vars]]
     return held.to_dataframe().reset_index() if held.sizes else pd.DataFrame()
 
 

@@ -37,7 +37,7 @@ class Lines:
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int]
 
-    def columns(self, wanted: Collection[str]) -> pd.DataFrame:
+    def columns(self, names: Collection[str]) -> pd.DataFrame:
         """Return the columns as text, indexed by line.
 
         Raises
@@ -45,12 +45,12 @@ class Lines:
         DataError
             If the table lacks one.
         """
-        for column in wanted:
+        for column in names:
             if column not in self.header:
                 raise DataError(f"{self.name} has no column '{column}'{nearest(column, self.header)}")
             if self.header.count(column) > 1:
                 raise DataError(f"{self.name} has the column '{column}' twice; keep one")
-        places = {column: self.header.index(column) for column in wanted}
+        places = {column: self.header.index(column) for column in names}
         data = {column: [row[place].strip() for row in self.rows] for column, place in places.items()}
         return pd.DataFrame(data, index=pd.Index(self.numbers, name="line"), dtype=object)
 

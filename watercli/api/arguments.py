@@ -1,0 +1,121 @@
+"""What callers may give: paths, dates, names and settings, and how they become the configuration's own types."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from watercli.config import Config, load, with_overrides
+from watercli.errors import ConfigError
+
+StrPath = str | os.PathLike[str]
+Date = str | dt.date | np.datetime64
+"""A day: ``"2014-10-01"``, a date, a datetime or a timestamp of numpy or pandas."""
+Names = str | Iterable[str]
+"""One name or several."""
+Settings = Mapping[str, Any] | Sequence[str]
+"""Changes of single settings: ``{"train.steps": 400}``, or ``["train.steps=400"]`` as ``--set`` takes them."""
+
+STORE = Path("store.zarr")
+RUNS = Path("runs")
+
+
+class EmbedOptions(TypedDict, total=False):
+    """What is embedded; whatever is not given is as the run's configuration has it, section ``embed``."""
+
+    since: Date | None
+    """First date."""
+    until: Date | None
+    """Last date."""
+    stride: int | None
+    """Days between two dates."""
+    catchments: Names | None
+    """Gauge ids; by default all of the store."""
+    modalities: Names | None
+    """Modalities to embed; by default all that are not excluded."""
+    excluded_inputs: Names | None
+    """Modalities that the encoder never sees: river flow, unless something different is given."""
+    causal: bool | None
+    """Whether nothing after a date is seen."""
+    pooling: Names | None
+    """How the days of a window become one embedding: ``last``, ``mean``, ``days``."""
+    layers: bool | None
+    """Also each encoder layer's features."""
+    decoder_state: bool | None
+    """Also the decoder state of each excluded series."""
+    patches: bool | None
+    """Also embeddings of the grids' patches."""
+    settings: Settings
+    """Changes of any other setting."""
+
+
+class SimulateOptions(TypedDict, total=False):
+    """What is simulated; whatever is not given is as the run's configuration has it, section ``simulate``."""
+
+    since: Date | None
+    """First date."""
+    until: Date | None
+    """Last date."""
+    catchments: Names | None
+    """Gauge ids; by default all of the store."""
+    target: str | None
+    """The series; by default ``evaluate.target`` of the run."""
+    settings: Settings
+    """Changes of any other setting."""
+
+
+def as_date(value: Date, option: str) -> dt.date:
+    """Return a day; ``option`` names it in the error.
+
+    Raises
+    ------
+    ConfigError
+        If it is no date.
+    """
+    try:
+        # Pandas would read '02-03-2014', and guess which of the two is the month.
+        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else pd.Timestamp(value)
+        if pd.isna(moment):
+            raise ValueError(value)
+    except ValueError:
+        raise ConfigError(f"{option} '{value}' is no date; write it as 2014-10-01") from None
+    return moment.date()
+
+
+def as_names(names: Names) -> list[str]:
+    """Return names as a list; a single one may stand for itself."""
+    listed = names if isinstance(names, str) or hasattr(names, "__array__") else list(names)
+    return [str(name) for name in np.asarray(listed).ravel()]
+
+
+def as_overrides(settings: Settings) -> list[str]:
+    """Return changes of settings as ``key=value``."""
+    if isinstance(settings, Mapping):
+        return [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
+    return [settings] if isinstance(settings, str) else list(settings)
+
+
+def in_section(section: str, **options: Any) -> list[str]:
+    """Return options as overrides of a section's settings; those that are None are left out."""
+    given = {f"{section}.{key}": _plain(key, value) for key, value in options.items() if value is not None}
+    return as_overrides(given)
+
+
+def _plain(key: str, value: Any) -> Any:
+    """Return the JSON type of an option's value."""
+    if key in ("since", "until"):
+        return as_date(value, f"--{key}").isoformat()
+    return value if isinstance(value, bool | int | float | str) else as_names(value)
+
+
+def as_config(config: Config | StrPath, settings: Settings = ()) -> Config:
+    """Return a configuration, given itself, by shipped name or by path, with settings changed."""
+    changes = as_overrides(settings)
+    return with_overrides(config, changes) if isinstance(config, Config) else load(os.fspath(config), changes)

@@ -1,0 +1,38 @@
+"""One owner of an output at a time: the system frees the lock when its owner dies, however it dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from watercli.errors import ConfigError
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Own an output; the file ``.<name>.lock`` beside it says which process does.
+
+    Raises
+    ------
+    ConfigError
+        If another process owns it.
+    """
+    path = out.with_name(f".{out.name}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = path.read_text(encoding="utf-8").strip()
+        raise ConfigError(
+            f"Another watercli (process {owner or 'unknown'}) is writing {out}; wait for it, or give another --out"
+        ) from None
+    try:
+        path.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while this process owns it: the next one makes its own
+        lock.release()
