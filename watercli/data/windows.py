@@ -61,9 +61,9 @@ def draw_starts(windows: Windows, *, step: int, batch: int, seed: int) -> Indice
 
 
 def draw_catchments(with_target: NDArray[np.bool_], sample: int, rng: np.random.Generator) -> Indices:
-    """Draw ``sample`` of C catchments for each window, ``[B, sample]``, as far as possible of those that tell.
+    """Draw ``sample`` of C catchments for each window, ``[B, sample]``, those with a target first.
 
-    ``with_target`` is ``[B, C]``: the catchments that have an answer to what the window asks.
+    ``with_target`` is ``[B, C]``: the catchments that have something to be scored in the window.
     """
     lot = rng.random(with_target.shape) + ~with_target
     return np.sort(np.argsort(lot, axis=1)[:, :sample], axis=1)

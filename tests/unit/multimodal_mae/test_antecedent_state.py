@@ -1,4 +1,4 @@
-"""Memory: its states are the recurrence they claim to be, and nothing of the future or of what is hidden is in them."""
+"""Antecedent state: it is the recurrence it claims to be, and nothing of the future or of what is hidden is in it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from multimodal_mae.masking import TokenMask
 from multimodal_mae.moving_averages import MovingAverages, Seen, carried_size, carry, state_size, states
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks, make_model
-from tests.unit.multimodal_mae.test_cross_modal import DRAINS
+from tests.unit.multimodal_mae.test_cross_modal import OVERLAPS
 
-MEMORY = AntecedentStateConfig(time_constants=(1.0, 4.0, 16.0), recent_days=3, width=12)
-REMEMBERING = replace(SMALL, antecedent_state=MEMORY, cross_modal_attention="decoder")
+AVERAGES = AntecedentStateConfig(time_constants=(1.0, 4.0, 16.0), recent_days=3, width=12)
+WITH_STATE = replace(SMALL, antecedent_state=AVERAGES, cross_modal_attention="decoder")
 HALF = {name: replace(one, mask_ratio=0.5) for name, one in SMALL.modalities.items()}
 """Enough tokens of each day are visible and masked."""
 PAST, DAYS = 20, 6
@@ -36,34 +36,34 @@ def with_past(batch: Batch, missing: float = 0.1) -> Batch:
 
 def remembering(batch: Batch, days: dict[str, torch.Tensor]) -> Batch:
     """Return a batch with what some days before its windows leave: of series ``[B, C, H]``, of grids ``[B, L, H]``."""
-    past, drained = dict(batch.past), dict(batch.catchment_grid_past)
+    past, over_catchments = dict(batch.past), dict(batch.catchment_grid_past)
     for name, values in days.items():
         there = torch.isfinite(values).float()
-        past[name] = carry(values.nan_to_num(), there, MEMORY)
+        past[name] = carry(values.nan_to_num(), there, AVERAGES)
         if SMALL.modalities[name].kind == "grid":
-            # Catchment 0 drains land patch 0, catchment 1 patches 1 and 2, catchment 2 patch 2; see DRAINS.
+            # Catchment 0 overlaps land patch 0, catchment 1 patches 1 and 2, catchment 2 patch 2; see OVERLAPS.
             share = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0]])
             total = share @ there
-            drained[name] = carry(share @ values.nan_to_num() / total.clamp_min(1e-6), total, MEMORY)
-    return replace(batch, past=past, catchment_grid_past=drained)
+            over_catchments[name] = carry(share @ values.nan_to_num() / total.clamp_min(1e-6), total, AVERAGES)
+    return replace(batch, past=past, catchment_grid_past=over_catchments)
 
 
 @pytest.fixture
 def batch() -> Batch:
-    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=DRAINS))
+    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=OVERLAPS))
 
 
 def test_states_are_the_recurrence_day_by_day() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(2, PAST + DAYS, generator=generator)
     weight = (torch.rand(2, PAST + DAYS, generator=generator) < 0.7).float()
-    carried = carry(values[:, :PAST], weight[:, :PAST], MEMORY)
-    assert carried.shape == (2, carried_size(MEMORY))
+    carried = carry(values[:, :PAST], weight[:, :PAST], AVERAGES)
+    assert carried.shape == (2, carried_size(AVERAGES))
     seen = Seen(carried, values[:, PAST:], weight[:, PAST:])
-    found = states(seen, MEMORY)
-    assert found.shape == (2, DAYS, state_size(MEMORY))
+    found = states(seen, AVERAGES)
+    assert found.shape == (2, DAYS, state_size(AVERAGES))
     for row in range(2):
-        for k, constant in enumerate(MEMORY.time_constants):
+        for k, constant in enumerate(AVERAGES.time_constants):
             a = math.exp(-1 / constant)
             total = squares = known = 0.0
             for day in range(PAST + DAYS):
@@ -81,16 +81,16 @@ def test_states_are_the_recurrence_day_by_day() -> None:
 
 def test_a_short_or_absent_past_is_no_past_at_all() -> None:
     values, weight = torch.randn(1, DAYS), torch.ones(1, DAYS)
-    none = states(Seen(carry(values[:, :0], weight[:, :0], MEMORY), values, weight), MEMORY)
-    hidden = states(Seen(carry(torch.full((1, PAST), 5.0), torch.zeros(1, PAST), MEMORY), values, weight), MEMORY)
+    none = states(Seen(carry(values[:, :0], weight[:, :0], AVERAGES), values, weight), AVERAGES)
+    hidden = states(Seen(carry(torch.full((1, PAST), 5.0), torch.zeros(1, PAST), AVERAGES), values, weight), AVERAGES)
     torch.testing.assert_close(none, hidden)
     assert torch.isfinite(none).all()
 
 
 def moved(batch: Batch, name: str) -> Batch:
     """Return a batch with another past of a modality."""
-    drained = {grid: one + 2 if grid == name else one for grid, one in batch.catchment_grid_past.items()}
-    return replace(batch, past=batch.past | {name: batch.past[name] + 2}, catchment_grid_past=drained)
+    over_catchments = {grid: one + 2 if grid == name else one for grid, one in batch.catchment_grid_past.items()}
+    return replace(batch, past=batch.past | {name: batch.past[name] + 2}, catchment_grid_past=over_catchments)
 
 
 def flow_of(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> torch.Tensor:
@@ -98,10 +98,10 @@ def flow_of(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> 
         return model(batch, masks).predictions["flow"].full(DAYS)[..., 0].unflatten(0, (2, 3))
 
 
-@pytest.mark.parametrize("fusion", ["none", "decoder", "joint"])
-def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
-    batch = with_past(replace(make_batch(SMALL), patch_index=DRAINS))
-    config: MAEConfig = replace(REMEMBERING, cross_modal_attention=fusion, causal=True, modalities=HALF)  # type: ignore[arg-type]
+@pytest.mark.parametrize("attention", ["none", "decoder", "joint"])
+def test_a_causal_model_sees_no_later_day(attention: str) -> None:
+    batch = with_past(replace(make_batch(SMALL), patch_index=OVERLAPS))
+    config: MAEConfig = replace(WITH_STATE, cross_modal_attention=attention, causal=True, modalities=HALF)  # type: ignore[arg-type]
     model, masks = make_model(config), make_masks(batch, config)
     changed = replace(
         batch,
@@ -124,7 +124,7 @@ def test_a_causal_model_sees_no_later_day(fusion: str) -> None:
 
 
 def test_the_past_reaches_a_prediction_unless_it_is_hidden(batch: Batch) -> None:
-    model, masks = make_model(REMEMBERING), make_masks(batch, REMEMBERING)
+    model, masks = make_model(WITH_STATE), make_masks(batch, WITH_STATE)
     for name in ("loss", "rain"):
         other = moved(batch, name)
         assert (flow_of(model, other, masks) - flow_of(model, batch, masks)).abs().nan_to_num().amax() > 1e-4
@@ -133,11 +133,11 @@ def test_the_past_reaches_a_prediction_unless_it_is_hidden(batch: Batch) -> None
         torch.testing.assert_close(flow_of(model, other, hidden), flow_of(model, batch, hidden), equal_nan=True)
 
 
-def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
-    model, masks = make_model(REMEMBERING), make_masks(batch, REMEMBERING)
+def test_a_catchment_has_the_past_rain_of_its_patches(batch: Batch) -> None:
+    model, masks = make_model(WITH_STATE), make_masks(batch, WITH_STATE)
     days = torch.randn(2, 3, PAST)
     batch = remembering(batch, {"rain": days})
-    for land, drainers in ((0, {0}), (1, {1}), (2, {1, 2})):  # land patches 0, 1, 3
+    for land, readers in ((0, {0}), (1, {1}), (2, {1, 2})):  # land patches 0, 1, 3
         rain = days.clone()
         rain[:, land] += 3
         other = remembering(batch, {"rain": rain})
@@ -146,12 +146,12 @@ def test_a_catchment_remembers_the_rain_of_its_patches(batch: Batch) -> None:
             model.antecedent_state(some, masks)["flow"].values.unflatten(0, (2, 3)) for some in (batch, other)
         )
         moved = (after - before).abs().amax((0, 2, 3)) > 1e-6
-        assert set(moved.nonzero()[:, 0].tolist()) == drainers
+        assert set(moved.nonzero()[:, 0].tolist()) == readers
 
 
-def test_a_grid_that_is_not_drained_does_not_reach_a_catchment(batch: Batch) -> None:
+def test_a_grid_that_does_not_feed_catchments_does_not_reach_one(batch: Batch) -> None:
     grids = {name: replace(SMALL.modalities[name], feeds_catchments=False) for name in ("rain", "warmth")}
-    config = replace(REMEMBERING, modalities=SMALL.modalities | grids)
+    config = replace(WITH_STATE, modalities=SMALL.modalities | grids)
     assert config.read_by("flow") == ["flow", "loss"]
     assert config.read_by("warmth") == ["rain", "warmth"]
     model, masks = make_model(config), make_masks(batch, config)
@@ -159,8 +159,8 @@ def test_a_grid_that_is_not_drained_does_not_reach_a_catchment(batch: Batch) -> 
     torch.testing.assert_close(flow_of(model, other, masks), flow_of(model, batch, masks), equal_nan=True)
 
 
-def test_without_fusion_a_modality_remembers_only_itself(batch: Batch) -> None:
-    config = replace(REMEMBERING, cross_modal_attention="none")
+def test_without_cross_modal_attention_a_modality_has_only_its_own_past(batch: Batch) -> None:
+    config = replace(WITH_STATE, cross_modal_attention="none")
     model, masks = make_model(config), make_masks(batch, config)
     other = moved(batch, "loss")
     torch.testing.assert_close(flow_of(model, other, masks), flow_of(model, batch, masks), equal_nan=True)
@@ -168,7 +168,7 @@ def test_without_fusion_a_modality_remembers_only_itself(batch: Batch) -> None:
 
 @pytest.mark.parametrize("attention", ["window", "same_day"])
 def test_every_tensor_receives_a_gradient(batch: Batch, attention: str) -> None:
-    config = replace(REMEMBERING, grid_attention_scope=attention)  # type: ignore[arg-type]
+    config = replace(WITH_STATE, grid_attention_scope=attention)  # type: ignore[arg-type]
     model = make_model(config)
     total_loss(model(batch, make_masks(batch, config)).predictions, config).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
@@ -189,33 +189,33 @@ def test_patches_of_one_day_attend_to_each_other_alone() -> None:
     assert (after.layers[-1] - before.layers[-1])[before.valid & (before.day == 2)].abs().max() > 1e-3
 
 
-def test_errors_are_divided_by_the_spread_and_measured_where_they_are_wanted(batch: Batch) -> None:
+def test_errors_are_divided_by_the_basin_std_in_the_space_of_the_targets(batch: Batch) -> None:
     model, masks = make_model(SMALL), make_masks(batch, SMALL)
-    wanted, spread = batch.series["flow"] * 2 + 1, torch.tensor([[1.0, 2.0, 4.0], [0.5, 1.0, 3.0]])
-    scored = replace(batch, targets={"flow": wanted}, basin_std={"flow": spread})
+    targets, std = batch.series["flow"] * 2 + 1, torch.tensor([[1.0, 2.0, 4.0], [0.5, 1.0, 3.0]])
+    scored = replace(batch, targets={"flow": targets}, basin_std={"flow": std})
     with torch.no_grad():
         found = model(scored, masks).predictions["flow"]
-    error = (found.full(DAYS)[..., 0].unflatten(0, (2, 3)) - wanted) / spread[..., None]
-    asked = masks["flow"].target.unflatten(0, (2, 3)) & torch.isfinite(wanted)
-    torch.testing.assert_close(found.squared_error, error[asked].square().sum())
+    error = (found.full(DAYS)[..., 0].unflatten(0, (2, 3)) - targets) / std[..., None]
+    scored_days = masks["flow"].target.unflatten(0, (2, 3)) & torch.isfinite(targets)
+    torch.testing.assert_close(found.squared_error, error[scored_days].square().sum())
 
 
-@pytest.mark.parametrize("fusion", ["none", "decoder"])
-def test_its_networks_read_standardised_states(batch: Batch, fusion: str) -> None:
-    model = make_model(replace(REMEMBERING, cross_modal_attention=fusion))  # type: ignore[arg-type]
-    masks, state = make_masks(batch, REMEMBERING), model.antecedent_state
+@pytest.mark.parametrize("attention", ["none", "decoder"])
+def test_its_networks_read_standardised_states(batch: Batch, attention: str) -> None:
+    model = make_model(replace(WITH_STATE, cross_modal_attention=attention))  # type: ignore[arg-type]
+    masks, state = make_masks(batch, WITH_STATE), model.antecedent_state
     assert isinstance(state, MovingAverages)
     state.standardise([(batch, masks), (batch, masks)])
     varying = 0
     for group, name in state.groups.items():
         read = state._standardised(group, state._states(name, batch, masks)).flatten(0, -2)
         torch.testing.assert_close(read.mean(0), torch.zeros(read.shape[-1]), atol=1e-4, rtol=0)
-        spread = read.std(0, correction=0)
+        std = read.std(0, correction=0)
         varies = state.get_buffer(f"std_{group}") != 1
-        torch.testing.assert_close(spread[varies], torch.ones(int(varies.sum())), atol=1e-3, rtol=0)
-        assert (spread[~varies] <= 0.02).all()
+        torch.testing.assert_close(std[varies], torch.ones(int(varies.sum())), atol=1e-3, rtol=0)
+        assert (std[~varies] <= 0.02).all()
         varying += int(varies.sum())
     assert varying > 50
-    twin = make_model(replace(REMEMBERING, cross_modal_attention=fusion))  # type: ignore[arg-type]
+    twin = make_model(replace(WITH_STATE, cross_modal_attention=attention))  # type: ignore[arg-type]
     twin.load_state_dict(model.state_dict())
     torch.testing.assert_close(flow_of(twin, batch, masks), flow_of(model, batch, masks), equal_nan=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks, make_model
-from tests.unit.multimodal_mae.test_cross_modal import DRAINS
+from tests.unit.multimodal_mae.test_cross_modal import OVERLAPS
 
 BY_DAY = replace(
     SMALL,
@@ -35,22 +35,22 @@ def decode_masked(self: CrossDecoder, x: Tensor, features: Features, queries: Se
     return x
 
 
-@pytest.mark.parametrize("fusion", ["none", "decoder"])
+@pytest.mark.parametrize("attention", ["none", "decoder"])
 @pytest.mark.parametrize("among_queries", [False, True])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 def test_is_the_window_with_other_days_masked(
-    monkeypatch: pytest.MonkeyPatch, fusion: str, among_queries: bool, missing: float
+    monkeypatch: pytest.MonkeyPatch, attention: str, among_queries: bool, missing: float
 ) -> None:
-    config = replace(BY_DAY, cross_modal_attention=fusion, decoder_self_attn=among_queries)  # type: ignore[arg-type]
-    batch = replace(make_batch(config, missing=missing), patch_index=DRAINS)
+    config = replace(BY_DAY, cross_modal_attention=attention, decoder_self_attn=among_queries)  # type: ignore[arg-type]
+    batch = replace(make_batch(config, missing=missing), patch_index=OVERLAPS)
     model, masks = make_model(config), make_masks(batch, config)
     with torch.no_grad():
         found = model(batch, masks, names=["rain"]).predictions["rain"]
         monkeypatch.setattr(CrossDecoder, "_each_day", decode_masked)
-        wanted = model(batch, masks, names=["rain"]).predictions["rain"]
+        expected = model(batch, masks, names=["rain"]).predictions["rain"]
     assert found.queries.valid.any()
-    torch.testing.assert_close(found.full(24), wanted.full(24), equal_nan=True, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.squared_error, wanted.squared_error)
+    torch.testing.assert_close(found.full(24), expected.full(24), equal_nan=True, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.squared_error, expected.squared_error)
 
 
 def test_every_weight_has_a_gradient() -> None:

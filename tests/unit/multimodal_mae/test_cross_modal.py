@@ -1,4 +1,4 @@
-"""Fusion: what a decoder reads of other modalities, and what it must not."""
+"""Cross-modal attention: what a decoder reads of other modalities, and what it must not."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from multimodal_mae.masking import TokenMask
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks, make_model
 
-FUSED = replace(SMALL, cross_modal_attention="decoder")
-KINDS = {"decoder": FUSED, "joint": replace(SMALL, cross_modal_attention="joint", joint_layers=1)}
-DRAINS = torch.tensor([[0, -1], [1, 3], [3, -1]]).expand(2, 3, 2)
+CROSS_MODAL = replace(SMALL, cross_modal_attention="decoder")
+KINDS = {"decoder": CROSS_MODAL, "joint": replace(SMALL, cross_modal_attention="joint", joint_layers=1)}
+OVERLAPS = torch.tensor([[0, -1], [1, 3], [3, -1]]).expand(2, 3, 2)
 
 
 @pytest.fixture
 def batch() -> Batch:
-    return replace(make_batch(FUSED, missing=0.1), patch_index=DRAINS)
+    return replace(make_batch(CROSS_MODAL, missing=0.1), patch_index=OVERLAPS)
 
 
 @pytest.fixture(params=KINDS)
@@ -28,34 +28,34 @@ def model(request: pytest.FixtureRequest) -> MultiModalMAE:
 
 
 def flow(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> torch.Tensor:
-    """Return predicted flow ``[B, C, T]``, NaN where none is asked for."""
+    """Return predicted flow ``[B, C, T]``, NaN where none is predicted."""
     with torch.no_grad():
         return model(batch, masks).predictions["flow"].full(batch.days)[..., 0].unflatten(0, (2, 3))
 
 
 def rain_changed(batch: Batch, patch: int) -> Batch:
-    assert FUSED.grid is not None
-    (height, width), row = FUSED.grid.patch_size, patch // 2
+    assert CROSS_MODAL.grid is not None
+    (height, width), row = CROSS_MODAL.grid.patch_size, patch // 2
     grid = batch.grids["rain"].clone()
     grid[..., row * height : (row + 1) * height, (patch % 2) * width : (patch % 2 + 1) * width] += 3
     return replace(batch, grids=batch.grids | {"rain": grid})
 
 
 def test_a_catchment_sees_the_rain_of_its_patches_and_no_other(model: MultiModalMAE) -> None:
-    batch = replace(make_batch(FUSED, days=12), patch_index=DRAINS)
-    masks = make_masks(batch, FUSED)
+    batch = replace(make_batch(CROSS_MODAL, days=12), patch_index=OVERLAPS)
+    masks = make_masks(batch, CROSS_MODAL)
     # Without layers the encoder mixes nothing between patches: what moves, moved through the keys.
     for name in ("rain", "warmth"):
         for layer in model.encoders[name].layers:
             layer.attention.out.weight.data.zero_()
     before = flow(model, batch, masks)
-    for patch, drainers in ((0, {0}), (1, {1}), (3, {1, 2})):
+    for patch, readers in ((0, {0}), (1, {1}), (3, {1, 2})):
         moved = (flow(model, rain_changed(batch, patch), masks) - before).abs().nan_to_num().amax((0, 2)) > 1e-6
-        assert set(moved.nonzero()[:, 0].tolist()) == drainers
+        assert set(moved.nonzero()[:, 0].tolist()) == readers
 
 
 def test_other_catchments_change_nothing(model: MultiModalMAE, batch: Batch) -> None:
-    masks = make_masks(batch, FUSED)
+    masks = make_masks(batch, CROSS_MODAL)
     series = {name: one.clone() for name, one in batch.series.items()}
     for one in series.values():
         one[:, 1:] += 2
@@ -66,15 +66,15 @@ def test_other_catchments_change_nothing(model: MultiModalMAE, batch: Batch) -> 
 def test_every_tensor_receives_a_gradient(model: MultiModalMAE, batch: Batch) -> None:
     from multimodal_mae.mae import total_loss
 
-    total_loss(model(batch, make_masks(batch, FUSED)).predictions, FUSED).backward()
+    total_loss(model(batch, make_masks(batch, CROSS_MODAL)).predictions, CROSS_MODAL).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_without_fusion_nothing_is_added() -> None:
+def test_without_cross_modal_attention_nothing_is_added() -> None:
     assert not any("cross_modal" in name for name, _ in make_model(SMALL).named_parameters())
 
 
-def test_fusion_needs_to_know_the_patches(model: MultiModalMAE) -> None:
-    batch = make_batch(FUSED)
+def test_cross_modal_attention_needs_to_know_the_patches(model: MultiModalMAE) -> None:
+    batch = make_batch(CROSS_MODAL)
     with pytest.raises(ValueError, match="patch_index"):
-        model(batch, make_masks(batch, FUSED))
+        model(batch, make_masks(batch, CROSS_MODAL))

@@ -11,8 +11,8 @@ from multimodal_mae.config import MAEConfig
 from multimodal_mae.tasks import Task, WindowTasks, mask_windows
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_model
-from tests.unit.multimodal_mae.test_antecedent_state import REMEMBERING, with_past
-from tests.unit.multimodal_mae.test_cross_modal import DRAINS
+from tests.unit.multimodal_mae.test_antecedent_state import WITH_STATE, with_past
+from tests.unit.multimodal_mae.test_cross_modal import OVERLAPS
 
 FLOW = list(SMALL.modalities).index("flow")
 APART = {name: replace(modality, feeds_catchments=False) for name, modality in SMALL.modalities.items()
@@ -22,15 +22,15 @@ APART = {name: replace(modality, feeds_catchments=False) for name, modality in S
 
 @pytest.fixture
 def batch() -> Batch:
-    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=DRAINS))
+    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=OVERLAPS))
 
 
 @pytest.fixture(params=["alone", "cross-modal", "grids apart"])
 def config(request: pytest.FixtureRequest) -> MAEConfig:
     return {
         "alone": SMALL,
-        "cross-modal": REMEMBERING,
-        "grids apart": replace(REMEMBERING, modalities=SMALL.modalities | APART),
+        "cross-modal": WITH_STATE,
+        "grids apart": replace(WITH_STATE, modalities=SMALL.modalities | APART),
     }[request.param]
 
 

@@ -11,8 +11,8 @@ from multimodal_mae.masking import TokenMask, show_all, tokens
 from multimodal_mae.tasks import MASKS, Task, WindowTasks, draw_noise, draw_tasks, mask_windows
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_model
-from tests.unit.multimodal_mae.test_antecedent_state import REMEMBERING, moved, with_past
-from tests.unit.multimodal_mae.test_cross_modal import DRAINS
+from tests.unit.multimodal_mae.test_antecedent_state import WITH_STATE, moved, with_past
+from tests.unit.multimodal_mae.test_cross_modal import OVERLAPS
 
 FLOW = list(SMALL.modalities).index("flow")
 DAYS, LEAD = 6, 2
@@ -20,7 +20,7 @@ DAYS, LEAD = 6, 2
 
 @pytest.fixture
 def batch() -> Batch:
-    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=DRAINS))
+    return with_past(replace(make_batch(SMALL, missing=0.1), patch_index=OVERLAPS))
 
 
 def noise_of(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -97,7 +97,7 @@ def test_places_are_hidden_on_all_days(batch: Batch) -> None:
 @pytest.mark.parametrize("task", [Task.SIMULATION, Task.FORECAST, Task.FORECAST_WITHOUT_FORCING])
 @pytest.mark.parametrize("attention", ["none", "decoder", "joint"])
 def test_what_is_hidden_does_not_reach_its_prediction(batch: Batch, task: Task, attention: str) -> None:
-    model = make_model(replace(REMEMBERING, cross_modal_attention=attention))  # type: ignore[arg-type]
+    model = make_model(replace(WITH_STATE, cross_modal_attention=attention))  # type: ignore[arg-type]
     masks = masks_of(batch, task, task)
     late = torch.arange(DAYS) >= DAYS - LEAD
     changed = batch.series["flow"].where(~late if task != Task.SIMULATION else torch.zeros(DAYS) > 0, 9.0)
