@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -25,7 +26,7 @@ class Period(Section):
 
 
 class Splits(Section):
-    """Training, validation and test periods: disjoint, in this order of time."""
+    """Training, validation and test periods: in any order of time, without a day in common."""
 
     train: Period
     validation: Period
@@ -33,9 +34,17 @@ class Splits(Section):
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:
-        if not self.train.end < self.validation.start or not self.validation.end < self.test.start:
-            raise ValueError("train, validation and test must follow each other without overlap")
+        names = sorted(("train", "validation", "test"), key=lambda name: getattr(self, name).start)
+        for earlier, later in pairwise(names):
+            if getattr(self, later).start <= getattr(self, earlier).end:
+                raise ValueError(f"{earlier} and {later} overlap; no two periods may share a day")
         return self
+
+    @property
+    def span(self) -> Period:
+        """From the first day of the earliest period to the last day of the latest."""
+        periods = self.train, self.validation, self.test
+        return Period(start=min(period.start for period in periods), end=max(period.end for period in periods))
 
 
 class Table(Section):
@@ -289,9 +298,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _splits_inside(self) -> Self:
-        if self.splits.train.start < self.period.start or self.splits.test.end > self.period.end:
+        span = self.splits.span
+        if span.start < self.period.start or span.end > self.period.end:
             raise ValueError(
-                f"splits ({self.splits.train.start} to {self.splits.test.end}) must lie inside period "
-                f"({self.period.start} to {self.period.end})"
+                f"splits ({span.start} to {span.end}) must lie inside period ({self.period.start} to {self.period.end})"
             )
         return self

@@ -11,6 +11,7 @@ from pathlib import Path
 from watercli.baselines.cache import Cache
 from watercli.baselines.probes import Inputs
 from watercli.config import Config, Splits
+from watercli.errors import RunError
 from watercli.evaluation import results
 from watercli.evaluation.diagnostics import Insight, look_into
 from watercli.evaluation.forecast import Forecast, judge_forecasts
@@ -61,6 +62,8 @@ def evaluate(
     ------
     ConfigError
         If ``out`` may not be written, a setting does not fit, or the run saw the test period.
+    RunError
+        If nothing can be scored.
     """
     target = Target(out, overwrite, "evaluation", results.is_evaluation)
     target.check()
@@ -68,6 +71,8 @@ def evaluate(
     splits = check_splits(store)
     check_training(checkpoint, store, splits)
     skipped = reason_to_skip(checkpoint, store, config.evaluate)
+    if skipped is not None and "reconstruction" not in config.evaluate.protocols:
+        raise RunError(f"Nothing can be scored: {skipped}; add reconstruction to evaluate.protocols, or mend that")
     notes = _notes(checkpoint, store, skipped)
     with _cache(run, config) as cache:
         outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped, device)

@@ -51,6 +51,7 @@ def place(
         part[name] = data.copy()
         part[name].attrs = described(name, config.modalities[name], data)
         found.append(statistics.of_training(name, config.modalities[name], data.sel(time=training)))
+        statistics.report_untested(name, data, recipe.splits.test)
     if found:
         part["statistics"] = xr.concat(found, dim=pd.Index(list(series), name="variable", dtype=object))
     return part

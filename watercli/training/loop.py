@@ -144,7 +144,7 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
         If a loss is not finite, the store changes, or the run was asked to stop (a checkpoint is saved first).
     """
     config, structure = job.config, job.structure
-    reader = WindowReader(job.store, config, job.scaling)
+    reader = WindowReader(job.store, config, job.scaling, unseen=job.store.period("test"))
     if job.new and structure.antecedent_state:
         if engine.rank == 0:
             log.info("Looking at the first training windows for the scale of what the memory reads")
