@@ -87,7 +87,7 @@ class Inputs:
         context, dates = self.context, self.context.dates.all
         # In the order of time, whichever split comes first: that is how they are embedded.
         order = np.argsort(dates, kind="stable")
-        worth = order[self.today.any(0)[order]]
+        worth = order[np.any(self.today[:, order], axis=0)]
         more = embedder.checkpoint.structure.decoder_width if embedder.decoder_state else 0
         shape = (len(context.store.gauge_ids), len(dates), int(np.prod(embedder.shape)) + more)
 

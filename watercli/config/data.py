@@ -59,6 +59,9 @@ class Table(Section):
     """Column or dimension of the gauge ids, for layout ``long``."""
     date: Strings = ("date",)
     """Column or dimension of the dates; or three columns of year, month and day."""
+    day_of_year: str | None = None
+    """Column or dimension of the day of the year, 1 to 365 or 366, in place of ``date``: a climatology, which becomes
+    a daily series over the recipe's period. Where there is no day 366, it is as day 365."""
     date_format: str = "ISO8601"
     """How dates are written in text: ``ISO8601`` is 2000-01-31, or a format such as ``%d/%m/%Y``."""
     separator: Literal[",", ";", "tab", "space"] = ","
@@ -243,8 +246,14 @@ class Catchments(Section):
     """Column of the gauge's name; null if there is none."""
     attributes: dict[str, Attribute] = Field(min_length=1)
     """Static attributes that condition the series encoders, by name."""
+    allow_flow_attributes: bool = False
+    """True: attributes that were computed from flow, such as the mean flow, may be inputs where gauges are held out."""
+    groups: dict[str, str] = Field(default_factory=dict)
+    """Classes of the catchments, by name, and the column of each: ``{huc_02: huc_02}``. They are no inputs of the
+    model; ``train.held_out_gauges.by`` may name one."""
     gauges: Strings = ()
-    """Gauge ids to use; empty means every gauge that has series."""
+    """Gauge ids to use, or text files below the data folder (``*.txt``) with one id a line; empty means every gauge
+    that has series."""
     on_missing: Literal["error", "drop"] = "error"
     """What becomes of gauges without an attribute, or without a boundary where ``boundaries`` are given: an error that
     lists them, or left out with a counted warning."""

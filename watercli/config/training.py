@@ -53,12 +53,13 @@ class HeldOutGauges(Section):
     target: str = "riverflow"
     """The series that is held out there."""
     folds: Annotated[int, Field(gt=1)] = 4
-    """Number of folds."""
-    by: Literal["rank", "region"] = "rank"
+    """Number of folds by ``rank`` or ``region``."""
+    by: str = "rank"
     """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: gauges of a fold lie together, so
-    that a hidden one has none of the others beside it."""
+    that a held-out one has none of the others beside it. Otherwise the name of one of ``recipe.catchments.groups``, or
+    of a static attribute: each of its classes is a fold, in the order of their names (numbers by number)."""
     fold: Annotated[int, Field(ge=0)] | None = None
-    """The fold that is held out."""
+    """The fold that is held out, the first being 0."""
     gauges: Strings = ()
     """Gauge ids that are held out, in place of a fold."""
 
@@ -66,7 +67,7 @@ class HeldOutGauges(Section):
     def _one_way(self) -> Self:
         if (self.fold is None) == (not self.gauges):
             raise ValueError("give either fold or gauges")
-        if self.fold is not None and self.fold >= self.folds:
+        if self.by in ("rank", "region") and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} must be below folds ({self.folds}); the first fold is 0")
         return self
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from watercli.config import Config, Modality
 from watercli.data.grid_cache import GridCache
-from watercli.data.scaling import Scaling, held_out_catchments
+from watercli.data.held_out import held_out_catchments
+from watercli.data.scaling import Scaling
 from watercli.data.state_cache import History
 from watercli.data.windows import Indices
 from watercli.store import Store

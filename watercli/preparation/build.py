@@ -19,7 +19,7 @@ from watercli.output.resumable import Inputs, Work
 from watercli.preparation import align, geometry, write
 from watercli.preparation.catchments import place
 from watercli.preparation.grids import Grids
-from watercli.preparation.quality import runoff
+from watercli.preparation.quality import leakage, runoff
 from watercli.preparation.quality.records import Quality
 from watercli.preparation.readers import boundaries, demo, registry
 from watercli.preparation.readers.derived import read_series
@@ -72,6 +72,9 @@ def build(config: Config, recipe: Recipe, asked: dict[str, Request], sources: So
     series = read_series(asked, lambda one: quality.series(one.modality_name, _read(one, quality)))
     catchments = place(config, recipe, series, sources, crs)
     if catchments is not None:
+        flows = [name for name in series if (known := quality.quantities.get(name)) and known.name == "river_flow"]
+        train = recipe.splits.train
+        leakage.warn_of_correlation(catchments, flows, slice(str(train.start), str(train.end)))
         for name in series:
             present = catchments[name].count("catchment").to_numpy()
             quality.count_missing(name, align.days(recipe.period), present, catchments.sizes["catchment"])

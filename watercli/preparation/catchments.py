@@ -14,6 +14,7 @@ from watercli.preparation import align, geometry, statistics
 from watercli.preparation.readers import attributes, boundaries, demo
 from watercli.preparation.readers.request import described, ordered
 from watercli.preparation.readers.sources import Sources
+from watercli.store import GROUP
 
 
 def place(
@@ -44,6 +45,16 @@ def place(
     if unused:
         log.info("%s gauges of the attribute tables are not used: no series, or not asked for", f"{unused:,}")
     part = _static(values, catchments, crs)
+    part = part.assign_coords(
+        {
+            f"{GROUP}{name}": (
+                "catchment",
+                attributes.classes(tables, column, gauges),
+                {"long_name": f"class of the catchment, by column {column}"},
+            )
+            for name, column in catchments.groups.items()
+        }
+    )
     training = align.days(recipe.splits.train)
     found: list[xr.DataArray] = []
     for name, data in series.items():

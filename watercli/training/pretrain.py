@@ -18,6 +18,7 @@ from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
+from watercli.preparation.quality.leakage import check_attributes
 from watercli.run import checkpoint as checkpoints
 from watercli.run.checkpoint import OPTIMISER, Checkpoint
 from watercli.store import Store
@@ -157,6 +158,8 @@ def check(config: Config, store: Store, processes: Processes) -> None:
     if processes.gpus > gpus and not processes.hostfile:
         raise ConfigError(f"--gpus {processes.gpus} asked for, but this machine has {gpus}; give no more")
     store_model_config(config, store)
+    if store.config.recipe:
+        check_attributes(config, store.config.recipe.catchments)
     Scaling.of(store, config)
     for split in ("train", "validation"):
         Windows.within(store.period(split), config.window_days, split)
