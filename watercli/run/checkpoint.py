@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ class Checkpoint:
     fingerprint: str
     """Of the store that the model was trained on."""
     validation_loss: float | None = None
+    validation_nse: float | None = None
+    """Median over catchments of the NSE of simulated series; None where none was simulated."""
     versions: Mapping[str, str] = field(default_factory=versions)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``bytes`` and ``sha256`` of each file beside ``checkpoint.json``."""
@@ -83,6 +86,7 @@ class Checkpoint:
             "schema_version": SCHEMA_VERSION,
             "step": self.step,
             "validation_loss": self.validation_loss,
+            "validation_nse": self.validation_nse,
             "fingerprint": self.fingerprint,
             "versions": dict(self.versions),
             "files": {name: dict(one) for name, one in self.files.items()},
@@ -125,6 +129,7 @@ class Checkpoint:
             grid=GridConfig(**{key: tuple(value) for key, value in grid.items()}) if grid else None,
             fingerprint=raw["fingerprint"],
             validation_loss=raw["validation_loss"],
+            validation_nse=raw.get("validation_nse"),
             versions=raw["versions"],
             files=raw.get("files", {}),
             path=path,
@@ -292,7 +297,10 @@ def newest(run: Path) -> Checkpoint | None:
 
 
 def best_of(checkpoints: list[Checkpoint]) -> Checkpoint:
-    """Return the checkpoint of the lowest validation loss; the newest if none has one."""
+    """Return the checkpoint of the highest validation NSE, or else of the lowest loss; the newest if none has one."""
+    simulated = [(one.validation_nse, one) for one in checkpoints if one.validation_nse is not None]
+    if simulated:
+        return max(simulated, key=itemgetter(0))[1]
     scored = [one for one in checkpoints if one.validation_loss is not None]
     return min(scored, key=_validation_loss) if scored else checkpoints[-1]
 
