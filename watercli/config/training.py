@@ -115,9 +115,11 @@ class Train(Section):
     validation_windows: Positive = 16
     """Windows of the validation period that are scored, spread over it, always the same and equally masked."""
     validation_catchments: Annotated[int, Field(ge=0)] = 64
-    """Catchments, at most, whose series are simulated over the whole validation period: the median of their NSE and
-    KGE is logged, and the best checkpoint is the one of the highest NSE. They are spread over those that are trained
+    """Catchments, at most, whose series are simulated over the validation period: the median of their NSE and KGE is
+    logged, and the best checkpoint is the one of the highest NSE. They are spread over those that are trained
     on. 0: none, and the best checkpoint is the one of the lowest validation loss."""
+    validation_years: Positive = 3
+    """Years at the end of the validation period, at most, over which they are simulated."""
     checkpoint_every: Positive = 100
     """Steps between two checkpoints."""
     keep_checkpoints: Positive = 2

@@ -26,19 +26,22 @@ from watercli.hydrology.scores import nse
 from watercli.training.engine import Engine
 
 Floats = NDArray[np.floating[Any]]
+DAYS_IN_YEAR = 365.25
 NSE, KGE = "nse/", "kge/"
 """What the names of the medians in ``metrics.jsonl`` begin with; the series follows."""
 
 
 @dataclass(frozen=True)
 class SeriesValidation:
-    """Simulates a series of the catchments that are trained on, over the validation period."""
+    """Simulates a series of the catchments that are trained on, over the last years of the validation period."""
 
     reader: WindowReader
     structure: MAEConfig
     target: str
     catchments: Indices
     """Positions in the store, ``[C]``."""
+    dates: Indices
+    """Days, positions in the store, ``[N]``."""
 
     @classmethod
     def of_run(cls, reader: WindowReader, config: Config, structure: MAEConfig) -> list[SeriesValidation]:
@@ -48,19 +51,15 @@ class SeriesValidation:
         """
         if structure.cross_modal_attention == "none" or not config.train.validation_catchments:
             return []
-        found = []
+        period = reader.store.period("validation")
+        first = max(period.start, period.stop - round(config.train.validation_years * DAYS_IN_YEAR))
+        dates, found = np.arange(first, period.stop), []
         for target in config.train.tasks.targets:
             if target in config.of_kind("series") and set(structure.read_by(target)) - {target}:
-                catchments = _sample(reader, config, target)
+                catchments = _sample(reader, config, target, dates)
                 if len(catchments):
-                    found.append(cls(reader, structure, target, catchments))
+                    found.append(cls(reader, structure, target, catchments, dates))
         return found
-
-    @property
-    def dates(self) -> Indices:
-        """Days of the validation period, positions in the store, ``[N]``."""
-        period = self.reader.store.period("validation")
-        return np.arange(period.start, period.stop)
 
     @property
     def parts(self) -> list[Indices]:
@@ -97,10 +96,10 @@ class SeriesValidation:
         return self.reader.scaling.predicted(self.target).inverse(flow).astype(np.float64)
 
 
-def _sample(reader: WindowReader, config: Config, target: str) -> Indices:
+def _sample(reader: WindowReader, config: Config, target: str, dates: Indices) -> Indices:
     """Return at most ``train.validation_catchments`` gauges, spread over those that are trained on and vary."""
     store = reader.store
-    values = store.dataset[target].values[:, store.period("validation")].astype(np.float64)
+    values = store.dataset[target].values[:, dates].astype(np.float64)
     varies = np.array([np.ptp(row[np.isfinite(row)]) > 0 if np.isfinite(row).any() else False for row in values])
     settings = config.train.held_out_gauges
     if settings is not None and settings.target == target:
