@@ -72,7 +72,7 @@ def evaluate(
     check_training(checkpoint, store, splits)
     skipped = reason_to_skip(checkpoint, store, config.evaluate)
     if skipped is not None and "reconstruction" not in config.evaluate.protocols:
-        raise RunError(f"Nothing can be scored: {skipped}; add reconstruction to evaluate.protocols, or give another store")
+        raise RunError(f"Nothing can be scored: {skipped}; add reconstruction to evaluate.protocols")
     notes = _notes(checkpoint, store, skipped)
     with _cache(run, config) as cache:
         outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped, device)
