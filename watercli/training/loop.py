@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from watercli.config import Config, Train
+from watercli.data.held_out import held_out_catchments
 from watercli.data.prefetch import read_ahead
 from watercli.data.reader import WindowReader
-from watercli.data.held_out import held_out_catchments
 from watercli.data.scaling import Scaling
 from watercli.data.steps import Step, Steps, fixed_steps, standardise_antecedent_state
 from watercli.data.windows import Windows, derived_seed
