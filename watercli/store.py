@@ -19,7 +19,8 @@ each series modality    ``catchment, time``             physical units; NaN = mi
 
 Coordinates: ``time`` (days, at midnight; a day is the source's own, see each variable's ``day`` attribute), ``y``,
 ``x`` (cell centres, padded at their ends to whole patches), ``catchment`` (gauge ids, strings), ``gauge_name``,
-``latitude``, ``longitude``, ``area`` (km2), ``gauge_y``, ``gauge_x`` (in the grid's CRS), ``patch`` (row-major
+``latitude``, ``longitude``, ``area`` (km2), ``group_<name>`` (each of ``recipe.catchments.groups``, text),
+``gauge_y``, ``gauge_x`` (in the grid's CRS), ``patch`` (row-major
 index), ``patch_y``, ``patch_x`` (patch centres), ``patch_land`` (True: a land patch).
 
 Root attributes: those of `ROOT_ATTRIBUTES`; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
@@ -45,6 +46,8 @@ from watercli.errors import ConfigError, DataError, nearest
 from watercli.transforms import TransformName
 
 SCHEMA_VERSION = 2
+GROUP = "group_"
+"""What the coordinate of a group of ``recipe.catchments.groups`` begins with."""
 STATISTICS = ("mean", "std", "min", "max", "count", "missing")
 """Order along ``statistic``: ``count`` is the number of observed values, ``missing`` the share that is not."""
 GRID_DIMS = ("time", "y", "x")

@@ -117,11 +117,15 @@ class Context:
         read = structure.read_by(self.target) if structure.cross_modal_attention != "none" else shown
         return [name for name in read if name in shown]
 
+    @property
+    def days(self) -> slice:
+        """Days from the store's first to the last of any split, along D: what methods run through."""
+        return slice(0, max(self.store.period(split).stop for split in ("train", "validation", "test")))
+
     @cached_property
     def weather(self) -> Floats:
-        """Standardised daily weather of the embedded modalities, ``[I, C, D up to the end of the test period]``."""
-        days = slice(0, self.store.period("test").stop)
-        return catchment_weather(self.store, self.checkpoint.scaling, self.embedder.modalities, days)
+        """Standardised daily weather of the embedded modalities, ``[I, C, days]``."""
+        return catchment_weather(self.store, self.checkpoint.scaling, self.embedder.modalities, self.days)
 
     @property
     def weather_of_model(self) -> Floats:
@@ -164,7 +168,7 @@ class Context:
 
     @cached_property
     def simulated(self) -> Floats:
-        """The model's own simulation from the first validation day to the last test day, ``[C, days]``."""
+        """The model's own simulation over the validation and test periods, ``[C, simulated_days]``."""
         days = self.simulated_days
         shape = (len(self.store.gauge_ids), days.stop - days.start)
 
@@ -176,8 +180,9 @@ class Context:
 
     @property
     def simulated_days(self) -> slice:
-        """Days of `simulated`, along D."""
-        return slice(self.store.period("validation").start, self.test.stop)
+        """Days of `simulated`, along D: validation, test, and what lies between them."""
+        validation = self.store.period("validation")
+        return slice(min(validation.start, self.test.start), max(validation.stop, self.test.stop))
 
     def of_simulated(self, days: slice) -> slice:
         """Return where days of the store lie in `simulated`."""

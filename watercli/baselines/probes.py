@@ -85,7 +85,9 @@ class Inputs:
 
     def _embed(self, embedder: Embedder, kind: str) -> Floats:
         context, dates = self.context, self.context.dates.all
-        worth = np.flatnonzero(self.today.any(0))
+        # In the order of time, whichever split comes first: that is how they are embedded.
+        order = np.argsort(dates, kind="stable")
+        worth = order[np.any(self.today[:, order], axis=0)]
         more = embedder.checkpoint.structure.decoder_width if embedder.decoder_state else 0
         shape = (len(context.store.gauge_ids), len(dates), int(np.prod(embedder.shape)) + more)
 

@@ -79,7 +79,7 @@ def _regional(
 
 
 def _gr4j(context: Context) -> Floats | None:
-    config, days = context.checkpoint.config, slice(0, context.store.period("test").stop)
+    config, days = context.checkpoint.config, context.days
     if config.modalities[context.target].units != "mm/day":
         log.warning("GR4J is left out: '%s' is not in mm/day", context.target)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -25,7 +26,7 @@ class Period(Section):
 
 
 class Splits(Section):
-    """Training, validation and test periods: disjoint, in this order of time."""
+    """Training, validation and test periods: in any order of time, without a day in common."""
 
     train: Period
     validation: Period
@@ -33,9 +34,17 @@ class Splits(Section):
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:
-        if not self.train.end < self.validation.start or not self.validation.end < self.test.start:
-            raise ValueError("train, validation and test must follow each other without overlap")
+        names = sorted(("train", "validation", "test"), key=lambda name: getattr(self, name).start)
+        for earlier, later in pairwise(names):
+            if getattr(self, later).start <= getattr(self, earlier).end:
+                raise ValueError(f"{earlier} and {later} overlap; no two periods may share a day")
         return self
+
+    @property
+    def span(self) -> Period:
+        """From the first day of the earliest period to the last day of the latest."""
+        periods = self.train, self.validation, self.test
+        return Period(start=min(period.start for period in periods), end=max(period.end for period in periods))
 
 
 class Table(Section):
@@ -50,6 +59,9 @@ class Table(Section):
     """Column or dimension of the gauge ids, for layout ``long``."""
     date: Strings = ("date",)
     """Column or dimension of the dates; or three columns of year, month and day."""
+    day_of_year: str | None = None
+    """Column or dimension of the day of the year, 1 to 365 or 366, in place of ``date``: a climatology, which becomes
+    a daily series over the recipe's period. Where there is no day 366, it is as day 365."""
     date_format: str = "ISO8601"
     """How dates are written in text: ``ISO8601`` is 2000-01-31, or a format such as ``%d/%m/%Y``."""
     separator: Literal[",", ";", "tab", "space"] = ","
@@ -234,8 +246,14 @@ class Catchments(Section):
     """Column of the gauge's name; null if there is none."""
     attributes: dict[str, Attribute] = Field(min_length=1)
     """Static attributes that condition the series encoders, by name."""
+    allow_flow_attributes: bool = False
+    """True: attributes that were computed from flow, such as the mean flow, may be inputs where gauges are held out."""
+    groups: dict[str, str] = Field(default_factory=dict)
+    """Classes of the catchments, by name, and the column of each: ``{huc_02: huc_02}``. They are no inputs of the
+    model; ``train.held_out_gauges.by`` may name one."""
     gauges: Strings = ()
-    """Gauge ids to use; empty means every gauge that has series."""
+    """Gauge ids to use, or text files below the data folder (``*.txt``) with one id a line; empty means every gauge
+    that has series."""
     on_missing: Literal["error", "drop"] = "error"
     """What becomes of gauges without an attribute, or without a boundary where ``boundaries`` are given: an error that
     lists them, or left out with a counted warning."""
@@ -289,9 +307,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _splits_inside(self) -> Self:
-        if self.splits.train.start < self.period.start or self.splits.test.end > self.period.end:
+        span = self.splits.span
+        if span.start < self.period.start or span.end > self.period.end:
             raise ValueError(
-                f"splits ({self.splits.train.start} to {self.splits.test.end}) must lie inside period "
-                f"({self.period.start} to {self.period.end})"
+                f"splits ({span.start} to {span.end}) must lie inside period ({self.period.start} to {self.period.end})"
             )
         return self

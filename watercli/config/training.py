@@ -53,12 +53,13 @@ class HeldOutGauges(Section):
     target: str = "riverflow"
     """The series that is held out there."""
     folds: Annotated[int, Field(gt=1)] = 4
-    """Number of folds."""
-    by: Literal["rank", "region"] = "rank"
+    """Number of folds by ``rank`` or ``region``."""
+    by: str = "rank"
     """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: gauges of a fold lie together, so
-    that a hidden one has none of the others beside it."""
+    that a held-out one has none of the others beside it. Otherwise the name of one of ``recipe.catchments.groups``, or
+    of a static attribute: each of its classes is a fold, in the order of their names (numbers by number)."""
     fold: Annotated[int, Field(ge=0)] | None = None
-    """The fold that is held out."""
+    """The fold that is held out, the first being 0."""
     gauges: Strings = ()
     """Gauge ids that are held out, in place of a fold."""
 
@@ -66,7 +67,7 @@ class HeldOutGauges(Section):
     def _one_way(self) -> Self:
         if (self.fold is None) == (not self.gauges):
             raise ValueError("give either fold or gauges")
-        if self.fold is not None and self.fold >= self.folds:
+        if self.by in ("rank", "region") and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} must be below folds ({self.folds}); the first fold is 0")
         return self
 
@@ -113,6 +114,12 @@ class Train(Section):
     """Steps between two validations."""
     validation_windows: Positive = 16
     """Windows of the validation period that are scored, spread over it, always the same and equally masked."""
+    validation_catchments: Annotated[int, Field(ge=0)] = 64
+    """Catchments, at most, whose series are simulated over the validation period: the median of their NSE and KGE is
+    logged, and the best checkpoint is the one of the highest NSE. They are spread over those that are trained
+    on. 0: none, and the best checkpoint is the one of the lowest validation loss."""
+    validation_years: Positive = 3
+    """Years at the end of the validation period, at most, over which they are simulated."""
     checkpoint_every: Positive = 100
     """Steps between two checkpoints."""
     keep_checkpoints: Positive = 2

@@ -19,16 +19,21 @@ from torch import Tensor
 
 from watercli.config import Config, Modality
 from watercli.data.grid_cache import GridCache
-from watercli.data.scaling import Scaling, held_out_catchments
+from watercli.data.held_out import held_out_catchments
+from watercli.data.scaling import Scaling
 from watercli.data.state_cache import History
 from watercli.data.windows import Indices
 from watercli.store import Store
 
 
 class WindowReader:
-    """Reads standardised windows of a store."""
+    """Reads standardised windows of a store.
 
-    def __init__(self, store: Store, config: Config, scaling: Scaling) -> None:
+    ``unseen`` are days on which the series of ``train.tasks.targets`` count as missing: a test period that comes before
+    the training, whose flow would otherwise be the past of the first training windows.
+    """
+
+    def __init__(self, store: Store, config: Config, scaling: Scaling, unseen: slice | None = None) -> None:
         self.store, self.scaling = store, scaling
         self.days = config.window_days
         self._names = list(config.modalities)
@@ -38,7 +43,7 @@ class WindowReader:
         self._targets: dict[str, Tensor] = {}
         self._basin_std: dict[str, Tensor] = {}
         for name, modality in config.of_kind("series").items():
-            self._take_series(name, modality, config)
+            self._take_series(name, modality, config, unseen)
         self._grids = {
             name: GridCache(store, name, scaling.modalities[name], config.train.grid_cache_gib)
             for name in config.of_kind("grid")
@@ -55,12 +60,14 @@ class WindowReader:
         if config.model.antecedent_state:
             self._keep_past(config, partial(History, config=config.model.antecedent_state))
 
-    def _take_series(self, name: str, modality: Modality, config: Config) -> None:
+    def _take_series(self, name: str, modality: Modality, config: Config, unseen: slice | None) -> None:
         """Standardise a series ``[C, D]`` as an input, and as a target where that is in another space."""
         values = self.store.dataset[name].values.astype(np.float32)
         held_out = config.train.held_out_gauges
         if held_out and held_out.target == name:
             values[held_out_catchments(self.store, config)] = np.nan
+        if unseen is not None and name in config.train.tasks.targets:
+            values[:, unseen] = np.nan
         self._series[name] = torch.from_numpy(self.scaling.modalities[name].forward(values))
         if modality.loss == "basin_averaged_nse":
             targets = self.scaling.predicted(name).forward(values)

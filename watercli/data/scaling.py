@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watercli.config import Config
+from watercli.data.held_out import held_out_catchments
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS, TransformName
@@ -118,59 +119,6 @@ class Scaling:
         """Read what `to_dict` returned."""
         parts = ("modalities", "attributes", "targets")
         return cls(*({name: Scale(**scale) for name, scale in raw.get(part, {}).items()} for part in parts))
-
-
-def held_out_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
-    """Return which catchments' series ``train.held_out_gauges`` holds out, ``[C]``.
-
-    Raises
-    ------
-    ConfigError
-        If it names a gauge that the store lacks.
-    """
-    gauges, hidden = store.gauge_ids, config.train.held_out_gauges
-    for gauge in hidden.gauges if hidden else ():
-        if gauge not in gauges:
-            raise ConfigError(f"Setting 'train.held_out_gauges' names gauge '{gauge}', which {store.path} lacks")
-    if hidden is None:
-        return np.zeros(len(gauges), dtype=bool)
-    if hidden.fold is not None and hidden.by == "region":
-        for name in ("latitude", "longitude"):
-            if name not in store.dataset:
-                raise ConfigError(
-                    f"Setting 'train.held_out_gauges.by' is region, but {store.path} has no {name} of gauges"
-                )
-        latitude, longitude = (store.dataset[name].values for name in ("latitude", "longitude"))
-        region: NDArray[np.bool_] = regions(latitude, longitude, hidden.folds) == hidden.fold
-        return region
-    if hidden.fold is not None:
-        # Gauges stand in a store in the order of their numbers.
-        fold: NDArray[np.bool_] = np.arange(len(gauges)) % hidden.folds == hidden.fold
-        return fold
-    return np.isin(gauges, hidden.gauges)
-
-
-def regions(latitude: Array, longitude: Array, number: int) -> NDArray[np.int64]:
-    """Return each gauge's region, ``[C]``: ``number`` regions, as equal in size as can be.
-
-    The gauges are cut in two across the direction in which they spread further, and so on.
-    """
-    east = np.asarray(longitude, dtype=np.float64) * np.cos(np.deg2rad(np.mean(latitude)))
-    places = np.stack([np.asarray(latitude, dtype=np.float64), east], axis=1)
-    region = np.zeros(len(places), dtype=np.int64)
-
-    def cut(members: NDArray[np.int64], first: int, parts: int) -> None:
-        if parts == 1:
-            region[members] = first
-            return
-        axis = int(np.argmax(np.ptp(places[members], axis=0))) if len(members) else 0
-        order = members[np.argsort(places[members, axis], kind="stable")]
-        middle = round(len(order) * (parts // 2) / parts)
-        cut(order[:middle], first, parts // 2)
-        cut(order[middle:], first + parts // 2, parts - parts // 2)
-
-    cut(np.arange(len(places)), 0, number)
-    return region
 
 
 def _seen_statistics(store: Store, config: Config, name: str, transform: TransformName) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from watercli.baselines.cache import Cache
 from watercli.baselines.probes import Inputs
 from watercli.config import Config, Splits
+from watercli.errors import RunError
 from watercli.evaluation import results
 from watercli.evaluation.diagnostics import Insight, look_into
 from watercli.evaluation.forecast import Forecast, judge_forecasts
@@ -62,6 +63,8 @@ def evaluate(
     ------
     ConfigError
         If ``out`` may not be written, a setting does not fit, or the run saw the test period.
+    RunError
+        If nothing can be scored.
     """
     target = target_of(out, overwrite=overwrite)
     target.check()
@@ -86,6 +89,8 @@ def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path, de
     splits = check_splits(store)
     check_training(checkpoint, store, splits)
     skipped = reason_to_skip(checkpoint, store, config.evaluate)
+    if skipped is not None and "reconstruction" not in config.evaluate.protocols:
+        raise RunError(f"Nothing can be scored: {skipped}; add reconstruction to evaluate.protocols")
     notes = _notes(checkpoint, store, skipped)
     with _cache(run, config) as cache:
         outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped, device)

@@ -17,10 +17,10 @@ from watercli.baselines.context import Context, Flags, Floats
 from watercli.baselines.correction import updated
 from watercli.data.blocks import series_blocks
 from watercli.data.reader import WindowReader
+from watercli.data.simulation import ROWS
 from watercli.data.windows import Indices
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import nse
-from watercli.inference.simulator import ROWS
 from watercli.log import log, track
 
 FORECASTS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,11 +15,10 @@ from watercli.store import Store
 
 
 def check_splits(store: Store) -> Splits:
-    """Return the store's splits, which follow each other without overlap, as do the day indices that they mean."""
+    """Return the store's splits, no two of which share a day, as do no two of the day ranges that they mean."""
     splits = Splits.model_validate(json.loads(store.dataset.attrs["splits"]))
-    train, validation, test = (store.period(name) for name in ("train", "validation", "test"))
-    assert train.stop <= validation.start, "training and validation dates overlap"
-    assert validation.stop <= test.start, "validation and test dates overlap"
+    periods = sorted((store.period(name) for name in ("train", "validation", "test")), key=lambda days: days.start)
+    assert all(earlier.stop <= later.start for earlier, later in pairwise(periods)), "splits overlap"
     return splits
 
 
@@ -34,12 +34,13 @@ def check_training(checkpoint: Checkpoint, store: Store, splits: Splits) -> None
     """
     if checkpoint.fingerprint == store.fingerprint or checkpoint.config.recipe is None:
         return
-    trained = checkpoint.config.recipe.splits
-    if trained.validation.end >= splits.test.start and trained.train.start <= splits.test.end:
-        raise ConfigError(
-            f"The run was trained and validated on dates to {trained.validation.end}, and the test period of "
-            f"{store.path} begins on {splits.test.start}; give a store with a later test period"
-        )
+    seen = checkpoint.config.recipe.splits
+    for verb, period in (("trained", seen.train), ("validated", seen.validation)):
+        if period.end >= splits.test.start and period.start <= splits.test.end:
+            raise ConfigError(
+                f"The run was {verb} on {period.start} to {period.end}, which the test period of {store.path} "
+                f"({splits.test.start} to {splits.test.end}) overlaps; give a store with another test period"
+            )
 
 
 def check_probe(

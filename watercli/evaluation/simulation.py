@@ -81,6 +81,10 @@ def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> 
         raise ConfigError(f"Setting 'evaluate.target' names '{target}', a grid; name a series{nearest(target, series)}")
     if len(known) == 1:
         return f"the run has no modality besides '{target}' that an encoder could see"
+    test = store.period("test")
+    if not np.isfinite(store.dataset[target].values[:, test]).any():
+        first, last = store.times[[test.start, test.stop - 1]]
+        return f"{store.path.name} has no '{target}' in the test period ({first:%Y-%m-%d} to {last:%Y-%m-%d})"
     return None
 
 

@@ -12,19 +12,16 @@ import numpy as np
 import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.mae import MultiModalMAE
-from multimodal_mae.masking import TokenMask, show_all
+from multimodal_mae.masking import TokenMask
 from numpy.typing import NDArray
 from torch import Tensor
 
 from watercli.data.reader import WindowReader
+from watercli.data.simulation import passes, simulate_windows, window_starts
 from watercli.data.windows import Indices
-from watercli.inference.window_dates import Dates
 from watercli.log import track
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
-
-ROWS = 512
-"""Catchment windows that go through the model at once."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +69,11 @@ class Simulator:
 
         It sees half a window at least, and the antecedent state; the first dates of the store have less.
         """
-        of_model = Dates(self.checkpoint.config.window_days, len(self.store.times), causal_model=True)
-        return np.maximum(of_model.starts(dates), 0)
+        return window_starts(dates, self.checkpoint.config.window_days)
 
     def parts(self, dates: Indices) -> list[Indices]:
         """Cut ascending dates into those that go through the model at once."""
-        unique, window = np.unique(self.starts(dates), return_inverse=True)
-        size = max(ROWS // max(len(self.catchments), 1), 1)
-        return [dates[(window >= first) & (window < first + size)] for first in range(0, len(unique), size)]
+        return passes(dates, self.checkpoint.config.window_days, len(self.catchments))
 
     def __call__(self, dates: Indices) -> Simulated:
         """Simulate ascending dates, positions in the store."""
@@ -92,10 +86,8 @@ class Simulator:
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
         batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
-        masks = show_all(batch, self.checkpoint.structure, excluded=(self.target,), targets=(self.target,))
-        prediction = self._model(batch, masks, names=(self.target,)).predictions[self.target]
-        predicted = prediction.full(batch.days)[..., 0]
-        flow = predicted.unflatten(0, (len(unique), -1)).cpu().numpy()  # [B, C, T]
+        predicted, masks = simulate_windows(self._model, batch, self.checkpoint.structure, self.target)
+        flow = predicted.cpu().numpy()  # [B, C, T]
         by_input = [self._available(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
         available = np.stack(by_input, axis=-1) if by_input else np.zeros((*flow.shape, 0), dtype=bool)
         at = window, slice(None), dates - starts

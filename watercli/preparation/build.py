@@ -14,6 +14,7 @@ from pyproj import CRS
 from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError
+from watercli.hydrology import flow_attributes
 from watercli.log import log
 from watercli.output import zarr_files
 from watercli.output.resumable import Work
@@ -77,6 +78,9 @@ def build(
     )
     catchments = place(config, recipe, series, sources, crs)
     if catchments is not None:
+        flows = [name for name in series if (known := quality.quantities.get(name)) and known.name == "river_flow"]
+        train = recipe.splits.train
+        flow_attributes.warn_of_correlation(catchments, flows, slice(str(train.start), str(train.end)))
         for name in series:
             present = catchments[name].count("catchment").to_numpy()
             quality.count_missing(name, align.days(recipe.period), present, catchments.sizes["catchment"])

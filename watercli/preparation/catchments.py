@@ -14,6 +14,7 @@ from watercli.preparation import align, geometry, statistics
 from watercli.preparation.readers import attributes, boundaries, demo
 from watercli.preparation.readers.request import described, ordered
 from watercli.preparation.readers.sources import Sources
+from watercli.store import GROUP
 
 
 def place(
@@ -44,6 +45,16 @@ def place(
     if unused:
         log.info("%s gauges of the attribute tables are not used: no series, or not named in the recipe", f"{unused:,}")
     part = _static(values, catchments, crs)
+    part = part.assign_coords(
+        {
+            f"{GROUP}{name}": (
+                "catchment",
+                attributes.classes(tables, column, gauges),
+                {"long_name": f"class of the catchment, by column {column}"},
+            )
+            for name, column in catchments.groups.items()
+        }
+    )
     training = align.days(recipe.splits.train)
     statistics_tables: list[xr.DataArray] = []
     for name, data in series.items():
@@ -51,6 +62,7 @@ def place(
         part[name] = data.copy()
         part[name].attrs = described(name, config.modalities[name], data)
         statistics_tables.append(statistics.of_training(name, config.modalities[name], data.sel(time=training)))
+        statistics.report_untested(name, data, recipe.splits.test)
     if statistics_tables:
         part["statistics"] = xr.concat(statistics_tables, dim=pd.Index(list(series), name="variable", dtype=object))
     return part

@@ -13,12 +13,14 @@ from rich.console import Console
 from watercli import __version__
 from watercli.config import Config, Recipe
 from watercli.errors import ConfigError, RunError
+from watercli.hydrology.flow_attributes import check_attributes
 from watercli.log import log
 from watercli.output.resumable import working
 from watercli.preparation import extend
 from watercli.preparation.build import build, determining, requests, snapshot
 from watercli.preparation.cluster import connected
 from watercli.preparation.dry_run import plan, show
+from watercli.preparation.gauge_lists import with_listed_gauges
 from watercli.preparation.quality.records import Quality
 from watercli.preparation.quality.report import log_findings, save
 from watercli.preparation.readers.sources import Sources
@@ -61,10 +63,13 @@ def prepare(
     RunError
         If the disk is full, or ``strict`` and there are findings; the same call goes on from there.
     """
-    recipe = _recipe(config)
+    _recipe(config)
     place = target(out, overwrite)
     place.check()
     sources = Sources(data)
+    config = with_listed_gauges(config, sources)
+    recipe = _recipe(config)
+    check_attributes(config, recipe.catchments)
     modality_requests = requests(config, sources)
     before = snapshot(recipe, modality_requests, sources)
     # What a grid measures decides which values its blocks count as impossible.
@@ -111,10 +116,12 @@ def append(
     RunError
         If the disk is full, or ``strict`` and there are findings.
     """
-    recipe = _recipe(config)
+    _recipe(config)
     store = Store.open(out)
-    new = extend.check(config, store)
     sources = Sources(data)
+    config = with_listed_gauges(config, sources)
+    recipe = _recipe(config)
+    new = extend.check(config, store)
     modality_requests = requests(config, sources)
     before = snapshot(recipe, modality_requests, sources)
     state = {"key": None, "out": str(out), "config": config.to_yaml()}
@@ -135,6 +142,7 @@ def dry_run(config: Config, out: Path, *, data: Path | None, console: Console, o
         Those of `prepare` that can be met without reading the data.
     """
     target(out, overwrite).check()
+    config = with_listed_gauges(config, Sources(data))
     show(plan(config, _recipe(config), data), out, console)
 
 

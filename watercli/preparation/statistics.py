@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from watercli.config import Attribute, Modality
+from watercli.config import Attribute, Modality, Period
 from watercli.errors import DataError
 from watercli.log import log
 from watercli.store import STATISTICS
@@ -119,6 +119,16 @@ def report_bare_days(name: str, observed_cells: NDArray[np.integer]) -> None:
     bare, days = int((observed_cells == 0).sum()), len(observed_cells)
     if bare > MUCH_MISSING * days:
         log.warning("%s has no value at all on %s of %s training days", name, f"{bare:,}", f"{days:,}")
+
+
+def report_untested(name: str, data: xr.DataArray, test: Period) -> None:
+    """Say of a series ``(catchment, time)`` that it has no value in the test period, so that nothing is scored there.
+
+    A benchmark may keep these values back.
+    """
+    if not observed(data.sel(time=slice(str(test.start), str(test.end)))).any():
+        log.warning("%s has no value in the test period (%s to %s): it cannot be scored there", name, test.start,
+                    test.end)  # fmt: skip
 
 
 def report_missing(name: str, data: xr.DataArray) -> None:

@@ -58,6 +58,8 @@ class Checkpoint:
     fingerprint: str
     """Of the store that the model was trained on."""
     validation_loss: float | None = None
+    validation_nse: float | None = None
+    """Median over catchments of the NSE of simulated series; None where none was simulated."""
     versions: Mapping[str, str] = field(default_factory=versions)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``bytes`` and ``sha256`` of each file beside ``checkpoint.json``."""
@@ -80,6 +82,7 @@ class Checkpoint:
             "schema_version": SCHEMA_VERSION,
             "step": self.step,
             "validation_loss": self.validation_loss,
+            "validation_nse": self.validation_nse,
             "fingerprint": self.fingerprint,
             "versions": dict(self.versions),
             "files": {name: dict(record) for name, record in self.files.items()},
@@ -122,6 +125,7 @@ class Checkpoint:
             grid=GridConfig(**{key: tuple(value) for key, value in grid.items()}) if grid else None,
             fingerprint=raw["fingerprint"],
             validation_loss=raw["validation_loss"],
+            validation_nse=raw.get("validation_nse"),
             versions=raw["versions"],
             files=raw.get("files", {}),
             path=path,

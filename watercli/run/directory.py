@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 
@@ -59,7 +60,12 @@ def newest(run: Path) -> Checkpoint | None:
 
 
 def best_of(checkpoints: list[Checkpoint]) -> Checkpoint:
-    """Return the checkpoint of the lowest validation loss; the newest if none has one."""
+    """Return the checkpoint of the highest validation NSE, otherwise of the lowest loss; the newest if none has one."""
+    simulated = [
+        (checkpoint.validation_nse, checkpoint) for checkpoint in checkpoints if checkpoint.validation_nse is not None
+    ]
+    if simulated:
+        return max(simulated, key=itemgetter(0))[1]
     validated = [checkpoint for checkpoint in checkpoints if checkpoint.validation_loss is not None]
     return min(validated, key=_validation_loss) if validated else checkpoints[-1]
 

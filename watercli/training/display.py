@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Self, TextIO
 
 import torch
@@ -48,14 +48,25 @@ class Report:
     """Most bytes that the process of rank 0 has held: of the GPU where it has one, else of its main memory."""
     seconds_left: float
     """At the pace so far, validations and checkpoints included."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Medians over catchments of the last validation, as ``nse/SERIES`` and ``kge/SERIES``; empty without any."""
 
     @property
     def status(self) -> str:
         """Pace, waiting, memory and time left, in words."""
         return (
             f"{self.windows_per_second:.1f} windows/s, {self.data_share:.0%} waiting for data, "
-            f"{in_bytes(self.memory)} of memory, {in_words(self.seconds_left)} left"
+            f"{in_bytes(self.memory)} of memory, {in_words(self.seconds_left)} left{in_line(self.scores)}"
         )
+
+
+def in_line(scores: dict[str, float]) -> str:
+    """Return medians over catchments as the end of a line; nothing if there are none."""
+    parts = [name.partition("/") for name in scores]
+    return "".join(
+        f", {metric.upper()} of {series} {score:.3f}"
+        for (metric, _, series), score in zip(parts, scores.values(), strict=True)
+    )
 
 
 def in_words(seconds: float) -> str:

@@ -25,6 +25,7 @@ from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes
 from watercli.training.loop import train_step, validate
 from watercli.training.pretrain import showings
+from watercli.training.series_validation import SeriesValidation
 
 MEASURED = 4
 """Steps that are done; the first, which also sets things up, is not timed."""
@@ -75,6 +76,13 @@ def state_bytes(parameters: int, train: Train, world: int) -> dict[str, float]:
     }
 
 
+def _seconds(series: SeriesValidation, engine: TorchEngine) -> float:
+    """Return how long the simulation of a series takes, by its first pass through the model."""
+    begun = time.perf_counter()
+    series.simulate(engine, series.parts[0])
+    return (time.perf_counter() - begun) * len(series.parts)
+
+
 def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
     """Do a few steps of one process's share, write nothing, and say what the whole takes.
 
@@ -107,6 +115,7 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
         begun = time.perf_counter()
         validate(engine, held_out, 0, structure)
         once = time.perf_counter() - begun
+        simulating = sum(_seconds(series, engine) for series in SeriesValidation.of_run(reader, config, structure))
     parameters = sum(one.numel() for one in engine.model.parameters())
     means = zip(*(torch.tensor(one, dtype=torch.float64).mean(0).tolist() for one in (encoded, decoded)), strict=True)
     return Estimate(
@@ -117,7 +126,7 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
         peak=peak_memory(engine.device),
         step_seconds=statistics.median(times[1:] or times),
         read_seconds=statistics.median(reads[1:] or reads),
-        validation_seconds=once * len(starts) / min(len(starts), config.train.batch_size),
+        validation_seconds=once * len(starts) / min(len(starts), config.train.batch_size) + simulating,
         epoch_steps=len(training) / config.train.batch_size,
         showings=showings(config, store),
         checkpoint=(12 if config.train.weight_averaging is None else 16) * parameters,

@@ -20,9 +20,10 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from watercli.config import Config, Train
+from watercli.data.held_out import held_out_catchments
 from watercli.data.prefetch import read_ahead
 from watercli.data.reader import WindowReader
-from watercli.data.scaling import Scaling, held_out_catchments
+from watercli.data.scaling import Scaling
 from watercli.data.steps import Step, Steps, fixed_steps, standardise_antecedent_state
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import RunError
@@ -31,10 +32,11 @@ from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
-from watercli.training.display import Display, Report, peak_memory
+from watercli.training.display import Display, Report, in_line, peak_memory
 from watercli.training.engine import Engine, TorchEngine
 from watercli.training.gradients import gradient_shares
 from watercli.training.metrics_log import MetricsLog, by_modality
+from watercli.training.series_validation import KGE, NSE, SeriesValidation, chosen_by
 from watercli.training.stop import Stop
 
 SHARE_STEPS = 2
@@ -145,7 +147,7 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
         If a loss is not finite, the store changes, or the run was asked to stop (a checkpoint is saved first).
     """
     config, structure = job.config, job.structure
-    reader = WindowReader(job.store, config, job.scaling)
+    reader = WindowReader(job.store, config, job.scaling, unseen=job.store.period("test"))
     if job.new and structure.antecedent_state:
         if engine.rank == 0:
             log.info("Looking at the first training windows for the scale of what the memory reads")
@@ -168,7 +170,8 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
             metrics = stack.enter_context(MetricsLog(job.run, config, job.start))
             reporter = _Reporter(metrics, stack.enter_context(display), job, engine.device)
         data = stack.enter_context(contextlib.closing(read_steps(steps, job.start, config.train)))
-        _loop(job, engine, data, held_out, reporter, stop)
+        series = SeriesValidation.of_run(reader, config, structure)
+        _loop(job, engine, data, held_out, series, reporter, stop)
 
 
 def read_steps(steps: Steps, start: int, train: Train) -> Generator[Step]:
@@ -198,7 +201,13 @@ def _set_up_worker(number: int) -> None:
 
 
 def _loop(
-    job: Job, engine: Engine, data: Iterable[Step], held_out: list[Step], reporter: _Reporter | None, stop: Stop
+    job: Job,
+    engine: Engine,
+    data: Iterable[Step],
+    held_out: list[Step],
+    series: list[SeriesValidation],
+    reporter: _Reporter | None,
+    stop: Stop,
 ) -> None:
     train = job.config.train
     clock = _Clock(job.start)
@@ -215,6 +224,8 @@ def _loop(
         if done % train.validate_every == 0 or last:
             with engine.averaged():
                 scores = validate(engine, held_out, number, job.structure)
+                for simulation in series:
+                    scores |= simulation.scores(engine)
             if isinstance(engine, TorchEngine):  # where weights are spread over processes, none has a whole gradient
                 scores |= gradient_shares(engine, held_out[:SHARE_STEPS], job.structure)
             if reporter:
@@ -222,13 +233,13 @@ def _loop(
         # What one process is asked, all must know: they save together.
         stopped = bool(engine.sum(torch.tensor(float(stop.asked))) > 0) and not last
         if done % train.checkpoint_every == 0 or last or stopped:
-            _save(job, engine, done, scores["loss"] if scores else None)
+            _save(job, engine, done, scores)
         if stopped:
             raise RunError(f"Stopped after step {done}; continue with 'watercli pretrain --run {job.run} --resume'")
         clock.restart()
 
 
-def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) -> None:
+def _save(job: Job, engine: Engine, done: int, scores: dict[str, float] | None) -> None:
     if engine.rank == 0:
         _check_store(job)
     state = engine.checkpoint()
@@ -240,7 +251,8 @@ def _save(job: Job, engine: Engine, done: int, validation_loss: float | None) ->
             job.scaling,
             job.structure.grid,
             job.store.fingerprint,
-            validation_loss,
+            validation_loss=scores["loss"] if scores else None,
+            validation_nse=chosen_by(scores) if scores else None,
             gauges=tuple(job.store.gauge_ids),
             held_out_gauges=tuple(gauge for gauge, away in zip(job.store.gauge_ids, hidden, strict=True) if away),
             splits=json.loads(job.store.dataset.attrs["splits"]),
@@ -302,6 +314,7 @@ class _Reporter:
         self._metrics, self._display, self._job, self._device = metrics, display, job, device
         self._began = time.monotonic()
         self._validation: dict[str, float] = {}
+        self._scores: dict[str, float] = {}
 
     def training(self, done: int, values: dict[str, float], timing: dict[str, float]) -> None:
         memory = peak_memory(self._device)
@@ -309,12 +322,14 @@ class _Reporter:
         left = (time.monotonic() - self._began) / (done - start) * (steps - done)
         self._metrics.write(done, "train", values | timing | {"grid_cache_gib": memory / 2**30})
         self._display.show(Report(done, steps, _losses(values), self._validation, **timing, memory=memory,
-                                  seconds_left=left))  # fmt: skip
+                                  seconds_left=left, scores=self._scores))  # fmt: skip
 
     def validation(self, done: int, values: dict[str, float]) -> None:
         self._metrics.write(done, "validation", values)
         self._validation = _losses(values)
-        log.info("step %d/%d  validation loss %.4f", done, self._job.config.train.steps, values["loss"])
+        self._scores = {name: value for name, value in values.items() if name.startswith((NSE, KGE))}
+        log.info("step %d/%d  validation loss %.4f%s", done, self._job.config.train.steps, values["loss"],
+                 in_line(self._scores))  # fmt: skip
 
 
 def _losses(values: dict[str, float]) -> dict[str, float]:

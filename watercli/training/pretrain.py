@@ -17,6 +17,7 @@ from watercli.data.steps import share_of_step
 from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
+from watercli.hydrology.flow_attributes import check_attributes
 from watercli.log import log
 from watercli.output.atomic import write_text
 from watercli.run import checkpoint as checkpoints
@@ -160,6 +161,8 @@ def check(config: Config, store: Store, processes: Processes) -> None:
     if processes.gpus > gpus and not processes.hostfile:
         raise ConfigError(f"--gpus {processes.gpus} asked for, but this machine has {gpus}; give no more")
     store_model_config(config, store)
+    if store.config.recipe:
+        check_attributes(config, store.config.recipe.catchments)
     Scaling.of(store, config)
     for split in ("train", "validation"):
         Windows.within(store.period(split), config.window_days, split)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watercli.config import with_overrides
+from watercli.data.held_out import regions
 from watercli.data.reader import WindowReader
-from watercli.data.scaling import Scaling, regions
+from watercli.data.scaling import Scaling
 from watercli.data.steps import Steps, fixed_steps
 from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows, draw_catchments, draw_starts

@@ -147,7 +147,14 @@ def test_a_study_pretrains_evaluates_and_goes_on(tiny_store: Store, tmp_path: Pa
 
 
 def test_shipped_studies_are_valid() -> None:
-    assert set(shipped_studies()) == {"report", "rivers", "ungauged", "ungauged-regions"}
+    assert set(shipped_studies()) == {
+        "camels-us-regions",
+        "camels-us-ungauged",
+        "report",
+        "rivers",
+        "ungauged",
+        "ungauged-regions",
+    }
     for file in shipped_studies().values():
         for name in ("demo", "gb12", "gb"):
             configs = load_study(file).configs(load(name))

@@ -22,8 +22,9 @@ from watercli.baselines.mlp import Regional
 from watercli.baselines.neighbours import corrected, distances, from_neighbours
 from watercli.baselines.probes import Inputs
 from watercli.config import with_overrides
+from watercli.data.held_out import held_out_catchments
 from watercli.data.reader import WindowReader, basin_std
-from watercli.data.scaling import Scaling, held_out_catchments
+from watercli.data.scaling import Scaling
 from watercli.errors import ConfigError, RunError
 from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.short_records import judge_few_labels

@@ -33,6 +33,7 @@ REPORT = Report(
     data_share=0.04,
     memory=1_500_000_000,
     seconds_left=5400,
+    scores={"nse/riverflow": 0.7125, "kge/riverflow": 0.6},
 )
 
 
@@ -45,7 +46,7 @@ def test_a_terminal_shows_all(monkeypatch: pytest.MonkeyPatch) -> None:
         screen.show(REPORT)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for word in ("precip", "riverflow", "1.2500", "1.0000", "30/100", "12.3 windows/s", "4% waiting for data",
-                 "1.5 GB of memory", "90 min left"):  # fmt: skip
+                 "1.5 GB of memory", "90 min left, NSE of", "riverflow 0.71"):  # fmt: skip
         assert word in shown, word
 
 

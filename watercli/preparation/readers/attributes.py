@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from watercli.config import AttributeTable, Catchments
 from watercli.errors import DataError, nearest
@@ -106,6 +108,23 @@ def select(
         raise DataError(f"{listed(small, 'gauge', 'has', 'have')} no positive area; mend column '{catchments.area}'")
     names = _column(tables, catchments.gauge_name, list(values.index)) if catchments.gauge_name else None
     return values.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
+
+
+def classes(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> NDArray[np.object_]:
+    """Return a column of classes as text for each gauge, ``[C]``.
+
+    Raises
+    ------
+    DataError
+        If the column is in no table, or a gauge has no class.
+    """
+    text = _column(tables, column, gauges)
+    if text.isna().any():
+        raise DataError(
+            f"{listed(text.index[text.isna()], 'gauge', 'has', 'have')} no value of column '{column}', by which "
+            "recipe.catchments.groups sorts catchments; add it, or leave that group out"
+        )
+    return text.str.strip().to_numpy(dtype=object)
 
 
 def _matched(

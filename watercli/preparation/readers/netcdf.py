@@ -46,6 +46,24 @@ def opened(path: Path, name: str) -> Iterator[xr.Dataset]:
     yield loaded
 
 
+@contextmanager
+def peeked(path: Path, name: str) -> Iterator[xr.Dataset]:
+    """Yield a file's dataset, of which what is used is read, and nothing else.
+
+    Raises
+    ------
+    DataError
+        If what is used cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
+                yield dataset
+    except (OSError, RuntimeError, ValueError) as error:
+        raise unreadable(name, "NetCDF") from error
+
+
 def days_of(data: xr.DataArray, time: str, where: str) -> pd.DatetimeIndex:
     """Return the days along a dimension of times.
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -58,28 +59,86 @@ def _records(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | 
         gauge = _gauge_of(request, path)
         if request.gauges and gauge.removeprefix(request.source.gauge_id_prefix) not in request.gauges:
             return {}, None
+    if layout.layout == "long" and _is_netcdf(path) and (cube := _cube(request, path)) is not None:
+        return cube
     columns = {"file": [variable], "long": [layout.gauge_id, variable], "wide": []}[layout.layout]
     table, units = _table(request, path, columns)
     if layout.layout == "wide":
-        gauges = [column for column in table.columns if column not in layout.date]
+        gauges = [column for column in table.columns if column not in _when(request)]
         days = _days(request, table, name)
         return {str(gauge): _record(request, table[gauge], days, name, str(gauge)) for gauge in gauges}, units
     if layout.layout == "file":
         return {gauge: _record(request, table[variable], _days(request, table, name), name, variable)}, units
     ids = table[layout.gauge_id]
     if pd.api.types.is_float_dtype(ids):
-        raise DataError(f"{name} holds its gauge ids ('{layout.gauge_id}') as decimal numbers; write them as text")
+        raise _decimal_ids(request, name)
     return {
         gauge: _record(request, rows[variable], _days(request, rows, f"{name}, gauge {gauge},"), name, variable)
         for gauge, rows in table.groupby(ids.astype(str).str.strip(), sort=False)
     }, units
 
 
+def _is_netcdf(path: Path) -> bool:
+    return path.suffix.lower() in (".nc", ".nc4", ".cdf")
+
+
+def _when(request: Request) -> tuple[str, ...]:
+    """Return the columns or dimensions that say which day a value is of."""
+    layout = request.source.table
+    return (layout.day_of_year,) if layout.day_of_year else layout.date
+
+
+def _cube(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | None] | None:
+    """Return the records of a variable whose dims are gauges and days, and its units; None if it has others.
+
+    Of the file's other variables nothing is read, nor of gauges that are not asked for: packed files of hundreds of
+    gauges and decades stay small.
+    """
+    layout, name, when = request.source.table, request.name(path), _when(request)
+    with netcdf.peeked(path, name) as dataset:
+        values = dataset.get(request.source.variable)
+        if values is None or set(values.dims) != {layout.gauge_id, *when} or not set(values.dims) <= set(values.coords):
+            return None
+        _check_calendar(dataset, name)
+        if values[layout.gauge_id].dtype.kind == "f":
+            raise _decimal_ids(request, name)
+        ids = values[layout.gauge_id].astype(str).to_series().str.strip().to_numpy()
+        if request.gauges:
+            own = pd.Series(ids).str.removeprefix(request.source.gauge_id_prefix)
+            kept = np.flatnonzero(own.isin(request.gauges))
+            values, ids = values[{layout.gauge_id: kept}], ids[kept]
+        days = _days(request, pd.DataFrame({column: values[column].to_numpy() for column in when}), name)
+        rows = values.transpose(layout.gauge_id, *when).to_numpy()
+    if rows.dtype.kind not in "iuf":
+        return None
+    for mark in layout.missing_values:
+        rows = np.where(rows == pd.to_numeric(mark, errors="coerce"), np.nan, rows)
+    records = (pd.Series(row.astype(np.float64), index=days) for row in rows)
+    return {gauge: _every_day(request, record) for gauge, record in zip(ids, records, strict=True)}, values.attrs.get(
+        "units"
+    )
+
+
+def _decimal_ids(request: Request, name: str) -> DataError:
+    column = request.source.table.gauge_id
+    return DataError(f"{name} holds its gauge ids ('{column}') as decimal numbers; write them as text")
+
+
+def _every_day(request: Request, record: pd.Series) -> pd.Series:
+    """Return a record by day: as it is, or a climatology by day of the year over the recipe's period."""
+    if not request.source.table.day_of_year:
+        return record
+    period = request.recipe.period
+    days = pd.date_range(period.start, period.end, freq="D")
+    last = int(record.index.max())
+    return pd.Series(record.reindex(days.dayofyear.to_numpy().clip(max=last)).to_numpy(), index=days)
+
+
 def _table(request: Request, path: Path, columns: Collection[str]) -> tuple[pd.DataFrame, str | None]:
     """Return dates and ``columns`` of a file, or all columns if none are named, and the units of the variable."""
     name, layout, units = request.name(path), request.source.table, None
-    needed = [*layout.date, *columns]
-    if path.suffix.lower() in (".nc", ".nc4", ".cdf"):
+    needed = [*_when(request), *columns]
+    if _is_netcdf(path):
         with netcdf.opened(path, name) as dataset:
             units = dataset[request.source.variable].attrs.get("units") if request.source.variable in dataset else None
             table = _flat(dataset, needed if columns else None, name)
@@ -97,11 +156,15 @@ def _table(request: Request, path: Path, columns: Collection[str]) -> tuple[pd.D
 
 def _flat(dataset: xr.Dataset, needed: Collection[str] | None, name: str) -> pd.DataFrame:
     """Return variables and coordinates as columns, one row for each combination of the dims."""
-    strange = [name for name, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]
-    if strange:
-        raise DataError(f"'{strange[0]}' in {name} is no date of the standard calendar; convert the file")
+    _check_calendar(dataset, name)
     held = dataset if needed is None else dataset[[column for column in needed if column in dataset.data_vars]]
     return held.to_dataframe().reset_index() if held.sizes else pd.DataFrame()
+
+
+def _check_calendar(dataset: xr.Dataset, name: str) -> None:
+    strange = [coordinate for coordinate, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]
+    if strange:
+        raise DataError(f"'{strange[0]}' in {name} is no date of the standard calendar; convert the file")
 
 
 def _parquet(path: Path, name: str) -> pd.DataFrame:
@@ -130,8 +193,10 @@ def _gauge_of(request: Request, path: Path) -> str:
     return match["gauge"]
 
 
-def _days(request: Request, table: pd.DataFrame, name: str) -> pd.DatetimeIndex:
+def _days(request: Request, table: pd.DataFrame, name: str) -> pd.Index:
     layout = request.source.table
+    if layout.day_of_year:
+        return _days_of_year(table[layout.day_of_year], layout.day_of_year, name)
     if len(layout.date) == 1:
         return tabular.to_days(table[layout.date[0]], name, layout.date_format)
     if len(layout.date) != 3:
@@ -142,8 +207,17 @@ def _days(request: Request, table: pd.DataFrame, name: str) -> pd.DatetimeIndex:
     return tabular.to_days(year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2), name)
 
 
-def _record(request: Request, values: pd.Series, days: pd.DatetimeIndex, name: str, label: str) -> pd.Series:
-    return pd.Series(tabular.to_numbers(values, name, label, request.source.table.missing_values), index=days)
+def _days_of_year(column: pd.Series, label: str, name: str) -> pd.Index:
+    """Return the days of the year, which must be whole, from 1 to 366, and there once."""
+    numbers = tabular.to_numbers(column, name, label)
+    if not np.isin(numbers, np.arange(1, 367)).all() or len(np.unique(numbers)) < len(numbers):
+        raise DataError(f"'{label}' in {name} must hold days of the year, 1 to 366, each once; mend it")
+    return pd.Index(numbers.astype(np.int64))
+
+
+def _record(request: Request, values: pd.Series, days: pd.Index, name: str, label: str) -> pd.Series:
+    numbers = tabular.to_numbers(values, name, label, request.source.table.missing_values)
+    return _every_day(request, pd.Series(numbers, index=days))
 
 
 def _joined(request: Request, gauge: str, parts: list[tuple[Path, pd.Series]]) -> pd.Series:

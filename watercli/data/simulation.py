@@ -1,0 +1,48 @@
+"""How a series is simulated: hidden wholly, its past too, while all other modalities are shown, window by window.
+
+Shapes: B windows, C catchments, T days of a window, N dates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import MAEConfig
+from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.masking import TokenMask, show_all
+from torch import Tensor
+
+from watercli.data.windows import Indices
+
+ROWS = 512
+"""Catchment windows that go through the model at once."""
+
+
+def window_starts(dates: Indices, days: int) -> Indices:
+    """Return the first day of the window that each date is simulated in, ``[N]``.
+
+    A window of ``days`` begins every half window from the store's first day, and serves the dates of its second half:
+    a date sees half a window at least, and what came before; the first dates of the store have less.
+    """
+    step = max(days // 2, 1)
+    starts: Indices = (dates - (days - step)) // step * step
+    return np.maximum(starts, 0)
+
+
+def passes(dates: Indices, days: int, catchments: int) -> list[Indices]:
+    """Cut ascending dates into those that go through the model at once, for so many catchments."""
+    unique, window = np.unique(window_starts(dates, days), return_inverse=True)
+    size = max(ROWS // max(catchments, 1), 1)
+    return [dates[(window >= first) & (window < first + size)] for first in range(0, len(unique), size)]
+
+
+def simulate_windows(
+    model: MultiModalMAE, batch: Batch, structure: MAEConfig, target: str
+) -> tuple[Tensor, dict[str, TokenMask]]:
+    """Return a series of the batch as the model predicts it, ``[B, C, T]``, and what was shown of all modalities.
+
+    The prediction is in the space of the target's scaling; the gradient is left to the caller.
+    """
+    masks = show_all(batch, structure, excluded=(target,), targets=(target,))
+    predicted = model(batch, masks, names=(target,)).predictions[target].full(batch.days)[..., 0]
+    return predicted.unflatten(0, (batch.windows, -1)), masks
