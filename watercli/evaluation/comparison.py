@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from watercli.baselines.registry import METHODS, SIMULATION
+from watercli.baselines.registry import METHODS
 from watercli.config import Config, difference
 from watercli.errors import ConfigError
 from watercli.evaluation.intervals import across_folds
@@ -214,7 +214,7 @@ def _intervals(group: list[Judged]) -> xr.Dataset | None:
     """Return the intervals of folds; None if their evaluations lack simulations of the validation dates."""
     lacking = [one.run for one in group if not set(VALIDATED) <= set(one.data)]
     if lacking:
-        if all(one.main == SIMULATION for one in group):
+        if all(one.main == "simulation" for one in group):
             log.warning("No predictive intervals: the evaluation of %s is of an earlier version; renew it with "
                         "--overwrite", lacking[0])  # fmt: skip
         return None
@@ -232,7 +232,7 @@ def _rivals(row: Row) -> dict[str, xr.DataArray]:
     """Return what the other methods of a row's evaluations said, by label; those that all its runs have."""
     held = [set(map(str, one.data["method"].values)) for one in row.runs]
     names = [name for name in METHODS if name in set.intersection(*held) and name != row.runs[0].main]
-    return {f"{METHODS[name]}": _joined([one.by_method(name) for one in row.runs]) for name in names}
+    return {METHODS[name].label: _joined([one.by_method(name) for one in row.runs]) for name in names}
 
 
 def _joined(parts: list[xr.DataArray]) -> xr.DataArray:

@@ -78,7 +78,7 @@ def _intervals(found: Compared, row: Row) -> dict[str, Any]:
         "sentence": interval_sentence(row.intervals, found.units),
         "heads": interval_heads(found.units),
         "rows": interval_rows(row.intervals),
-        "reliability": figures.reliability(row.intervals, row.runs[0].main),
+        "reliability": figures.reliability(row.intervals, METHODS[row.runs[0].main]),
     }
 
 
@@ -115,7 +115,7 @@ def _sentences(found: Compared) -> list[str]:
 
 def _about(found: Compared, row: Row) -> str:
     runs = ", ".join(str(one.run) for one in row.runs)
-    how = METHODS[row.runs[0].main] + (", at gauges hidden in training" if row.ungauged else "")
+    how = METHODS[row.runs[0].main].label + (", at gauges hidden in training" if row.ungauged else "")
     changes = found.differences.get(row.label, [])
     return f"{how}; {runs}" + (f"; {'; '.join(changes)}" if changes else "")
 
