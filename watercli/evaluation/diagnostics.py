@@ -197,7 +197,7 @@ def _factors(context: Context, flow: Flow, kinds: Floats) -> xr.Dataset:
     return xr.Dataset(
         {
             "value": (("factor", "catchment"), np.stack(list(chosen.values()))),
-            "correlation": ("factor", [rank_correlation(property_, skill) for property_ in chosen.values()]),
+            "correlation": ("factor", [rank_correlation(factor, skill) for factor in chosen.values()]),
         },
         coords={"factor": np.array(list(chosen), dtype=object), "catchment": flow.data["catchment"].values},
     )

@@ -66,24 +66,24 @@ def payload(flow: Flow, insight: Insight | None) -> dict[str, Any]:
     if len(ranked) > room:
         catchments = [ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, room).round().astype(int))]
     chosen = np.array(catchments)
-    stacked = np.stack([one.values[chosen] for one in methods], axis=1).astype(np.float64)  # [C, series, T]
+    stacked = np.stack([curve.values[chosen] for curve in methods], axis=1).astype(np.float64)  # [C, series, T]
     low, step, codes = _encode(stacked)
-    drawn_first = [one.key for one in methods if one.drawn and one.band is None][: 1 + AT_FIRST]
+    drawn_first = [curve.key for curve in methods if curve.drawn and curve.band is None][: 1 + AT_FIRST]
     return {
         "units": flow.units,
         "main": flow.main,
         "start": str(np.datetime_as_string(flow.data["time"].values[0], unit="D")),
         "days": days,
-        "series": [one.about(one.key in drawn_first or one.band == 0.9) for one in methods],
+        "series": [curve.about(curve.key in drawn_first or curve.band == 0.9) for curve in methods],
         "gauges": [_gauge(flow, c, low[i], step[i]) for i, c in enumerate(chosen)],
         "values": base64.b64encode(codes.astype("<u2").tobytes()).decode("ascii"),
         "left_out": _left_out(len(series) - len(methods), len(ranked) - len(catchments)),
     }
 
 
-def as_script(found: dict[str, Any]) -> str:
+def as_script(content: dict[str, Any]) -> str:
     """Return JSON that may stand inside a ``script`` element."""
-    return json.dumps(found, ensure_ascii=False, allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\!--")
 
 
 def _all_series(flow: Flow, insight: Insight | None) -> list[_Series]:
@@ -104,7 +104,7 @@ def _all_series(flow: Flow, insight: Insight | None) -> list[_Series]:
     ]  # fmt: skip
     bands = []
     if insight is not None and insight.intervals is not None:
-        for level in sorted((float(one) for one in insight.intervals["shown"].values), reverse=True):
+        for level in sorted((float(level) for level in insight.intervals["shown"].values), reverse=True):
             for end in (LOWER, UPPER):
                 values = insight.intervals[end].sel(shown=level).values
                 bands.append(

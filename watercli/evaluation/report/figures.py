@@ -194,7 +194,7 @@ def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str, main: str)
     time = pd.DatetimeIndex(year["time"].values)
     simulated = year["simulated"]
     axis.plot(time, year["observed"], color=OBSERVED, lw=1.1, label="observed")
-    shown = [one for one in ("climatology", main) if one in simulated["method"].values]
+    shown = [name for name in ("climatology", main) if name in simulated["method"].values]
     for method in shown:
         axis.plot(time, simulated.sel({"method": method}), color=METHODS[method].colour, lw=1.5,
                   label=METHODS[method].label)  # fmt: skip
@@ -208,17 +208,17 @@ def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str, main: str)
     axis.set_xticks(ticks, [f"{tick:%b}\n{tick:%Y}" if tick.month <= 2 else f"{tick:%b}" for tick in ticks])
 
 
-def experiments(found: Compared) -> Picture:
+def experiments(compared: Compared) -> Picture:
     """Draw the share of catchments below each efficiency, for every experiment and the foremost other methods."""
-    labels = [row.label for row in found.rows]
-    methods = [method for method in METHODS.values() if method.in_distribution and method.label in found.summaries]
+    labels = [row.label for row in compared.rows]
+    methods = [method for method in METHODS.values() if method.in_distribution and method.label in compared.summaries]
     others = {method.label: method for method in methods}
     colours = mpl.color_sequences["tab10"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 5))
         axis = figure.subplots()
         for number, label in enumerate([*labels, *others]):
-            nse = found.scores.sel({"metric": "nse", "method": label}).values
+            nse = compared.scores.sel({"metric": "nse", "method": label}).values
             nse = np.sort(nse[np.isfinite(nse)])
             share = np.arange(1, len(nse) + 1) / len(nse)
             style: dict[str, Any] = (
@@ -231,8 +231,8 @@ def experiments(found: Compared) -> Picture:
         axis.set(xlim=(-0.5, 1), ylim=(0, 1), xlabel="NSE", ylabel="share of catchments below")
         axis.grid(color="#e6e9ec")
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    medians = "; ".join(f"{label} {found.summaries[label]['nse'].median:.2f}" for label in [*labels, *others])
-    alt = f"Cumulative distribution of NSE over {found.catchments} catchments; medians: {medians}"
+    medians = "; ".join(f"{label} {compared.summaries[label]['nse'].median:.2f}" for label in [*labels, *others])
+    alt = f"Cumulative distribution of NSE over {compared.catchments} catchments; medians: {medians}"
     caption = "Share of catchments with an NSE below the value on the axis; further right is better."
     return picture(figure, alt=alt, caption=caption, name="experiments")
 
@@ -263,18 +263,18 @@ def scatter(flow: Flow) -> Picture:
     observed = flow.data["observed"].values[scored].astype(np.float64)
     simulated = flow.data["simulated"].sel({"method": flow.main}).values[scored].astype(np.float64)
     # Days of no flow, and what rounds to it, stand at the edge of the axes.
-    least = max(float(np.percentile(observed[observed > 0], 0.1)), 1e-3) if (observed > 0).any() else 1e-3
-    most = max(float(observed.max()), float(simulated.max()), 2 * least)
+    low = max(float(np.percentile(observed[observed > 0], 0.1)), 1e-3) if (observed > 0).any() else 1e-3
+    high = max(float(observed.max()), float(simulated.max()), 2 * low)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 4.4))
         axis = figure.subplots()
         cells = axis.hexbin(
-            observed.clip(least, most), simulated.clip(least, most), gridsize=60, bins="log", mincnt=1,
+            observed.clip(low, high), simulated.clip(low, high), gridsize=60, bins="log", mincnt=1,
             xscale="log", yscale="log", cmap="cividis", linewidths=0.1,
         )  # fmt: skip
-        axis.plot([least, most], [least, most], color="#D55E00", lw=1.2)
+        axis.plot([low, high], [low, high], color="#D55E00", lw=1.2)
         axis.set(
-            xlim=(least, most), ylim=(least, most), aspect="equal",
+            xlim=(low, high), ylim=(low, high), aspect="equal",
             xlabel=f"observed ({flow.units})", ylabel=f"{flow.main_method.label} ({flow.units})",
         )  # fmt: skip
         figure.colorbar(cells, ax=axis, label="catchment days", shrink=0.8)
@@ -283,9 +283,9 @@ def scatter(flow: Flow) -> Picture:
     return picture(figure, alt=alt, caption=caption, name="scatter")
 
 
-def reliability(found: xr.Dataset, main: Method) -> Picture:
+def reliability(judged: xr.Dataset, main: Method) -> Picture:
     """Draw the coverage of central intervals against their probability: median and middle half of the catchments."""
-    levels, coverage = 100 * found["level"].values, 100 * found["coverage"]
+    levels, coverage = 100 * judged["level"].values, 100 * judged["coverage"]
     middle, low, high = (coverage.quantile(share, "catchment", skipna=True).values for share in (0.5, 0.25, 0.75))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 4.2))
@@ -302,10 +302,12 @@ def reliability(found: xr.Dataset, main: Method) -> Picture:
     return picture(figure, alt=alt, caption=caption, name="reliability")
 
 
-def factors(found: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture | None:
+def factors(properties: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture | None:
     """Draw the main method's efficiency against what the catchments are like; None if nothing varies."""
     skill = flow.data["score"].sel({"metric": "nse", "method": flow.main}).values
-    shown = [str(one) for one in found["factor"].values if np.isfinite(found["correlation"].sel(factor=one))]
+    shown = [
+        str(name) for name in properties["factor"].values if np.isfinite(properties["correlation"].sel(factor=name))
+    ]
     if not shown:
         return None
     lines = -(-len(shown) // 2)
@@ -314,18 +316,18 @@ def factors(found: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture 
         figure = Figure(figsize=(6.4, 2.5 * lines))
         axes = figure.subplots(lines, 2, sharey=True, squeeze=False)
         for axis, name in zip(axes.flat, shown, strict=False):
-            values = found["value"].sel(factor=name).values
+            values = properties["value"].sel(factor=name).values
             axis.scatter(values, skill.clip(bottom), s=16, color=flow.main_method.colour, alpha=0.75, lw=0)
             axis.set_xlabel(names[name])
-            axis.set_title(f"rank correlation {number(float(found['correlation'].sel(factor=name)))}")
-            there = values[np.isfinite(values) & np.isfinite(skill)]
-            if there.min() > 0 and there.max() > 20 * there.min():
+            axis.set_title(f"rank correlation {number(float(properties['correlation'].sel(factor=name)))}")
+            known = values[np.isfinite(values) & np.isfinite(skill)]
+            if known.min() > 0 and known.max() > 20 * known.min():
                 axis.set_xscale("log")
             axis.set_ylim(bottom, 1)
         for axis in axes.flat[len(shown) :]:
             axis.axis("off")
         figure.supylabel("NSE", fontsize=11)
-    summary = ", ".join(f"{names[one]} {number(float(found['correlation'].sel(factor=one)))}" for one in shown)
+    summary = ", ".join(f"{names[name]} {number(float(properties['correlation'].sel(factor=name)))}" for name in shown)
     alt = f"NSE of {flow.main_method.label} against four properties of the catchments; rank correlations: {summary}"
     caption = f"NSE of {flow.main_method.label} in each catchment. Values below {number(bottom)} stand there."
     return picture(figure, alt=alt.replace(" four ", f" {len(shown)} "), caption=caption, name="factors")
@@ -339,7 +341,7 @@ def masked_field(example: Example, store: Store) -> Picture:
     low, high = float(min(0.0, finite.min())), float(np.percentile(finite, 99.5))
     # Nine tenths of the errors decide the scale, so that a single storm does not bleach the rest.
     span = float(np.nanpercentile(np.abs(error), 98)) if np.isfinite(error).any() else 1.0
-    rows, columns = (slice(one.min(), one.max() + 1) for one in np.nonzero(np.isfinite(example.truth)))
+    rows, columns = (slice(index.min(), index.max() + 1) for index in np.nonzero(np.isfinite(example.truth)))
     extent = _extent(store.dataset["y"].values[rows] / 1000, store.dataset["x"].values[columns] / 1000)
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
     panels = (
@@ -387,7 +389,7 @@ def layer_weight_maps(weights: Mapping[str, NDArray[Any]], labels: Mapping[str, 
     """Draw what mixes encoder layers into each feature map, ``[K, layers]`` by modality; None without any."""
     if not weights:
         return None
-    bound = max(float(np.abs(one).max()) for one in weights.values())
+    bound = max(float(np.abs(values).max()) for values in weights.values())
     lines = -(-len(weights) // 2)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.0 * lines + 0.4))
