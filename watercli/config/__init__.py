@@ -6,7 +6,7 @@ evaluated and exported. A store and a run each carry the whole of it. Each modul
 
 from __future__ import annotations
 
-from watercli.config.base import CheckName, LoggerName, MethodName, ProtocolName, QuantityName, Section
+from watercli.config.base import CheckName, LoggerName, QuantityName, Section
 from watercli.config.config import Config
 from watercli.config.data import (
     Attribute,
@@ -47,11 +47,9 @@ __all__ = [
     "HeldOutGauges",
     "LayersByKind",
     "LoggerName",
-    "MethodName",
     "Modality",
     "ModelSection",
     "Period",
-    "ProtocolName",
     "Quality",
     "QuantityName",
     "Recipe",
