@@ -28,11 +28,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return PLACE.sub(lambda match: table(getattr(config, match[1]), match[2]), markdown)
 
 
-def table(section: type[BaseModel], prefix: str) -> str:
+def table(section: type, prefix: str) -> str:
     """Return the Markdown table of a section's settings, whose dotted names begin with ``prefix``."""
     meanings = docstrings(section)
     rows = ["| setting | value | default | meaning |", "|---|---|---|---|"]
-    for name, field in section.model_fields.items():
+    for name, field in config.fields_of(section).items():
         limits = [f"{LIMITS[kind]} {getattr(limit, kind):g}" for limit in field.metadata
                   for kind in LIMITS if hasattr(limit, kind)]  # fmt: skip
         value = ", ".join((words(field.annotation), *limits))
@@ -54,7 +54,7 @@ def words(annotation: Any) -> str:
             "list" if Ellipsis in arguments else f"list of {len(arguments)}")  # fmt: skip
     if origin is dict:
         return f"mapping from names to {words(arguments[1])}s"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if config.is_section(annotation):
         return "section"
     return WORDS[annotation] if annotation in WORDS else words(arguments[0])
 
@@ -64,7 +64,7 @@ def default(field: Any) -> str:
     value = field.default
     if value is PydanticUndefined:
         return "required"
-    if isinstance(value, BaseModel):
+    if config.is_section(type(value)):
         return "as below"
     if isinstance(value, tuple):
         return f"`[{', '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in value)}]`"
@@ -73,11 +73,12 @@ def default(field: Any) -> str:
     return f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def docstrings(section: type[BaseModel]) -> dict[str, str]:
+def docstrings(section: type) -> dict[str, str]:
     """Return the sentences under the fields of a section, and of the sections that it extends."""
     found: dict[str, str] = {}
-    for one in reversed(section.__mro__[: section.__mro__.index(BaseModel)]):
-        body = ast.parse(inspect.getsource(one)).body[0].body  # type: ignore[attr-defined]
+    sections = [base for base in section.__mro__ if config.is_section(base) and base is not BaseModel]
+    for base in reversed(sections):
+        body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
         for field, after in pairwise(body):
             match field, after:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from multimodal_mae.antecedent_state import carried_size
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.masking import TokenMask
+from multimodal_mae.moving_averages import carried_size
 from multimodal_mae.tasks import Task, WindowTasks, draw_noise, mask_windows
 
 OVERLAPPING = 2

@@ -1,1 +1,1 @@
-"""MultiModalMAE: a masked autoencoder over daily grids and catchment series. Imports torch only, reads no file."""
+"""MultiModalMAE: a masked autoencoder over daily grids and catchment series. Reads no file."""

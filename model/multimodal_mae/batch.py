@@ -32,8 +32,8 @@ class Batch:
     patch_weight: Tensor | None = None
     """``[B, C, K]``: shares of the catchment in these patches; rows sum to 1."""
     past: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the days before the window leave to a memory, as `multimodal_mae.antecedent_state.carry` returns it: series
-    ``[B, C, G]``, grids ``[B, L, G]`` (means of the L land patches)."""
+    """What the days before the window leave to the antecedent state, as `multimodal_mae.moving_averages.carry` returns
+    it: series ``[B, C, G]``, grids ``[B, L, G]`` (means of the L land patches)."""
     catchment_grid_past: Mapping[str, Tensor] = field(default_factory=dict)
     """The same of grids on the patches that each catchment overlaps, ``[B, C, G]``."""
     targets: Mapping[str, Tensor] = field(default_factory=dict)
@@ -49,8 +49,8 @@ class Batch:
             if name not in self.cells or list(self.cells[name].shape) != cells:
                 raise ValueError(f"cells: '{name}' needs a mask of shape {cells}")
             days = self._agree(name, (b, t), (windows, days or t))
-        for name, one in self.series.items():
-            b, c, t = self._dims(name, one, 3)
+        for name, series in self.series.items():
+            b, c, t = self._dims(name, series, 3)
             if c != catchments:
                 raise ValueError(f"'{name}' has {c} catchments, static has {catchments}")
             days = self._agree(name, (b, t), (windows, days or t))
@@ -83,23 +83,23 @@ class Batch:
     @property
     def days(self) -> int:
         """T."""
-        one = next(iter((*self.grids.values(), *self.series.values())))
-        return one.shape[1] if one.ndim == 4 else one.shape[2]
+        values = next(iter((*self.grids.values(), *self.series.values())))
+        return values.shape[1] if values.ndim == 4 else values.shape[2]
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
-        moved = self._each(lambda one: one.to(device, non_blocking=True))
-        return replace(moved, cells={name: one.to(device, non_blocking=True) for name, one in self.cells.items()})
+        moved = self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return replace(moved, cells={name: mask.to(device, non_blocking=True) for name, mask in self.cells.items()})
 
     def rows(self, rows: slice | Tensor) -> Batch:
         """Return some of the windows."""
-        return self._each(lambda one: one[rows])
+        return self._each(lambda tensor: tensor[rows])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with every tensor that has a row for each window changed."""
 
         def all_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: change(one) for name, one in tensors.items()}
+            return {name: change(tensor) for name, tensor in tensors.items()}
 
         return replace(
             self,

@@ -1,14 +1,149 @@
-"""The model's structure as frozen dataclasses; a wrong value raises ``ValueError`` that names the setting."""
+"""The model's structure as frozen dataclasses; a wrong value raises ``ValueError`` that names the setting.
+
+`Structure` is what a user chooses. Bounds stand in its annotations, where what reads a configuration finds them;
+combinations that are impossible are refused on construction. Importing this module imports no torch.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 Kind = Literal["grid", "series"]
 CrossModalAttention = Literal["none", "decoder", "joint"]
+Scope = Literal["window", "same_day"]
+Positive = Annotated[int, Gt(0)]
+
+
+@dataclass(frozen=True)
+class AntecedentStateConfig:
+    """What a token knows of the days before it, beyond the window; see ``docs/model.md``."""
+
+    time_constants: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = tuple(float(2**k) for k in range(10))
+    """Days after which a value has faded to 1/e, one for each moving average."""
+    recent_days: Positive = 7
+    """Latest days that are kept one by one, the day itself included."""
+    width: Positive = 256
+    """Width of the network that reads the states."""
+
+    def __post_init__(self) -> None:
+        if not self.time_constants or min(self.time_constants) <= 0:
+            raise ValueError("time_constants: must be positive, at least one")
+        if self.recent_days < 1:
+            raise ValueError("recent_days: must be at least 1, the day itself")
+
+    @property
+    def past_days(self) -> int:
+        """Days before a window that are worth reading: what is older weighs less than 2 % in the slowest average."""
+        return max(math.ceil(4 * max(self.time_constants)), self.recent_days - 1)
+
+
+@dataclass(frozen=True)
+class LayersByKind:
+    """Encoder layers that feed the weighted feature maps, for each kind."""
+
+    grid: tuple[int, ...] | None = None
+    series: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Structure of the MultiModalMAE; see ``docs/model.md``."""
+
+    width: Positive = 256
+    """Width of the encoders."""
+    decoder_width: Positive = 128
+    """Width of the decoders."""
+    heads: Positive = 8
+    """Attention heads, in encoders and decoders."""
+    mlp_ratio: Annotated[float, Ge(0.5)] = 4.0
+    """Hidden width of an MLP over its width."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
+    """On MLPs and projections; none inside attention, which would force its slow path."""
+    grid_layers: Positive = 6
+    """Layers of a grid encoder."""
+    grid_attention_scope: Scope = "window"
+    """Which patches attend to each other: those of all days of the window, or those of a day; then the encoder's cost
+    grows linearly with the window, and what came before reaches a day through the antecedent state."""
+    grid_cross_attention_scope: Scope = "window"
+    """Which visible patches a masked one is predicted from: those of all days of the window, or those of its day; then
+    the decoder's cost grows linearly too."""
+    series_layers: Positive = 4
+    """Layers of a series encoder."""
+    decoder_layers: Positive = 4
+    """Layers of a decoder, and so weighted feature maps."""
+    use_cross_attn: bool = True
+    """True: CrossMAE decoder; False: standard MAE decoder (self-attention over visible and masked tokens)."""
+    use_weighted_fm: bool = True
+    """Each decoder layer reads its own learned mixture of encoder layers; False: all read the last one."""
+    use_fm_layers: tuple[int, ...] | LayersByKind | None = None
+    """Layers that feed the maps: null for all; a list is for the grid encoders (series encoders keep all of theirs);
+    ``{grid: [...], series: [...]}`` for both."""
+    use_input: bool = False
+    """The embedded input is one more layer that feeds the maps, the first."""
+    decoder_self_attn: bool = False
+    """CrossMAE decoder only: masked tokens also attend to each other."""
+    cross_modal_attention: CrossModalAttention = "none"
+    """none: each modality is predicted from itself. decoder: a decoder also attends to the others' tokens, a catchment
+    to those of the patches that it overlaps. joint: transformer layers mix these tokens first."""
+    joint_layers: Positive = 2
+    """Transformer layers of ``cross_modal_attention: joint``."""
+    antecedent_state: AntecedentStateConfig | None = None
+    """Moving averages of what came before a day, at many time scales; null for none. ``{}`` takes the defaults."""
+    causal: bool = False
+    """True: features and predictions of a day see no later day, as simulation and forecast must."""
+    kept_mask_ratio: Annotated[float, Gt(0), Le(1)] | None = None
+    """Share of all tokens that is decoded and scored, drawn from the masked ones; null for every masked one."""
+
+    def __post_init__(self) -> None:
+        for setting in ("width", "decoder_width"):
+            if getattr(self, setting) % self.heads:
+                raise ValueError(f"{setting}: {getattr(self, setting)} is no multiple of heads ({self.heads})")
+            if getattr(self, setting) % 2:
+                raise ValueError(f"{setting}: must be even for the sine-cosine positions")
+        if not self.use_cross_attn:
+            self._check_standard_decoder()
+        if not self.use_weighted_fm and self.use_input:
+            raise ValueError("use_input: chooses a layer for use_weighted_fm, which is off")
+        if not self.use_weighted_fm and self.use_fm_layers is not None:
+            raise ValueError("use_fm_layers: chooses layers for use_weighted_fm, which is off")
+
+    def _check_standard_decoder(self) -> None:
+        """Refuse what needs the CrossMAE decoder."""
+        if self.use_weighted_fm:
+            raise ValueError("use_weighted_fm: needs use_cross_attn (the standard MAE decoder reads one map only)")
+        if self.decoder_self_attn:
+            raise ValueError("decoder_self_attn: the standard MAE decoder has it anyway; set it to false")
+        if self.grid_cross_attention_scope == "same_day":
+            raise ValueError(
+                "grid_cross_attention_scope: same_day needs use_cross_attn (the standard MAE decoder reads the window)"
+            )
+        if self.cross_modal_attention != "none":
+            raise ValueError(
+                "cross_modal_attention: needs use_cross_attn (the standard MAE decoder reads its own modality)"
+            )
+        if self.causal:
+            raise ValueError("causal: needs use_cross_attn (the standard MAE decoder looks both ways)")
+
+    def depth(self, kind: Kind) -> int:
+        """Return the number of encoder layers of a kind."""
+        return self.grid_layers if kind == "grid" else self.series_layers
+
+    def map_layers(self, kind: Kind) -> tuple[int, ...]:
+        """Return the encoder layers whose outputs are handed over (``use_input`` adds one before them)."""
+        depth = self.depth(kind)
+        if not self.use_weighted_fm:
+            return (depth - 1,)
+        layers = self.use_fm_layers
+        if not isinstance(layers, LayersByKind):
+            # A plain list is meant for the (deeper) grid encoders, as in the method's own experiments.
+            layers = LayersByKind(grid=layers)
+        chosen = layers.grid if kind == "grid" else layers.series
+        return tuple(range(depth)) if chosen is None else chosen
 
 
 @dataclass(frozen=True)
@@ -22,29 +157,6 @@ class ModalityConfig:
     """Predictions pass through a softplus, as those of a quantity that is never negative."""
     feeds_catchments: bool = True
     """With cross-modal attention, catchments see this grid on the patches that they overlap."""
-
-
-@dataclass(frozen=True)
-class AntecedentStateConfig:
-    """What a model remembers of the days before a token; see `multimodal_mae.antecedent_state`."""
-
-    time_constants: tuple[float, ...] = tuple(float(2**k) for k in range(10))
-    """Days after which a value has faded to 1/e, one for each moving average."""
-    recent_days: int = 7
-    """Latest days that are kept one by one, the token's own included."""
-    width: int = 256
-    """Width of the network that reads the states."""
-
-    def __post_init__(self) -> None:
-        if not self.time_constants or min(self.time_constants) <= 0:
-            raise ValueError("antecedent_state.time_constants: must be positive, at least one")
-        if self.recent_days < 1:
-            raise ValueError("antecedent_state.recent_days: must be at least 1, the day itself")
-
-    @property
-    def past_days(self) -> int:
-        """Days before a window that are worth reading: what is older weighs less than 2 % in the slowest average."""
-        return max(math.ceil(4 * max(self.time_constants)), self.recent_days - 1)
 
 
 @dataclass(frozen=True)
@@ -79,51 +191,30 @@ class GridConfig:
 
 
 @dataclass(frozen=True)
-class MAEConfig:
-    """Structure of a `multimodal_mae.mae.MultiModalMAE`."""
+class MAEConfig(Structure):
+    """All that a `multimodal_mae.mae.MultiModalMAE` is built from: a structure, and what it is built for."""
 
-    modalities: Mapping[str, ModalityConfig]
+    modalities: Mapping[str, ModalityConfig] = field(kw_only=True)
+    """By name, in their order."""
     grid: GridConfig | None = None
     """Required if any modality is a grid."""
     attributes: int = 0
     """Number of static attributes of a catchment; required if any modality is a series."""
-    width: int = 256
-    decoder_width: int = 128
-    heads: int = 8
-    mlp_ratio: float = 4.0
-    dropout: float = 0.1
-    """On MLPs and projections; none inside attention, which would force its slow path."""
-    grid_layers: int = 6
-    grid_attention_scope: Literal["window", "same_day"] = "window"
-    """Which patches attend to each other: those of the whole window, or of one day (cost linear in the days)."""
-    grid_cross_attention_scope: Literal["window", "same_day"] = "window"
-    """Which visible patches a masked one is predicted from: those of the whole window, or of its day. With both this
-    and ``grid_attention_scope`` by day, a grid's cost is linear in the days."""
-    series_layers: int = 4
-    decoder_layers: int = 4
-    use_cross_attn: bool = True
-    """True: CrossMAE decoder; False: standard MAE decoder."""
-    use_weighted_fm: bool = True
-    fm_layers: Mapping[Kind, tuple[int, ...] | None] | None = None
-    """Encoder layers that feed the weighted feature maps, by kind; None means all."""
-    use_input: bool = False
-    """The embedded input is one more feature map, the first."""
-    decoder_self_attn: bool = False
-    """CrossMAE decoder only: queries also attend to each other."""
-    kept_mask_ratio: float | None = None
-    """Share of the observed tokens that is decoded and scored; None means every masked one."""
 
-    cross_modal_attention: CrossModalAttention = "none"
-    """none: a modality is predicted from itself; decoder: its decoder also attends to other modalities' encoder tokens;
-    joint: these tokens first go through transformer layers together."""
-    joint_layers: int = 2
-    """Transformer layers of joint cross-modal attention."""
-    antecedent_state: AntecedentStateConfig | None = None
-    """What tokens know of the days before them, beyond the window; None: nothing."""
-    causal: bool = False
-    """A token sees no later day: neither its features nor its prediction change with what comes after."""
+    @classmethod
+    def of(
+        cls,
+        structure: Structure,
+        modalities: Mapping[str, ModalityConfig],
+        grid: GridConfig | None = None,
+        attributes: int = 0,
+    ) -> MAEConfig:
+        """Return the configuration of a model of some structure."""
+        settings: dict[str, Any] = {setting.name: getattr(structure, setting.name) for setting in fields(Structure)}
+        return cls(**settings, modalities=modalities, grid=grid, attributes=attributes)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kinds = {modality.kind for modality in self.modalities.values()}
         if not kinds:
             raise ValueError("modalities: there is none")
@@ -131,31 +222,10 @@ class MAEConfig:
             raise ValueError("grid: grid modalities need the grid's shape")
         if "series" in kinds and self.attributes < 1:
             raise ValueError("attributes: series modalities need at least one static attribute")
-        for setting in ("width", "decoder_width"):
-            if getattr(self, setting) % self.heads:
-                raise ValueError(f"{setting}: {getattr(self, setting)} is no multiple of heads ({self.heads})")
-            if getattr(self, setting) % 2:
-                raise ValueError(f"{setting}: must be even for the sine-cosine positions")
-        if self.use_weighted_fm and not self.use_cross_attn:
-            raise ValueError("use_weighted_fm: needs use_cross_attn (the standard MAE decoder reads one map only)")
-        if self.decoder_self_attn and not self.use_cross_attn:
-            raise ValueError("decoder_self_attn: the standard MAE decoder has it anyway; set it to false")
-        if self.grid_cross_attention_scope == "same_day" and not self.use_cross_attn:
-            raise ValueError(
-                "grid_cross_attention_scope: same_day needs use_cross_attn (the standard MAE decoder reads the window)"
-            )
-        if self.cross_modal_attention != "none" and not self.use_cross_attn:
-            raise ValueError(
-                "cross_modal_attention: needs use_cross_attn (the standard MAE decoder reads its own modality)"
-            )
-        if self.causal and not self.use_cross_attn:
-            raise ValueError("causal: needs use_cross_attn (the standard MAE decoder looks both ways)")
-        if not self.use_weighted_fm and (self.use_input or self.fm_layers is not None):
-            raise ValueError("use_input and use_fm_layers: choose layers for use_weighted_fm, which is off")
         for name, modality in self.modalities.items():
             if self.kept_mask_ratio is not None and self.kept_mask_ratio > modality.mask_ratio:
                 raise ValueError(f"kept_mask_ratio: {self.kept_mask_ratio} exceeds the mask_ratio of '{name}'")
-        for kind in kinds:
+        for kind in sorted(kinds):
             self._check_layers(kind)
 
     def _check_layers(self, kind: Kind) -> None:
@@ -166,18 +236,6 @@ class MAEConfig:
             raise ValueError(
                 f"use_fm_layers: must include the last {kind} layer {depth - 1}, otherwise it learns nothing"
             )
-
-    def depth(self, kind: Kind) -> int:
-        """Return the number of encoder layers of a kind."""
-        return self.grid_layers if kind == "grid" else self.series_layers
-
-    def map_layers(self, kind: Kind) -> tuple[int, ...]:
-        """Return the encoder layers whose outputs are handed over (``use_input`` adds one before them)."""
-        depth = self.depth(kind)
-        if not self.use_weighted_fm:
-            return (depth - 1,)
-        chosen = (self.fm_layers or {}).get(kind)
-        return tuple(range(depth)) if chosen is None else chosen
 
     def read_by(self, name: str) -> list[str]:
         """Return the modalities that a modality is predicted from: itself, and with cross-modal attention others.

@@ -61,9 +61,12 @@ class Encoder(nn.Module):
         self.causal = config.causal
         self.antecedent = nn.Linear(config.antecedent_state.width, config.width) if config.antecedent_state else None
 
-    def add_antecedent(self, x: Tensor, known: Antecedent | None, row: Tensor, token: Tensor) -> Tensor:
+    def add_antecedent(self, x: Tensor, antecedent: Antecedent | None, row: Tensor, token: Tensor) -> Tensor:
         """Add to tokens ``[R, L, D]`` the antecedent state at these tokens of these rows, ``[R, L]`` both."""
-        return x if self.antecedent is None or known is None else x + self.antecedent(known.at(row, token))
+        if self.antecedent is None or antecedent is None:
+            return x
+        with_state: Tensor = x + self.antecedent(antecedent.at(row, token))
+        return with_state
 
     def run(self, x: Tensor, valid: Tensor, day: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """Return the normed features ``[R, L, D]`` of embedded tokens ``[R, L, D]`` of days ``[R, L]``."""
@@ -93,7 +96,7 @@ class GridEncoder(Encoder):
         self.register_buffer("row", row, persistent=False)
         self.row: Tensor
 
-    def forward(self, patches: Tensor, visible: Tensor, known: Antecedent | None = None) -> Features:
+    def forward(self, patches: Tensor, visible: Tensor, antecedent: Antecedent | None = None) -> Features:
         """Encode ``[B, T, P, V]`` (NaN = missing) where ``[B, T * P]`` says visible."""
         b, t, p, v = patches.shape
         spans = t if self.by_day else 1
@@ -109,7 +112,7 @@ class GridEncoder(Encoder):
         # What is not finite here is sea within a visible coastal patch, or padding.
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(self.embed.weight.dtype))
         x = x + self.position(self.row[patch]) + sincos(t, x.shape[-1], x)[day]
-        x = self.add_antecedent(x, known, window, index)
+        x = self.add_antecedent(x, antecedent, window, index)
         layers = self.run(x, chosen.valid, day)
         if spans == 1 and len(rows) == b:
             return Features(tuple(layers), index, chosen.valid, day)
@@ -132,7 +135,9 @@ class SeriesEncoder(Encoder):
         self.embed = nn.Linear(1, config.width)
         self.static = nn.Linear(config.attributes, config.width)
 
-    def forward(self, series: Tensor, static: Tensor, visible: Tensor, known: Antecedent | None = None) -> Features:
+    def forward(
+        self, series: Tensor, static: Tensor, visible: Tensor, antecedent: Antecedent | None = None
+    ) -> Features:
         """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible."""
         chosen = select(visible)
         values = series.gather(1, chosen.index)[..., None]
@@ -140,11 +145,11 @@ class SeriesEncoder(Encoder):
         x = self.embed(torch.where(torch.isfinite(values), values, 0).to(static.dtype))
         x = x + sincos(series.shape[1], x.shape[-1], x)[chosen.index]
         row = torch.arange(len(series), device=series.device)[:, None].expand_as(chosen.index)
-        x = self.add_antecedent(x, known, row, chosen.index)
+        x = self.add_antecedent(x, antecedent, row, chosen.index)
         token = self.static(static)[:, None]
         layers = tuple(
             torch.cat((feature, token), dim=1) for feature in self.run(x, chosen.valid, chosen.index, static)
         )
-        one = torch.ones_like(chosen.index[:, :1])
-        index = torch.cat((chosen.index, -one), dim=1)
-        return Features(layers, index, torch.cat((chosen.valid, one.bool()), dim=1), index)
+        of_token = torch.ones_like(chosen.index[:, :1])
+        index = torch.cat((chosen.index, -of_token), dim=1)
+        return Features(layers, index, torch.cat((chosen.valid, of_token.bool()), dim=1), index)

@@ -71,8 +71,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, valid: Tensor | None) ->
             out = scaled_dot_product_attention(q, k, v)
         else:
             allowed = valid[:, None] if valid.ndim == 2 else valid
-            some = allowed.any(-1, keepdim=True)
-            out = scaled_dot_product_attention(q, k, v, attn_mask=(allowed | ~some)[:, None]) * some[:, None]
+            has_key = allowed.any(-1, keepdim=True)
+            out = scaled_dot_product_attention(q, k, v, attn_mask=(allowed | ~has_key)[:, None]) * has_key[:, None]
     return out.transpose(1, 2).flatten(2).to(kept)
 
 

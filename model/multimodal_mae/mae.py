@@ -21,6 +21,7 @@ from multimodal_mae.encoder import Features, GridEncoder, SeriesEncoder
 from multimodal_mae.feature_maps import WeightedFeatureMaps
 from multimodal_mae.layers import gather, initialise, patchify
 from multimodal_mae.masking import Selection, TokenMask, select, show_all
+from multimodal_mae.moving_averages import MovingAverages
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class MultiModalMAE(nn.Module):
             decoder = CrossDecoder if config.use_cross_attn else StandardDecoder
             self.decoders[name] = decoder(config, patches, values, modality.non_negative)
         self.cross_modal = None if config.cross_modal_attention == "none" else CrossModalKeys(config)
-        self.antecedent_state = AntecedentState(config) if config.antecedent_state else None
+        self.antecedent_state: AntecedentState | None = MovingAverages(config) if config.antecedent_state else None
         self.init_weights()
 
     def init_weights(self) -> None:

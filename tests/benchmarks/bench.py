@@ -24,8 +24,8 @@ import numpy as np
 import torch
 import xarray as xr
 import zarr
-from multimodal_mae.antecedent_state import carry
 from multimodal_mae.config import AntecedentStateConfig
+from multimodal_mae.moving_averages import carry
 from pyproj import CRS
 from rich.console import Console
 from rich.table import Table

@@ -1,6 +1,6 @@
 """EMA-MLP, the strongest regional baseline: exponential moving averages of the weather, attributes, a small network.
 
-It knows of a day what the model's antecedent state knows of the weather (`multimodal_mae.antecedent_state`), and no
+It knows of a day what the model's antecedent state knows of the weather (`multimodal_mae.moving_averages`), and no
 more: no encoder, no decoder, no pretraining on other modalities. Shapes: I inputs, C catchments, T days of the store, F
 features.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from multimodal_mae.antecedent_state import Seen, carry, states
 from multimodal_mae.config import AntecedentStateConfig
+from multimodal_mae.moving_averages import Seen, carry, states
 from numpy.typing import NDArray
 from torch import Tensor
 

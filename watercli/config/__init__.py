@@ -6,6 +6,8 @@ evaluated and exported. A store and a run each carry the whole of it. Each modul
 
 from __future__ import annotations
 
+from multimodal_mae.config import AntecedentStateConfig, LayersByKind, Structure
+
 from watercli.config.base import CheckName, LoggerName, QuantityName, Section
 from watercli.config.config import Config
 from watercli.config.data import (
@@ -26,12 +28,22 @@ from watercli.config.data import (
 )
 from watercli.config.evaluation import Evaluate
 from watercli.config.inference import Embed, Simulate
-from watercli.config.loading import config_folder, difference, find, load, parse, shipped, with_overrides
-from watercli.config.structure import AntecedentState, LayersByKind, ModelSection, Shape
+from watercli.config.loading import (
+    config_folder,
+    difference,
+    fields_of,
+    find,
+    is_section,
+    load,
+    parse,
+    shipped,
+    with_overrides,
+)
+from watercli.config.structure import Shape
 from watercli.config.training import DeepSpeedSection, HeldOutGauges, Tasks, Train
 
 __all__ = [
-    "AntecedentState",
+    "AntecedentStateConfig",
     "Attribute",
     "AttributeTable",
     "Boundaries",
@@ -48,7 +60,6 @@ __all__ = [
     "LayersByKind",
     "LoggerName",
     "Modality",
-    "ModelSection",
     "Period",
     "Quality",
     "QuantityName",
@@ -58,12 +69,15 @@ __all__ = [
     "Simulate",
     "Source",
     "Splits",
+    "Structure",
     "Table",
     "Tasks",
     "Train",
     "config_folder",
     "difference",
+    "fields_of",
     "find",
+    "is_section",
     "load",
     "parse",
     "shipped",

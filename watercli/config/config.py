@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import yaml
+from multimodal_mae.config import Structure
 from pydantic import Field, model_validator
 
 from watercli.config.base import Section
 from watercli.config.data import Modality, Recipe
 from watercli.config.evaluation import Evaluate
 from watercli.config.inference import Embed, Simulate
-from watercli.config.structure import ModelSection, Shape
+from watercli.config.structure import Shape
 from watercli.config.training import Train
 from watercli.errors import nearest
 
@@ -33,7 +34,7 @@ class Config(Section):
     """The modalities, by name."""
     window_days: Annotated[int, Field(gt=1)] = 30
     """Days in a window."""
-    model: ModelSection = ModelSection()
+    model: Structure = Structure()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     embed: Embed = Embed()

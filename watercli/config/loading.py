@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from watercli.config.base import GIVEN
 from watercli.config.config import Config
 from watercli.errors import ConfigError, nearest
+
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls an unknown key of a model, and of a dataclass."""
+
+SECTION_TYPES = ("dataclass_type", "model_type")
+"""What pydantic calls a value that stands where a section must."""
 
 
 def config_folder() -> Path:
@@ -104,41 +112,69 @@ def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str], given: b
         return Config.model_validate(raw, context=GIVEN if given else None)
     except ValidationError as error:
         # A misspelt key explains a missing one, so it is named first.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        first = min(error.errors(), key=lambda mistake: mistake["type"] not in UNKNOWN)
         # A union's branches put their type names into the location; settings are lower-case words.
-        location = [part for part in first["loc"] if isinstance(part, int) or part.islower()]
-        dotted = ".".join(str(part) for part in location)
+        location = [part for part in first["loc"] if isinstance(part, int) or (part.islower() and "[" not in part)]
+        dotted = _dotted(location)
         if any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in changed):
             origin = "--set"
-        if first["type"] == "extra_forbidden":
+        message = first["msg"].removeprefix("Value error, ")
+        setting, colon, rest = message.partition(": ")
+        if colon and setting in _known_keys(Config, location):
+            # What a section says of settings that do not go together begins with the one to change.
+            dotted, message = _dotted([*location, setting]), rest
+        if first["type"] in UNKNOWN:
             known = _known_keys(Config, location[:-1])
             raise ConfigError(f"Unknown setting '{dotted}' in {origin}{nearest(str(location[-1]), known)}") from None
         if first["type"] == "missing":
             raise ConfigError(f"Setting '{dotted}' is missing in {origin}; add it") from None
         given = first.get("input")
         shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) else ""
-        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] in SECTION_TYPES:
+            message = "must be a mapping of settings"
         if first["type"] == "literal_error" and isinstance(given, str):
             message = "no such choice" + nearest(given, re.findall(r"'([^']+)'", first["ctx"]["expected"]))
         raise ConfigError(f"Setting '{dotted}' in {origin}{shown}: {message[:1].lower()}{message[1:]}") from None
 
 
+def _dotted(location: Iterable[str | int]) -> str:
+    return ".".join(str(part) for part in location)
+
+
 def _known_keys(section: Any, location: Iterable[str | int]) -> list[str]:
     """Return the keys of the section found by following ``location`` from ``section``."""
     for part in location:
-        fields = getattr(section_in(section), "model_fields", {})
         if get_origin(section) in (dict, tuple):  # this part is a mapping's key or an index
             section = section.__args__[-1] if get_origin(section) is dict else section.__args__[0]
-        elif part in fields:
-            section = fields[part].annotation
-    return list(getattr(section_in(section), "model_fields", {}))
+        elif part in (settings := fields_of(section_in(section))):
+            section = settings[str(part)].annotation
+    return list(fields_of(section_in(section)))
+
+
+def is_section(annotation: Any) -> bool:
+    """Return whether a type is a section: a pydantic model, or a dataclass that stands for one."""
+    return isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation))
+
+
+def fields_of(section: Any) -> dict[str, FieldInfo]:
+    """Return the settings of a section by name, as pydantic describes them; none if it is no section."""
+    if not is_section(section):
+        return {}
+    if issubclass(section, BaseModel):
+        return dict(section.model_fields)
+    types = get_type_hints(section, include_extras=True)
+    return {
+        setting.name: FieldInfo.from_annotated_attribute(types[setting.name], setting.default)
+        for setting in fields(section)
+    }
 
 
 def section_in(annotation: Any) -> Any:
     """Return the section class inside ``X | None``, ``dict[str, X]`` or ``tuple[X, ...]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if is_section(annotation):
         return annotation
-    return next((found for argument in get_args(annotation) if (found := section_in(argument))), None)
+    inner = (section_in(argument) for argument in get_args(annotation))
+    return next((section for section in inner if section is not None), None)
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads a gridded variable a few weeks at a time, so that no grid needs to fit into memory.
+"""Reads a gridded variable a few weeks at a time, so that no grid needs to fit into RAM.
 
 Shapes: T days, Y X cells, N cells that a modality ever observes in a land patch.
 """
@@ -22,16 +22,16 @@ DAYS_AT_ONCE = 60
 def grid_blocks(store: Store, name: str, days: slice) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield consecutive day ranges and the values ``[T, Y, X]`` of a grid in physical units."""
     for first in range(days.start, days.stop, DAYS_AT_ONCE):
-        some = slice(first, min(first + DAYS_AT_ONCE, days.stop))
-        yield some, store.dataset[name][some].values
+        block = slice(first, min(first + DAYS_AT_ONCE, days.stop))
+        yield block, store.dataset[name][block].values
 
 
 def series_blocks(store: Store, name: str, days: slice) -> Iterator[tuple[pd.DatetimeIndex, NDArray[np.float32]]]:
     """Yield dates and values ``[T, C]`` of a series in physical units."""
     values = store.dataset[name].values.T
     for first in range(days.start, days.stop, DAYS_AT_ONCE):
-        some = slice(first, min(first + DAYS_AT_ONCE, days.stop))
-        yield store.times[some], values[some]
+        block = slice(first, min(first + DAYS_AT_ONCE, days.stop))
+        yield store.times[block], values[block]
 
 
 def land_cells(store: Store, name: str) -> NDArray[np.bool_]:

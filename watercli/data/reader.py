@@ -11,9 +11,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from multimodal_mae.antecedent_state import MIN_WEIGHT
 from multimodal_mae.batch import Batch
-from multimodal_mae.config import AntecedentStateConfig
+from multimodal_mae.moving_averages import MIN_WEIGHT
 from multimodal_mae.tasks import TARGETED, Task, WindowTasks
 from numpy.typing import NDArray
 from torch import Tensor
@@ -54,8 +53,7 @@ class WindowReader:
         self._past: dict[str, History] = {}
         self._catchment_grid_past: dict[str, History] = {}
         if config.model.antecedent_state:
-            state = AntecedentStateConfig(**config.model.antecedent_state.model_dump())
-            self._keep_past(config, partial(History, config=state))
+            self._keep_past(config, partial(History, config=config.model.antecedent_state))
 
     def _take_series(self, name: str, modality: Modality, config: Config) -> None:
         """Standardise a series ``[C, D]`` as an input, and as a target where that is in another space."""

@@ -67,7 +67,7 @@ class Scaling:
             If a modality does not vary over the training period.
         """
         held = store.config.modalities
-        hidden = config.train.held_out_gauges
+        held_out = config.train.held_out_gauges
         scales, targets = {}, {}
         for name, modality in config.modalities.items():
             if name not in held:
@@ -75,16 +75,16 @@ class Scaling:
             if held[name].kind != modality.kind:
                 raise ConfigError(f"Modality '{name}' is a {held[name].kind} in {store.path}, not a {modality.kind}")
             spaces: list[TransformName] = [modality.transform, "identity"]
-            if hidden and hidden.target == name:
-                found = [_seen_statistics(store, config, name, transform) for transform in spaces]
+            if held_out and held_out.target == name:
+                statistics = [_seen_statistics(store, config, name, transform) for transform in spaces]
             else:
-                found = [store.statistics(name, transform) for transform in spaces]
-            mean, std = found[0]
+                statistics = [store.statistics(name, transform) for transform in spaces]
+            mean, std = statistics[0]
             if not std > 0:
                 raise DataError(f"'{name}' in {store.path} does not vary over the training period; leave it out")
             scales[name] = Scale(modality.transform, mean, std)
             if modality.loss == "basin_averaged_nse":
-                targets[name] = Scale("identity", 0.0, found[1][1])
+                targets[name] = Scale("identity", 0.0, statistics[1][1])
         return cls(scales, _attribute_scales(store), targets)
 
     def static(self, store: Store) -> Array:
@@ -117,11 +117,11 @@ class Scaling:
     def from_dict(cls, raw: dict[str, Any]) -> Scaling:
         """Read what `to_dict` returned."""
         parts = ("modalities", "attributes", "targets")
-        return cls(*({name: Scale(**one) for name, one in raw.get(part, {}).items()} for part in parts))
+        return cls(*({name: Scale(**scale) for name, scale in raw.get(part, {}).items()} for part in parts))
 
 
 def held_out_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
-    """Return which catchments' series ``train.held_out_gauges`` hides, ``[C]``.
+    """Return which catchments' series ``train.held_out_gauges`` holds out, ``[C]``.
 
     Raises
     ------
@@ -151,17 +151,17 @@ def held_out_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
 
 
 def regions(latitude: Array, longitude: Array, number: int) -> NDArray[np.int64]:
-    """Return each gauge's region, ``[C]``: as many regions as asked for, as equal in size as can be.
+    """Return each gauge's region, ``[C]``: ``number`` regions, as equal in size as can be.
 
     The gauges are cut in two across the direction in which they spread further, and so on.
     """
     east = np.asarray(longitude, dtype=np.float64) * np.cos(np.deg2rad(np.mean(latitude)))
     places = np.stack([np.asarray(latitude, dtype=np.float64), east], axis=1)
-    found = np.zeros(len(places), dtype=np.int64)
+    region = np.zeros(len(places), dtype=np.int64)
 
     def cut(members: NDArray[np.int64], first: int, parts: int) -> None:
         if parts == 1:
-            found[members] = first
+            region[members] = first
             return
         axis = int(np.argmax(np.ptp(places[members], axis=0))) if len(members) else 0
         order = members[np.argsort(places[members, axis], kind="stable")]
@@ -170,15 +170,15 @@ def regions(latitude: Array, longitude: Array, number: int) -> NDArray[np.int64]
         cut(order[middle:], first + parts // 2, parts - parts // 2)
 
     cut(np.arange(len(places)), 0, number)
-    return found
+    return region
 
 
 def _seen_statistics(store: Store, config: Config, name: str, transform: TransformName) -> tuple[float, float]:
-    """Return mean and standard deviation over the training days of the gauges that are not hidden."""
+    """Return mean and standard deviation over the training days of the gauges that are not held out."""
     values = store.dataset[name].values[~held_out_catchments(store, config), store.period("train")]
     seen = TRANSFORMS[transform].forward(values[np.isfinite(values)].astype(np.float64))
     if not seen.size:
-        raise ConfigError(f"Setting 'train.held_out_gauges' leaves no training day of '{name}'; hide fewer gauges")
+        raise ConfigError(f"Setting 'train.held_out_gauges' leaves no training day of '{name}'; hold out fewer gauges")
     return float(seen.mean()), float(seen.std())
 
 

@@ -1,15 +1,15 @@
-"""What the days before a window leave to a model's memory, had at any day without reading them all.
+"""What the days before a window leave to its antecedent state, known at any day without reading them all.
 
-The memory's averages are a linear recurrence, so that what a series has left by some days is kept, and goes on from
-there through the days between. Shapes: S places, D days of the store, B windows, P places in each, K days between, N
-averages, G carried variables.
+Moving averages are a linear recurrence: what a series has left by some days is kept, and goes on from there through the
+days between.
+Shapes: S places, D days of the store, B windows, P places in each, K days between, N averages, G carried variables.
 """
 
 from __future__ import annotations
 
 import torch
-from multimodal_mae.antecedent_state import channels, fading, gains, joined, latest_days
 from multimodal_mae.config import AntecedentStateConfig
+from multimodal_mae.moving_averages import channels, fading, gains, joined, latest_days
 from torch import Tensor
 
 EVERY = 64
@@ -19,7 +19,7 @@ EVERY = 64
 class History:
     """The daily values of some places ``[S, D]``, NaN where missing, and how much each counts (1, unless given).
 
-    A memory reaches back `AntecedentStateConfig.past_days`, and never beyond the store's first day.
+    The state reaches back `AntecedentStateConfig.past_days`, and never beyond the store's first day.
     """
 
     def __init__(self, values: Tensor, config: AntecedentStateConfig, weight: Tensor | None = None) -> None:
@@ -40,11 +40,11 @@ class History:
     def before(self, days: Tensor, places: Tensor) -> Tensor:
         """Return what the days before each of ``[B]`` leave at places ``[B, P]``, ``[B, P, G]``.
 
-        It is laid out as `multimodal_mae.antecedent_state.carry` has it. Days may lie up to one beyond the last.
+        It is laid out as `multimodal_mae.moving_averages.carry` has it. Days may lie up to one beyond the last.
         """
         reach = self._config.past_days
         older = fading(self._config, torch.tensor(float(reach)))
-        # What was left when the memory's reach began has no part in it.
+        # What was left when the state's reach began has no part in it.
         sums = self._sums(days, places) - older * self._sums((days - reach).clamp_min(0), places)
         recent = self._config.recent_days - 1
         values, weight = self._read(days[:, None] + torch.arange(-recent, 0), places)
@@ -52,18 +52,18 @@ class History:
 
     def _sums(self, days: Tensor, places: Tensor) -> Tensor:
         """Return the sums before each of ``[B]`` days, ``[B, P, 3, N]``."""
-        block, gone = days // EVERY, days % EVERY
+        block, since = days // EVERY, days % EVERY
         between = torch.arange(EVERY)
         values, weight = self._read(block[:, None] * EVERY + between, places)
-        kernel = gains(self._config, (gone[:, None] - 1 - between).float())  # [B, K, N]; 0 for what comes later
-        kept = self._kept[block[:, None], places] * fading(self._config, gone.float())[:, None, None]
+        kernel = gains(self._config, (since[:, None] - 1 - between).float())  # [B, K, N]; 0 for what comes later
+        kept = self._kept[block[:, None], places] * fading(self._config, since.float())[:, None, None]
         return kept + channels(values, weight) @ kernel[:, None]
 
     def _read(self, days: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return values and weights of ``[B, days]`` at ``[B, P]``, ``[B, P, days]``; 0 where there is none."""
-        there = (days >= 0) & (days < self._values.shape[1])
-        where = places[..., None], days.clamp(0, self._values.shape[1] - 1)[:, None]
-        values = self._values[where]
-        weight = torch.isfinite(values) & there[:, None]
-        counts = weight.to(values.dtype) if self._weight is None else self._weight[where] * weight
+        in_store = (days >= 0) & (days < self._values.shape[1])
+        chosen = places[..., None], days.clamp(0, self._values.shape[1] - 1)[:, None]
+        values = self._values[chosen]
+        weight = torch.isfinite(values) & in_store[:, None]
+        counts = weight.to(values.dtype) if self._weight is None else self._weight[chosen] * weight
         return torch.where(weight, values, 0), counts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from multimodal_mae.config import AntecedentStateConfig, GridConfig, MAEConfig, ModalityConfig
+from multimodal_mae.config import GridConfig, MAEConfig, ModalityConfig
 
-from watercli.config import Config, LayersByKind
+from watercli.config import Config
 from watercli.errors import ConfigError
 from watercli.store import Store
 
@@ -17,31 +17,18 @@ def model_config(config: Config, grid: GridConfig | None, attributes: int) -> MA
     ConfigError
         If the structure is not possible.
     """
-    section = config.model
-    layers = section.use_fm_layers
-    if isinstance(layers, tuple):
-        # A plain list is meant for the (deeper) grid encoders, as in the method's own experiments.
-        layers = LayersByKind(grid=layers)
-    try:
-        return MAEConfig(
-            modalities={
-                name: ModalityConfig(
-                    one.kind,
-                    one.mask_ratio,
-                    one.loss_weight,
-                    non_negative=one.is_non_negative,
-                    feeds_catchments=one.feeds_catchments,
-                )
-                for name, one in config.modalities.items()
-            },
-            grid=grid,
-            attributes=attributes,
-            fm_layers=None if layers is None else {"grid": layers.grid, "series": layers.series},
-            antecedent_state=AntecedentStateConfig(**section.antecedent_state.model_dump())
-            if section.antecedent_state
-            else None,
-            **section.model_dump(exclude={"use_fm_layers", "antecedent_state"}),
+    modalities = {
+        name: ModalityConfig(
+            modality.kind,
+            modality.mask_ratio,
+            modality.loss_weight,
+            non_negative=modality.is_non_negative,
+            feeds_catchments=modality.feeds_catchments,
         )
+        for name, modality in config.modalities.items()
+    }
+    try:
+        return MAEConfig.of(config.model, modalities, grid, attributes)
     except ValueError as error:
         raise ConfigError(f"Setting model.{error}") from error
 

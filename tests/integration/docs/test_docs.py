@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from pydantic import BaseModel
 
 from tests.conftest import TINY
 from watercli import config
@@ -83,10 +82,10 @@ def commands(page: Path) -> list[str]:
     return [command for block in blocks(page, "console") for command in block.commands]
 
 
-def settings() -> dict[str, type[BaseModel]]:
+def settings() -> dict[str, type]:
     """Return every section of the configuration by its class name."""
-    sections = {name: one for name, one in vars(config).items() if isinstance(one, type)}
-    return {n: s for n, s in sections.items() if issubclass(s, config.Section) and s is not config.Section}
+    sections = {name: section for name, section in vars(config).items() if config.is_section(section)}
+    return {name: section for name, section in sections.items() if section is not config.Section}
 
 
 def test_every_page_is_found() -> None:
@@ -269,11 +268,10 @@ def test_no_stale_names(page: Path) -> None:
 def is_setting(dotted: str) -> bool:
     section: Any = config.Config
     for part in dotted.split("."):
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        fields = config.fields_of(section)
+        if part not in fields:
             return False
-        if part not in section.model_fields:
-            return False
-        annotation = section.model_fields[part].annotation
+        annotation: Any = fields[part].annotation
         inner = section_in(annotation)
         if str(annotation).startswith("dict["):
             return True  # what follows is a name of the user's choice
@@ -299,7 +297,7 @@ def test_every_setting_has_its_table() -> None:
     assert set(settings()) == {match[1] for match in hook.PLACE.finditer(source)}
     page = hook.on_page_markdown(source)
     for name, section in settings().items():
-        for field in section.model_fields:
+        for field in config.fields_of(section):
             assert re.search(rf"^\| `([\w.]+\.)?{field}` \|", page, re.MULTILINE), f"{name}.{field}"
     assert "| `train.batch_size` | whole number, above 0 | `2` | Windows in a step, over all processes. |" in page
 

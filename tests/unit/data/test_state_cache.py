@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from multimodal_mae.antecedent_state import carry
 from multimodal_mae.config import AntecedentStateConfig
+from multimodal_mae.moving_averages import carry
 
 from tests.conftest import FUSED
 from watercli.config import with_overrides
@@ -42,7 +42,7 @@ def test_it_is_what_all_days_before_leave(config: AntecedentStateConfig, weighte
 def test_a_reader_hands_it_over_for_series_patches_and_what_catchments_drain(tiny_store: Store) -> None:
     config = with_overrides(tiny_store.config, FUSED)
     assert config.model.antecedent_state is not None
-    memory = AntecedentStateConfig(**config.model.antecedent_state.model_dump())
+    state = config.model.antecedent_state
     reader = WindowReader(tiny_store, config, Scaling.of(tiny_store, config))
     start, catchments = 75, np.array([[4, 1]])
     batch = reader.read(np.array([start]), catchments)
@@ -50,7 +50,7 @@ def test_a_reader_hands_it_over_for_series_patches_and_what_catchments_drain(tin
 
     def carried(values: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         there = torch.isfinite(values).float() if weight is None else weight
-        return carry(values.nan_to_num(), there, memory)
+        return carry(values.nan_to_num(), there, state)
 
     for name, values in earlier.series.items():
         torch.testing.assert_close(batch.past[name][0], carried(values[..., 0].T), rtol=1e-4, atol=1e-5)

@@ -86,7 +86,7 @@ def variant(request: pytest.FixtureRequest) -> MAEConfig:
         "crossmae": replace(SMALL, use_weighted_fm=False),
         "wfm": SMALL,
         "standard": replace(SMALL, use_weighted_fm=False, use_cross_attn=False),
-        "selected": replace(SMALL, fm_layers={"grid": (0, 2)}),
+        "selected": replace(SMALL, use_fm_layers=(0, 2)),
         "input": replace(SMALL, use_input=True),
         "self-attention": replace(SMALL, decoder_self_attn=True),
     }[request.param]

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from multimodal_mae.antecedent_state import Seen, carried_size, carry, state_size, states
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import AntecedentStateConfig, MAEConfig
 from multimodal_mae.mae import MultiModalMAE, total_loss
 from multimodal_mae.masking import TokenMask
+from multimodal_mae.moving_averages import MovingAverages, Seen, carried_size, carry, state_size, states
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks, make_model
 from tests.unit.multimodal_mae.test_cross_modal import DRAINS
@@ -203,15 +203,15 @@ def test_errors_are_divided_by_the_spread_and_measured_where_they_are_wanted(bat
 @pytest.mark.parametrize("fusion", ["none", "decoder"])
 def test_its_networks_read_standardised_states(batch: Batch, fusion: str) -> None:
     model = make_model(replace(REMEMBERING, cross_modal_attention=fusion))  # type: ignore[arg-type]
-    masks, memory = make_masks(batch, REMEMBERING), model.antecedent_state
-    assert memory is not None
-    memory.standardise([(batch, masks), (batch, masks)])
+    masks, state = make_masks(batch, REMEMBERING), model.antecedent_state
+    assert isinstance(state, MovingAverages)
+    state.standardise([(batch, masks), (batch, masks)])
     varying = 0
-    for group, name in memory.groups.items():
-        read = memory._standardised(group, memory._known(name, batch, masks)).flatten(0, -2)
+    for group, name in state.groups.items():
+        read = state._standardised(group, state._states(name, batch, masks)).flatten(0, -2)
         torch.testing.assert_close(read.mean(0), torch.zeros(read.shape[-1]), atol=1e-4, rtol=0)
         spread = read.std(0, correction=0)
-        varies = memory.get_buffer(f"spread_{group}") != 1
+        varies = state.get_buffer(f"std_{group}") != 1
         torch.testing.assert_close(spread[varies], torch.ones(int(varies.sum())), atol=1e-3, rtol=0)
         assert (spread[~varies] <= 0.02).all()
         varying += int(varies.sum())

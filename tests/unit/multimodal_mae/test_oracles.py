@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multimodal_mae.batch import Batch
-from multimodal_mae.config import GridConfig, MAEConfig
+from multimodal_mae.config import GridConfig, LayersByKind, MAEConfig
 from multimodal_mae.feature_maps import WeightedFeatureMaps
 from multimodal_mae.layers import attend, patchify, sincos, unpatchify
 from multimodal_mae.mae import MultiModalMAE, total_loss
@@ -271,8 +271,8 @@ def test_sea_of_a_coastal_patch_is_no_part_of_it(small: MAEConfig) -> None:
         ({"heads": 3}, "width"),
         ({"use_cross_attn": False}, "use_weighted_fm"),
         ({"use_weighted_fm": False, "use_input": True}, "use_input"),
-        ({"fm_layers": {"grid": (0, 5)}}, "use_fm_layers"),
-        ({"fm_layers": {"grid": (0, 1)}}, "use_fm_layers"),
+        ({"use_fm_layers": LayersByKind(grid=(0, 5))}, "use_fm_layers"),
+        ({"use_fm_layers": (0, 1)}, "use_fm_layers"),
         ({"kept_mask_ratio": 0.9}, "kept_mask_ratio"),
         ({"attributes": 0}, "attributes"),
         ({"grid": None}, "grid"),
