@@ -38,6 +38,7 @@ from watercli.output.zarr_files import COMPRESSORS
 from watercli.preparation import align
 from watercli.preparation.prepare import prepare
 from watercli.preparation.readers import registry
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 from watercli.store import CHUNK_DAYS, SHARD_DAYS
 
@@ -175,7 +176,7 @@ def generated(request: Request) -> xr.DataArray:
 
 def bench_prepare(years: int) -> None:
     """Prepare three lazily generated 5 km grids of many years: seconds, and the most memory that it takes."""
-    registry.READERS["generated"] = registry.Reader(generated, ("grid",), needs_files=False)
+    registry.READERS.add("generated", Reader(generated, ("grid",), needs_files=False))
     config = parse(GENERATED.format(end=1980 + years), origin="the generated record")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from watercli import log
 
@@ -52,3 +56,22 @@ def test_an_error_ends_the_display(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="wrong"):
             fail()
+
+
+def test_a_notebook_draws_bars_if_it_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rich draws them with ipywidgets; without it there are lines, as where the output is no terminal."""
+    monkeypatch.setattr(log, "console", Console(force_jupyter=True))
+    assert log.shows_bars() == (importlib.util.find_spec("ipywidgets") is not None)
+    (tmp_path / "ipywidgets.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert log.shows_bars()
+
+
+def test_the_log_is_seen_unless_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("watercli.silent")
+    logger.propagate = False
+    monkeypatch.setattr(log, "log", logger)
+    log.configure_if_silent()
+    (handler,) = logger.handlers
+    log.configure_if_silent()
+    assert logger.handlers == [handler]

@@ -10,11 +10,8 @@ import xarray as xr
 from watercli.api.arguments import StrPath
 from watercli.api.run import Run
 from watercli.config import Config
-from watercli.errors import ConfigError
 from watercli.evaluation import evaluate as evaluation
-from watercli.evaluation.report import html
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.simulation import Flow
 from watercli.inference.processes import choose_device
 from watercli.store import Store
 
@@ -23,45 +20,24 @@ from watercli.store import Store
 class Evaluation:
     """The scores of a run on the test period, beside baselines."""
 
-    run: Run
     outcome: Outcome
-    """Everything that was computed."""
+    """All results: ``flow``, ``forecast``, ``reconstruction`` and more."""
 
     @property
     def scores(self) -> xr.Dataset:
-        """``score`` ``(metric, method, catchment)`` of river flow; NaN where a catchment was not scored.
+        """``score`` ``(metric, method, catchment)`` of river flow, and the scored ``days`` ``(catchment)``.
 
         Raises
         ------
-        ConfigError
-            If ``evaluate.protocols`` left river flow out.
+        RunError
+            If no river flow was scored.
         """
-        return self._riverflow.data[["score"]]
-
-    @property
-    def flow(self) -> xr.Dataset:
-        """``observed`` and ``scored`` ``(catchment, time)``, ``simulated`` ``(method, catchment, time)``.
-
-        Raises
-        ------
-        ConfigError
-            If ``evaluate.protocols`` left river flow out.
-        """
-        return self._riverflow.data[["observed", "scored", "simulated"]]
-
-    @property
-    def _riverflow(self) -> Flow:
-        if self.outcome.flow is None:
-            protocols = ", ".join(self.outcome.config.evaluate.protocols)
-            raise ConfigError(f"evaluate.protocols ({protocols}) left river flow out; add 'simulation' or 'ungauged'")
-        return self.outcome.flow
+        return self.outcome.scores
 
     def report(self, path: StrPath) -> Path:
         """Write the report, one HTML page, to a file, and return its path."""
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        html.write(self.outcome, self.run.path, file)
-        return file
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return self.outcome.report(path)
 
     def write(self, out: StrPath, *, overwrite: bool = False) -> Path:
         """Write the report, tables and scores to a folder, as the command does, and return its path.
@@ -71,7 +47,7 @@ class Evaluation:
         ConfigError
             If ``out`` may not be written.
         """
-        evaluation.write(self.outcome, self.run.path, evaluation.target_of(Path(out), overwrite=overwrite))
+        evaluation.write(self.outcome, evaluation.target_of(Path(out), overwrite=overwrite))
         return Path(out)
 
 
@@ -84,7 +60,7 @@ def evaluate(
     if out is not None:
         evaluation.target_of(Path(out), overwrite=overwrite).check()
     outcome = evaluation.judge(run.checkpoint, opened, config, run=run.path, device=device)
-    result = Evaluation(run, outcome)
+    result = Evaluation(outcome)
     if out is not None:
         result.write(out, overwrite=overwrite)
     return result

@@ -1,1 +1,1 @@
-"""Compared with what? Every method that says what a river did: the model's own and its rivals."""
+"""Compared with what? Every method of simulating flow: the model's own, and the baselines beside it."""

@@ -1,4 +1,4 @@
-"""What took long to compute is kept beside the run, under a name that says all that it depends on."""
+"""Arrays that took long to compute, kept beside the run under names made of all that they depend on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from watercli.output.atomic import written_file
 from watercli.run.checkpoint import versions
 
 SCHEMA_VERSION = 2
-"""Raised whenever what a key stands for is computed in another way."""
+"""Raised whenever an array of the same name is computed in another way."""
 
 Array = NDArray[np.floating[Any]]
 
@@ -41,7 +41,7 @@ class Cache:
         Parameters
         ----------
         kind
-            What it is: begins the file's name.
+            Begins the file's name.
         depends_on
             All that the array depends on, as JSON types; versions are added.
         shape
@@ -49,14 +49,14 @@ class Cache:
         dtype
             Of its numbers.
         """
-        about = {"schema": SCHEMA_VERSION, **versions(), "shape": list(shape), "dtype": dtype.__name__, **depends_on}
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:20]
-        file = self.folder / f"{kind}-{digest}.npy"
-        if file.is_file():
+        key = {"schema": SCHEMA_VERSION, **versions(), "shape": list(shape), "dtype": dtype.__name__, **depends_on}
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:20]
+        path = self.folder / f"{kind}-{digest}.npy"
+        if path.is_file():
             log.info("Kept from before: %s", kind.replace("_", " "))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with written_file(file) as partial:
+            with written_file(path) as partial:
                 array = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
                 array[:] = np.nan
                 fill(array)
@@ -64,5 +64,5 @@ class Cache:
                 del array
                 for old in self.folder.glob(f"{kind}-*.npy"):
                     old.unlink()
-        found: Array = np.load(file, mmap_mode="r")
-        return found
+        kept: Array = np.load(path, mmap_mode="r")
+        return kept

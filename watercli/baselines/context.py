@@ -1,10 +1,11 @@
-"""What every method is given: the run, the store, the days, and the gauges whose flow may be seen.
+"""The context of a method: the run, the store, the days, and the gauges whose flow may be seen.
 
 Shapes: I inputs, C catchments, N dates (training, validation, test), D days of the store, T test days.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,7 +41,9 @@ class Dates:
         """Return the dates on which a whole window ends."""
         periods = [embedder.store.period(name) for name in ("train", "validation", "test")]
         strides = (stride, stride, 1)
-        ends = [embedder.ends(one.start, one.stop - 1, step) for one, step in zip(periods, strides, strict=True)]
+        ends = [
+            embedder.ends(period.start, period.stop - 1, step) for period, step in zip(periods, strides, strict=True)
+        ]
         return cls(*ends)
 
     @property
@@ -57,7 +60,7 @@ class Dates:
 
 @dataclass(frozen=True)
 class Context:
-    """The run and the store, and what follows from them."""
+    """The run and the store, and all that follows from them."""
 
     checkpoint: Checkpoint
     store: Store
@@ -83,10 +86,10 @@ class Context:
 
     @cached_property
     def unseen(self) -> Flags:
-        """Catchments that gave no flow to training, ``[C]``: hidden there, or not in its store at all."""
-        gauges, hidden = self.store.gauge_ids, self.checkpoint.config.train.held_out_gauges
+        """Catchments that gave no flow to training, ``[C]``: held out there, or not in its store at all."""
+        gauges, held_out = self.store.gauge_ids, self.checkpoint.config.train.held_out_gauges
         new = ~np.isin(gauges, trained_gauges(self.checkpoint, self.store))
-        if hidden is None or hidden.target != self.target:
+        if held_out is None or held_out.target != self.target:
             return new
         return new | np.isin(gauges, self.checkpoint.held_out_gauges)
 
@@ -102,7 +105,7 @@ class Context:
 
     @property
     def seen_flow(self) -> Floats:
-        """The flow that methods may learn from, ``[C, D]``: NaN at gauges hidden in training."""
+        """The flow that methods may learn from, ``[C, D]``: NaN at gauges that gave none to training."""
         return np.where(self.unseen[:, None], np.nan, self.flow)
 
     @property
@@ -112,10 +115,20 @@ class Context:
 
     @property
     def read_by_model(self) -> list[str]:
-        """Modalities that a simulation reads; without fusion there is none, and rivals see what probes see."""
-        structure, shown = self.checkpoint.structure, self.embedder.modalities
-        read = structure.read_by(self.target) if structure.cross_modal_attention != "none" else shown
-        return [name for name in read if name in shown]
+        """Modalities that a simulation reads; without cross-modal attention, those that probes see."""
+        structure, embedded = self.checkpoint.structure, self.embedder.modalities
+        read = structure.read_by(self.target) if self.cross_modal else embedded
+        return [name for name in read if name in embedded]
+
+    @property
+    def cross_modal(self) -> bool:
+        """Whether the run's decoders read other modalities: without, a simulation of hidden flow knows nothing."""
+        return self.checkpoint.structure.cross_modal_attention != "none"
+
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether flow of several gauges may be seen, and their places are known."""
+        return bool((~self.unseen).sum() > 1) and {"latitude", "longitude"} <= set(self.store.dataset.variables)
 
     @property
     def days(self) -> slice:
@@ -129,13 +142,13 @@ class Context:
 
     @property
     def weather_of_model(self) -> Floats:
-        """The part of `weather` that the model's simulation reads: its rivals see no less and no more."""
+        """The part of `weather` that the model's simulation reads: other methods see no less and no more."""
         read = self.read_by_model
         return self.weather[[number for number, name in enumerate(self.embedder.modalities) if name in read]]
 
     @property
     def regional(self) -> Regional:
-        """What regional methods learn."""
+        """The flow and attributes that regional methods learn from."""
         return Regional(
             static=self.checkpoint.scaling.static(self.store),
             flow=self.seen_flow,
@@ -145,7 +158,7 @@ class Context:
         )
 
     def about(self, **more: Any) -> dict[str, Any]:
-        """Return what the result of a method that knows the store, but not the model, depends on."""
+        """Return all that the result of a method depends on, if it knows the store but not the model."""
         config = self.checkpoint.config
         return {
             "store": self.store.fingerprint,
@@ -159,7 +172,7 @@ class Context:
         }
 
     def about_model(self, **more: Any) -> dict[str, Any]:
-        """Return what a result of the model depends on."""
+        """Return all that a result of the model depends on."""
         return self.about(weights=self._weights, **more)
 
     @cached_property
@@ -187,3 +200,22 @@ class Context:
     def of_simulated(self, days: slice) -> slice:
         """Return where days of the store lie in `simulated`."""
         return slice(days.start - self.simulated_days.start, days.stop - self.simulated_days.start)
+
+    def cached(self, kind: str, depends_on: dict[str, Any], simulate: Callable[[], Floats]) -> Floats:
+        """Return a simulation of the test days ``[C, T]`` from the cache; it is made first if it is not there.
+
+        ``depends_on`` says all that it depends on, see `about` and `about_model`.
+        """
+
+        def fill(array: Floats) -> None:
+            array[:] = simulate()
+
+        shape = len(self.store.gauge_ids), self.test.stop - self.test.start
+        return self.cache.filled(kind, {**depends_on, "days": [self.test.start, self.test.stop]}, shape, fill)
+
+    def regionally(self, kind: str, fit: Callable[[Floats, Regional, slice, int], Floats], steps: int) -> Floats | None:
+        """Return the simulation of a method that learns from all gauges at once; None if no gauge has flow for it."""
+        if not np.isfinite(self.seen_flow[:, self.store.period("train")]).any():
+            return None
+        depends_on = self.about(steps=steps)
+        return self.cached(kind, depends_on, lambda: fit(self.weather_of_model, self.regional, self.test, steps))

@@ -1,7 +1,7 @@
-"""The regional baseline to fear: moving averages of the weather, static attributes, and a small network.
+"""EMA-MLP, the strongest regional baseline: exponential moving averages of the weather, attributes, a small network.
 
-It knows of a day what the model's memory knows of the weather (`multimodal_mae.moving_averages`), and nothing else:
-no encoder, no decoder, no pretraining on other modalities. Shapes: I inputs, C catchments, T days of the store, F
+It knows of a day what the model's antecedent state knows of the weather (`multimodal_mae.moving_averages`), and no
+more: no encoder, no decoder, no pretraining on other modalities. Shapes: I inputs, C catchments, T days of the store, F
 features.
 """
 
@@ -16,26 +16,31 @@ from multimodal_mae.moving_averages import Seen, carry, states
 from numpy.typing import NDArray
 from torch import Tensor
 
+from watercli.baselines import wording
+from watercli.baselines.method import Method
 from watercli.baselines.mlp import Regional, fit_network
 from watercli.log import log
 
 Floats = NDArray[np.floating[Any]]
-MEMORY = AntecedentStateConfig()
+STATE = AntecedentStateConfig()
+YEAR = 365
 
 
 def features(weather: Floats) -> Tensor:
     """Return ``[C, T, F]`` of standardised daily weather ``[I, C, T]``, NaN where missing."""
-    found = []
-    for one in torch.from_numpy(weather.astype(np.float32)):
-        there = torch.isfinite(one).float()
-        # Blocks of a year, each with what came before, so that the kernel within a block stays small.
-        parts = []
-        for first in range(0, one.shape[1], 365):
-            some, past = slice(first, first + 365), slice(max(first - MEMORY.past_days, 0), first)
-            carried = carry(one[:, past].nan_to_num(), there[:, past], MEMORY)
-            parts.append(states(Seen(carried, one[:, some].nan_to_num(), there[:, some]), MEMORY))
-        found.append(torch.cat(parts, dim=1))
-    return torch.cat(found, dim=-1)
+    return torch.cat([_states(torch.from_numpy(values.astype(np.float32))) for values in weather], dim=-1)
+
+
+def _states(values: Tensor) -> Tensor:
+    """Return the states ``[C, T, F]`` of one input ``[C, T]``."""
+    observed = torch.isfinite(values).float()
+    years = []
+    # Blocks of a year, each with the days before it, so that the kernel within a block stays small.
+    for first in range(0, values.shape[1], YEAR):
+        days, past = slice(first, first + YEAR), slice(max(first - STATE.past_days, 0), first)
+        carried = carry(values[:, past].nan_to_num(), observed[:, past], STATE)
+        years.append(states(Seen(carried, values[:, days].nan_to_num(), observed[:, days]), STATE))
+    return torch.cat(years, dim=1)
 
 
 def ema_mlp(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats:
@@ -43,5 +48,18 @@ def ema_mlp(weather: Floats, regional: Regional, days: slice, steps: int) -> Flo
 
     ``weather`` is ``[I, C, T]``, standardised, NaN where missing.
     """
-    log.info("Fitting the moving-average network to %s observed days", f"{regional.training_days:,}")
+    log.info("Fitting the EMA-MLP to %s observed days", f"{regional.training_days:,}")
     return fit_network(features(weather).numpy(), regional, steps, days, "moving averages")
+
+
+EMA_MLP = Method(
+    name="ema_mlp",
+    label="the EMA-MLP",
+    colour="#7A5195",
+    line="--",
+    saw=lambda context: (
+        f"moving averages of {wording.weather(context)} over 1 to 512 days, the last 7 days, static "
+        f"attributes; a small network {wording.all_gauges(context)}"
+    ),
+    simulate=lambda context: context.regionally("ema_mlp", ema_mlp, context.settings.ema_mlp_steps),
+)

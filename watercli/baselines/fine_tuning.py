@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from watercli.baselines.context import Context, Floats
+from watercli.baselines.method import Method
 from watercli.baselines.untrained import Untrained
 from watercli.config import Config, Tasks
 from watercli.errors import RunError
@@ -25,7 +27,7 @@ from watercli.training.stop import Stop
 from watercli.training.weight_averaging import Average
 
 SLOWER = 0.3
-"""Peak learning rate of fine-tuning, as a share of pretraining's: what was learnt is to be kept."""
+"""Peak learning rate of fine-tuning, as a share of pretraining's, so that it keeps what it has learnt."""
 VALIDATIONS = 4
 
 
@@ -34,7 +36,7 @@ def simulate_fine_tuned(
 ) -> NDArray[np.float32]:
     """Train on simulations of ``target`` in the training period, and return the flow of ``days``, ``[C, days]``.
 
-    Gauges that were hidden in pretraining stay hidden. The best of a few checkpoints on the validation period is
+    Gauges that were held out in pretraining stay held out. The best of a few checkpoints on the validation period is
     used, as in pretraining. It does not go on where it was interrupted.
 
     Parameters
@@ -84,3 +86,48 @@ def _config(config: Config, target: str, steps: int, scratch: bool) -> Config:
         "keep_checkpoints": 1,
     }
     return config.model_copy(update={"train": config.train.model_copy(update=changes)})
+
+
+def _simulate(context: Context, name: str, *, scratch: bool) -> Floats:
+    steps = context.settings.fine_tune_steps
+    return context.cached(
+        name,
+        context.about_model(steps=steps),
+        lambda: simulate_fine_tuned(
+            context.checkpoint,
+            context.store,
+            context.target,
+            context.test,
+            steps,
+            scratch=scratch,
+            device=context.device,
+        ),
+    )
+
+
+FINE_TUNED = Method(
+    name="fine_tuned",
+    label="the model, fine-tuned",
+    colour="#A33F00",
+    saw=lambda context: (
+        f"the same; {context.settings.fine_tune_steps} more steps on simulations of {context.target} alone"
+    ),
+    simulate=lambda context: _simulate(context, "fine_tuned", scratch=False),
+    in_distribution=False,
+    in_summary=False,
+    on_request=True,
+)
+FROM_SCRATCH = Method(
+    name="from_scratch",
+    label="the model, trained for this alone",
+    colour="#F0A36B",
+    line="--",
+    saw=lambda context: (
+        f"the same; {context.settings.fine_tune_steps} steps on simulations of {context.target} from "
+        "random weights, no pretraining"
+    ),
+    simulate=lambda context: _simulate(context, "from_scratch", scratch=True),
+    in_distribution=False,
+    in_summary=False,
+    on_request=True,
+)

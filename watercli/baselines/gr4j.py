@@ -13,11 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from watercli.baselines.context import Context
+from watercli.baselines.method import Method
+from watercli.baselines.neighbours import distances
 from watercli.baselines.weather import catchment_weather
 from watercli.config import Config
 from watercli.data.scaling import Scaling
 from watercli.hydrology.quantities import quantity_of
-from watercli.log import track
+from watercli.log import log, track
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
@@ -28,34 +31,34 @@ al. 2017, doi:10.1016/j.envsoft.2017.05.002). X1 and X3 in mm, X2 in mm/day, X4 
 (2003), and a value on either side."""
 BOUNDS = ((10.0, 3000.0), (-10.0, 10.0), (5.0, 1000.0), (0.5, 10.0))
 EVALUATIONS = 200
-NEAREST_DONOR = "for the nearest gauge that training saw"
+DONOR = "for the nearest gauge that training saw"
 WARM_UP = 365
 """First days of the store, not scored: the model's stores fill."""
-LEAST_DAYS = 180
+MIN_DAYS = 180
 """A gauge with fewer observed days takes its parameters from the nearest one that has more."""
 
 
 def forcing(store: Store, config: Config, scaling: Scaling, names: list[str], days: slice) -> Floats | str:
-    """Return rain and potential evaporation ``[2, C, T]`` in mm/day, or why there are none.
+    """Return rain and potential evaporation ``[2, C, T]`` in mm/day, or in a sentence why they are lacking.
 
     A catchment series goes before a grid.
     """
-    found = []
-    for quantity, word in (("precipitation", "rain"), ("evaporation", "potential evaporation")):
+    inputs = []
+    for quantity, words in (("precipitation", "rain"), ("evaporation", "potential evaporation")):
         stated = config.recipe.quality.quantities if config.recipe else {}
         fitting = [
             name
             for name in sorted(names, key=lambda name: config.modalities[name].kind == "grid")
-            if (is_of := quantity_of(name, config.modalities[name], stated.get(name))) and is_of.name == quantity
+            if (measured := quantity_of(name, config.modalities[name], stated.get(name))) and measured.name == quantity
         ]
         if not fitting:
-            return f"no modality of the run is {word}"
+            return f"no modality of the run is {words}"
         name = fitting[0]
         if config.modalities[name].units != "mm/day":
             return f"'{name}' is in {config.modalities[name].units}, not mm/day"
         standard = catchment_weather(store, scaling, [name], days)[0]
-        found.append(scaling.modalities[name].inverse(standard))
-    return np.stack(found).astype(np.float64)
+        inputs.append(scaling.modalities[name].inverse(standard))
+    return np.stack(inputs).astype(np.float64)
 
 
 def gr4j(
@@ -89,10 +92,10 @@ def gr4j(
 
     def calibrate(c: int) -> Floats:
         observed = flow[c, scored]
-        there = np.isfinite(observed)
+        days = np.isfinite(observed)
 
         def error(values: Floats) -> float:
-            return float(np.square(run(values, c)[scored][there] - observed[there]).mean())
+            return float(np.square(run(values, c)[scored][days] - observed[days]).mean())
 
         grid = np.stack(np.meshgrid(*SCREENED), -1).reshape(-1, len(NAMES))
         start = min(grid, key=error)
@@ -100,20 +103,20 @@ def gr4j(
         best: Floats = minimize(error, start, method="Nelder-Mead", bounds=BOUNDS, options=options).x
         return best
 
-    known = np.isfinite(flow[:, scored]).sum(1) >= LEAST_DAYS
+    known = np.isfinite(flow[:, scored]).sum(1) >= MIN_DAYS
     for c in track(np.flatnonzero(known).tolist(), "GR4J"):
         if inputs[c] is not None:
             parameters[c] = calibrate(c)
     simulated = np.full((len(flow), days.stop - days.start), np.nan)
     for c in range(len(flow)):
-        able = [d for d in (c, *donors[c].tolist()) if np.isfinite(parameters[d]).all()]
-        if able and inputs[c] is not None:
-            simulated[c] = run(parameters[able[0]], c)[days]
+        calibrated = [d for d in (c, *donors[c].tolist()) if np.isfinite(parameters[d]).all()]
+        if calibrated and inputs[c] is not None:
+            simulated[c] = run(parameters[calibrated[0]], c)[days]
     return simulated
 
 
 def _inputs(weather: Floats, times: pd.DatetimeIndex) -> pd.DataFrame | None:
-    """Return a catchment's ``[2, T]`` as hydrogr's table; None if there is nothing."""
+    """Return a catchment's ``[2, T]`` as hydrogr's table; None without any rain or evaporation."""
     rain, evaporation = weather
     if not np.isfinite(rain).any() or not np.isfinite(evaporation).any():
         return None
@@ -124,3 +127,37 @@ def _inputs(weather: Floats, times: pd.DatetimeIndex) -> pd.DataFrame | None:
         },
         index=pd.DatetimeIndex(times, freq="D"),
     )
+
+
+def _simulate(context: Context) -> Floats | None:
+    config, days = context.checkpoint.config, context.days
+    if config.modalities[context.target].units != "mm/day":
+        log.warning("GR4J is left out: '%s' is not in mm/day", context.target)
+        return None
+    weather = forcing(context.store, config, context.checkpoint.scaling, context.embedder.modalities, days)
+    if isinstance(weather, str):
+        log.warning("GR4J is left out: %s", weather)
+        return None
+    km = distances(context.store) if context.has_neighbours else np.ones((len(context.flow),) * 2)
+    donors = np.argsort(np.where(context.unseen, np.inf, km), axis=1, kind="stable")
+    flow, train = context.seen_flow[:, days], context.store.period("train")
+    return context.cached(
+        "gr4j",
+        context.about(),
+        lambda: gr4j(weather, context.store.times[days], flow, train, context.test, donors),
+    )
+
+
+def _saw(context: Context) -> str:
+    own = f"on the gauge's own {context.target} of the training dates"
+    return f"rain and potential evaporation; calibrated {DONOR if context.ungauged else own}"
+
+
+GR4J = Method(
+    name="gr4j",
+    label="GR4J",
+    colour="#B58900",
+    line="--",
+    saw=_saw,
+    simulate=_simulate,
+)

@@ -1,4 +1,4 @@
-"""What anyone would guess of a masked token from the visible ones around it.
+"""Interpolation of masked tokens from the visible ones around them: the baselines of reconstruction.
 
 Shapes: R rows (windows, or windows times catchments), T days, P patches (1 for a series), V values of a patch.
 """
@@ -36,29 +36,29 @@ def interpolate(values: Floats, visible: Flags, fallback: Floats) -> Floats:
         ``[R, T, P, V]``.
     """
     days = np.arange(visible.shape[1])[:, None]
-    before = _latest(visible)
+    before = _last_visible(visible)
     after = np.flip(np.minimum.accumulate(np.flip(np.where(visible, days, visible.shape[1]), 1), axis=1), 1)
     has_before, has_after = before >= 0, after < visible.shape[1]
     left = np.where(has_before, before, np.where(has_after, after, 0))
     right = np.where(has_after, after, left)
     share = np.divide(days - left, right - left, out=np.zeros(visible.shape), where=right > left)[..., None]
     in_time = (1 - share) * _pick(values, left) + share * _pick(values, right)
-    some = (has_before | has_after)[..., None]
-    return np.where(some, in_time, _day_mean(values, visible, fallback))
+    patch_is_seen = (has_before | has_after)[..., None]
+    return np.where(patch_is_seen, in_time, _day_mean(values, visible, fallback))
 
 
 def carry_forward(values: Floats, visible: Flags, fallback: Floats) -> Floats:
-    """Fill every token as `interpolate` does, but from no later day: with the latest visible day of the same patch.
+    """Fill every token as `interpolate` does, but from no later day: with the last visible day of the same patch.
 
-    A patch that has none yet takes the mean of what is visible elsewhere on the day, or else the ``fallback``.
+    A patch that has none yet takes the mean of what is visible elsewhere on the day, or the ``fallback``.
     """
-    before = _latest(visible)
-    latest = _pick(values, np.maximum(before, 0))
-    return np.where((before >= 0)[..., None], latest, _day_mean(values, visible, fallback))
+    before = _last_visible(visible)
+    last = _pick(values, np.maximum(before, 0))
+    return np.where((before >= 0)[..., None], last, _day_mean(values, visible, fallback))
 
 
-def _latest(visible: Flags) -> NDArray[np.int64]:
-    """Return the latest visible day up to each day, ``[R, T, P]``; -1 where there is none."""
+def _last_visible(visible: Flags) -> NDArray[np.int64]:
+    """Return the last visible day up to each day, ``[R, T, P]``; -1 where there is none."""
     days = np.arange(visible.shape[1])[:, None]
     return np.maximum.accumulate(np.where(visible, days, -1), axis=1)
 

@@ -2,8 +2,8 @@
 
 Kratzert et al. (2019), Towards learning universal, regional, and local hydrological behaviors via machine learning
 applied to large-sample datasets, doi:10.5194/hess-23-5089-2019: attributes are repeated at every step, errors are
-divided by the spread of the catchment. A sequence is a year in which the states form and a year that is scored, so
-that one pass gives 365 predictions in place of one.
+divided by the standard deviation of the catchment. A sequence is a year in which the states form and a year that is
+scored, so that one pass gives 365 predictions in place of one.
 Shapes: I inputs, C catchments, T days of the store, S days of a sequence, B sequences.
 """
 
@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from watercli.baselines import wording
+from watercli.baselines.method import Method
 from watercli.baselines.mlp import Regional
 from watercli.data.windows import derived_seed
 from watercli.log import log, track
@@ -32,7 +34,7 @@ CLIP = 1.0
 
 
 class Network(nn.Module):
-    """The LSTM and what reads its states."""
+    """An LSTM, and a linear head that reads its states."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -51,11 +53,13 @@ class Network(nn.Module):
 
 
 def inputs(weather: Floats) -> Tensor:
-    """Return ``[C, T, I]`` of standardised weather ``[I, C, T]``: 0 for what is missing, and of
-    an input with gaps a flag that is 1 where it is there."""
-    there = np.isfinite(weather)
-    gappy = [one for one in there if not one.all()]
-    parts = [np.where(there, weather, 0), np.stack(gappy)] if gappy else [weather]
+    """Return ``[C, T, I]`` of standardised weather ``[I, C, T]``.
+
+    A missing value is 0; an input with gaps gets a flag beside it, 1 where it is observed.
+    """
+    observed = np.isfinite(weather)
+    flags = [days for days in observed if not days.all()]
+    parts = [np.where(observed, weather, 0), np.stack(flags)] if flags else [weather]
     return torch.from_numpy(np.concatenate(parts).astype(np.float32)).permute(1, 2, 0).contiguous()
 
 
@@ -69,10 +73,10 @@ def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats
     steps
         Of 32 sequences each.
     """
-    x, attributes, (wanted, per) = inputs(weather), regional.attributes(), regional.wanted()
+    x, attributes, (targets, deviations) = inputs(weather), regional.attributes(), regional.targets()
     x = nn.functional.pad(x, (0, 0, WARM_UP, 0))  # day t of the store is day t + WARM_UP of x
     last = max(regional.train.stop - SCORED, regional.train.start)
-    observed = torch.isfinite(wanted[:, regional.train]).any(1).nonzero()[:, 0].numpy()
+    observed = torch.isfinite(targets[:, regional.train]).any(1).nonzero()[:, 0].numpy()
     log.info("Fitting the LSTM to %s observed days", f"{regional.training_days:,}")
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(regional.seed, 10))
@@ -87,20 +91,33 @@ def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats
             sequence = first[:, None] + torch.arange(WARM_UP + scored.shape[1])
             noisy = attributes[c] + regional.noise * torch.randn_like(attributes[c])
             predicted = network(x[c[:, None], sequence], noisy)[:, WARM_UP:]
-            error = (predicted - wanted[c[:, None], scored]) / per[c, None]
-            there = torch.isfinite(error)
-            if not there.any():
+            error = (predicted - targets[c[:, None], scored]) / deviations[c, None]
+            known = torch.isfinite(error)
+            if not known.any():
                 continue
             optimiser.zero_grad()
-            torch.where(there, error, 0).square().sum().div(there.sum()).backward()
+            torch.where(known, error, 0).square().sum().div(known.sum()).backward()
             nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimiser.step()
             schedule.step()
     network.eval()
-    found = []
+    years = []
     with torch.inference_mode():
         for first_day in range(days.start, days.stop, SCORED):
             stop = min(first_day + SCORED, days.stop)
-            found.append(network(x[:, first_day : stop + WARM_UP], attributes)[:, WARM_UP:])
-    simulated: Floats = torch.cat(found, 1).numpy() * regional.scale
+            years.append(network(x[:, first_day : stop + WARM_UP], attributes)[:, WARM_UP:])
+    simulated: Floats = torch.cat(years, 1).numpy() * regional.scale
     return simulated
+
+
+LSTM = Method(
+    name="lstm",
+    label="the LSTM",
+    colour="#117733",
+    line="-.",
+    saw=lambda context: (
+        f"{wording.weather(context)} of a year and more before the day, and static attributes; one "
+        f"LSTM {wording.all_gauges(context)}"
+    ),
+    simulate=lambda context: context.regionally("lstm", lstm, context.settings.lstm_steps),
+)

@@ -23,18 +23,18 @@ WIDTH = 256
 SAMPLES = 512
 RATE = 1e-3
 WEIGHT_DECAY = 1e-4
-MOST_ROWS = 50_000
+MAX_ROWS = 50_000
 """Rows that the features are standardised over; more are thinned out evenly."""
 
 
 @dataclass(frozen=True)
 class Regional:
-    """What a regional method learns: the flow of all catchments at once, in physical units."""
+    """The flow of all catchments at once, in physical units, and the attributes that a regional method learns from."""
 
     static: Floats
     """Standardised attributes ``[C, A]``."""
     flow: Floats
-    """``[C, T]``, NaN where missing, and throughout at gauges that must not be seen."""
+    """``[C, T]``, NaN where missing, and throughout at held-out gauges."""
     train: slice
     """Days to learn from, along T."""
     noise: float
@@ -43,7 +43,7 @@ class Regional:
 
     @property
     def scale(self) -> float:
-        """What flow is divided by, so that networks see numbers about 1."""
+        """Standard deviation of all flow, which it is divided by so that networks see numbers about 1."""
         return float(np.nanstd(self.flow[:, self.train]))
 
     @property
@@ -51,7 +51,7 @@ class Regional:
         """Number of observed catchment days to learn from."""
         return int(np.isfinite(self.flow[:, self.train]).sum())
 
-    def wanted(self) -> tuple[Tensor, Tensor]:
+    def targets(self) -> tuple[Tensor, Tensor]:
         """Return the scaled flow ``[C, T]`` and what each catchment's errors are divided by, ``[C]``."""
         scaled = (self.flow / self.scale).astype(np.float32)
         return torch.from_numpy(scaled), torch.from_numpy(basin_std(scaled[:, self.train]))
@@ -61,7 +61,7 @@ class Regional:
         return torch.from_numpy(self.static.astype(np.float32))
 
 
-def fit_network(features: Floats, regional: Regional, steps: int, predict: slice, what: str) -> Floats:
+def fit_network(features: Floats, regional: Regional, steps: int, predict: slice, progress: str) -> Floats:
     """Fit a network of three hidden layers to all catchments, and return its flow of ``predict``, ``[C, predicted]``.
 
     Parameters
@@ -71,13 +71,13 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
         from; they are standardised over such days.
     steps
         Of 512 observed days each.
-    what
-        In words, for the progress bar.
+    progress
+        Label of the progress bar.
     """
-    attributes, (wanted, per) = regional.attributes(), regional.wanted()
+    attributes, (targets, deviations) = regional.attributes(), regional.targets()
     catchment, day = np.nonzero(np.isfinite(regional.flow[:, regional.train]))
     day = day + regional.train.start
-    thin = np.linspace(0, len(day) - 1, min(len(day), MOST_ROWS)).round().astype(np.int64)
+    thin = np.linspace(0, len(day) - 1, min(len(day), MAX_ROWS)).round().astype(np.int64)
     sample = features[catchment[thin], day[thin]].astype(np.float32)
     mean, deviation = torch.from_numpy(sample.mean(0)), torch.from_numpy(sample.std(0) + 1e-6)
 
@@ -95,13 +95,12 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
         optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         rng = np.random.default_rng([regional.seed, 9])
-        for _ in track(range(steps), what):
-            some = rng.integers(0, len(day), SAMPLES)
-            c, t = torch.from_numpy(catchment[some]), torch.from_numpy(day[some])
-            known = attributes[c]
-            noisy = known + regional.noise * torch.randn_like(known)
-            predicted = network(torch.cat((read(features[catchment[some], day[some]]), noisy), -1))[:, 0]
-            loss = ((predicted - wanted[c, t]) / per[c]).square().mean()
+        for _ in track(range(steps), progress):
+            drawn = rng.integers(0, len(day), SAMPLES)
+            c, t = torch.from_numpy(catchment[drawn]), torch.from_numpy(day[drawn])
+            noisy = attributes[c] + regional.noise * torch.randn_like(attributes[c])
+            predicted = network(torch.cat((read(features[catchment[drawn], day[drawn]]), noisy), -1))[:, 0]
+            loss = ((predicted - targets[c, t]) / deviations[c]).square().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

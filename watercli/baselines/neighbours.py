@@ -1,4 +1,4 @@
-"""Flow of other gauges as a guess: the nearest one, and a mean of the nearest by inverse distance.
+"""Methods that read other gauges on the day: the nearest, inverse-distance weighting, neighbour-error correction.
 
 Depths of flow (mm/day) need no scaling by area: the same depth over another area is the flow scaled by area.
 Shapes: C catchments, T days.
@@ -6,18 +6,20 @@ Shapes: C catchments, T days.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from watercli.baselines import wording
+from watercli.baselines.context import Context, Flags, Floats
 from watercli.baselines.correction import Correction
+from watercli.baselines.method import Method
 from watercli.store import Store
 
-Floats = NDArray[np.floating[Any]]
-NEAREST = 5
-LEAST_KM = 1.0
+NEIGHBOURS = 5
+"""Gauges that are averaged."""
+MIN_KM = 1.0
 """Nearer gauges count as this far away."""
+EARTH_RADIUS_KM = 6371.0
 
 
 def distances(store: Store) -> Floats:
@@ -25,52 +27,53 @@ def distances(store: Store) -> Floats:
     latitude, longitude = (np.deg2rad(store.dataset[name].values.astype(float)) for name in ("latitude", "longitude"))
     half = np.sin((latitude[:, None] - latitude) / 2) ** 2
     half = half + np.cos(latitude[:, None]) * np.cos(latitude) * np.sin((longitude[:, None] - longitude) / 2) ** 2
-    found: Floats = 2 * 6371.0 * np.arcsin(np.sqrt(half.clip(0, 1)))
-    np.fill_diagonal(found, np.inf)
-    return found
+    km: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half.clip(0, 1)))
+    np.fill_diagonal(km, np.inf)
+    return km
 
 
-def from_neighbours(store: Store, flow: Floats, usable: NDArray[np.bool_]) -> dict[str, Floats]:
-    """Return ``nearest`` and ``inverse_distance``, ``[C, T]`` each.
+def nearest_gauge(km: Floats, flow: Floats, usable: Flags) -> Floats:
+    """Return the flow of the nearest usable gauge, ``[C, T]``; NaN if there is none.
 
     Parameters
     ----------
+    km
+        Distances ``[C, C]``, infinite from a gauge to itself.
     flow
         Observed flow of all gauges on the same days, ``[C, T]``.
     usable
-        ``[C]``: gauges that may be drawn from; those hidden in training may not.
+        ``[C]``: gauges whose flow may be seen; held-out gauges are not.
     """
-    away = np.where(usable, distances(store), np.inf)
-    first = away.argmin(1)
-    nearest = np.where(np.isfinite(away.min(1, keepdims=True)), flow[first], np.nan)
-    return {"nearest": nearest, "inverse_distance": _weighted(away, flow, usable)}
+    km = np.where(usable, km, np.inf)
+    nearest: Floats = np.where(np.isfinite(km.min(1, keepdims=True)), flow[km.argmin(1)], np.nan)
+    return nearest
 
 
-def _weighted(away: Floats, values: Floats, usable: NDArray[np.bool_]) -> Floats:
+def inverse_distance(km: Floats, values: Floats, usable: Flags) -> Floats:
     """Return means of the nearest usable gauges' values by inverse distance, ``[C, T]``; NaN where none has one."""
-    away = np.where(usable, away, np.inf)
-    order = np.argsort(away, axis=1)[:, : min(NEAREST, int(usable.sum()))]
-    near = np.take_along_axis(away, order, axis=1)
-    weight = np.where(np.isfinite(near), 1 / np.maximum(near, LEAST_KM), 0)[..., None]
-    there = np.isfinite(values[order]) & (weight > 0)  # [C, nearest, T]
-    total = np.where(there, weight, 0).sum(1)
-    mean = np.where(there, weight * np.nan_to_num(values[order]), 0).sum(1)
-    found: Floats = np.divide(mean, total, out=np.full(values.shape, np.nan), where=total > 0)
-    return found
+    km = np.where(usable, km, np.inf)
+    order = np.argsort(km, axis=1)[:, : min(NEIGHBOURS, int(usable.sum()))]
+    near = np.take_along_axis(km, order, axis=1)
+    weight = np.where(np.isfinite(near), 1 / np.maximum(near, MIN_KM), 0)[..., None]
+    known = np.isfinite(values[order]) & (weight > 0)  # [C, nearest, T]
+    total = np.where(known, weight, 0).sum(1)
+    mean = np.where(known, weight * np.nan_to_num(values[order]), 0).sum(1)
+    means: Floats = np.divide(mean, total, out=np.full(values.shape, np.nan), where=total > 0)
+    return means
 
 
-def corrected(
-    away: Floats, simulated: Floats, flow: Floats, usable: NDArray[np.bool_], validation: slice
+def correct_by_neighbours(
+    km: Floats, simulated: Floats, flow: Floats, usable: Flags, validation: slice
 ) -> NDArray[np.float32]:
-    """Return a simulation, corrected by how wrong it is at the nearest gauges on the same day, ``[C, T]``.
+    """Return a simulation after neighbour-error correction, ``[C, T]``.
 
-    The logarithms of their relative errors are averaged by inverse distance, and a share of that mean corrects the
-    simulation, as `Correction.by` does it; each gauge is corrected without its own flow.
+    The logarithms of the relative errors at the nearest gauges on the same day are averaged by inverse distance. A
+    share of that mean is taken off the simulation, see `Correction.by`. No gauge's own flow is used.
 
     Parameters
     ----------
-    away
-        Distances ``[C, C]`` in km, infinite from a gauge to itself.
+    km
+        Distances ``[C, C]``, infinite from a gauge to itself.
     simulated, flow
         ``[C, T]`` of the same days; flow NaN where not observed.
     usable
@@ -79,4 +82,65 @@ def corrected(
         Days, along T, on which the share is chosen.
     """
     correction = Correction.of(simulated, flow, usable)
-    return correction.by(np.nan_to_num(_weighted(away, correction.error, usable)), validation)
+    return correction.by(np.nan_to_num(inverse_distance(km, correction.error, usable)), validation)
+
+
+def _simulate_corrected(context: Context) -> Floats | None:
+    if not context.has_neighbours:
+        return None
+    return correct_by_neighbours(
+        distances(context.store),
+        context.simulated,
+        context.flow[:, context.simulated_days],
+        ~context.unseen,
+        context.of_simulated(context.store.period("validation")),
+    )[:, context.of_simulated(context.test)]
+
+
+def _simulate_nearest(context: Context) -> Floats | None:
+    if not context.has_neighbours:
+        return None
+    return nearest_gauge(distances(context.store), context.flow[:, context.test], ~context.unseen)
+
+
+def _simulate_inverse_distance(context: Context) -> Floats | None:
+    if not context.has_neighbours:
+        return None
+    return inverse_distance(distances(context.store), context.flow[:, context.test], ~context.unseen)
+
+
+NEIGHBOUR_CORRECTION = Method(
+    name="neighbour_correction",
+    label="the simulation after neighbour-error correction",
+    colour="#882255",
+    saw=lambda context: (
+        f"the simulation, and the {context.target} of the nearest {NEIGHBOURS} gauges on the day"
+        f"{wording.held_out(context)}"
+    ),
+    simulate=_simulate_corrected,
+    sees_other_gauges=True,
+    in_distribution=False,
+    in_summary=False,
+)
+NEAREST = Method(
+    name="nearest",
+    label="the nearest gauge",
+    colour="#8C8C8C",
+    line=":",
+    saw=lambda context: f"the {context.target} of the nearest gauge on the day itself{wording.held_out(context)}",
+    simulate=_simulate_nearest,
+    sees_other_gauges=True,
+    in_distribution=False,
+    in_summary=False,
+)
+INVERSE_DISTANCE = Method(
+    name="inverse_distance",
+    label=f"the nearest {NEIGHBOURS} gauges, by inverse distance",
+    colour="#5C5C5C",
+    line="-.",
+    saw=lambda context: (
+        f"the {context.target} of the nearest {NEIGHBOURS} gauges on the day itself{wording.held_out(context)}"
+    ),
+    simulate=_simulate_inverse_distance,
+    sees_other_gauges=True,
+)

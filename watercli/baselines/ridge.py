@@ -22,18 +22,18 @@ from watercli.transforms import Transform
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
-MOST_SHARED_ROWS = 50_000
+MAX_SHARED_ROWS = 50_000
 """Training rows of the regression that all catchments share; more are thinned out evenly."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a probe is to learn, whatever its features."""
+    """The flow that a probe learns, whatever its features."""
 
     physical: Floats
     """The target in physical units, ``[C, N]``, NaN where not observed."""
     complete: Flags
-    """``[C, N]``: every input of the date is there; no other row is fitted or predicted."""
+    """``[C, N]``: every input of the date is observed; no other row is fitted or predicted."""
     train: slice
     validation: slice
     test: slice
@@ -41,7 +41,7 @@ class Task:
     chosen: Flags
     """``[C]``: catchments with enough training rows to be fitted and scored."""
     spaces: Mapping[str, Transform]
-    """What the target may be transformed by, by name: a regression is linear in one of them."""
+    """Transforms of the target by name: a regression is linear in one of them."""
     floor: float
     """Least value that is simulated."""
     alphas: Sequence[float]
@@ -56,8 +56,8 @@ class Task:
         """Validation and test, along N."""
         return slice(self.train.stop, None)
 
-    def nothing(self) -> Floats:
-        """Return what no probe has predicted yet, ``[A, S, C, later]`` of NaN."""
+    def empty(self) -> Floats:
+        """Return an array for predictions, ``[A, S, C, later]`` of NaN."""
         shape = len(self.alphas), len(self.spaces), *self.physical[:, self.later].shape
         return np.full(shape, np.nan, dtype=np.float32)
 
@@ -65,10 +65,10 @@ class Task:
         """Return physical values ``[rows]`` in every space, ``[rows, S]``."""
         return np.stack([space.forward(values) for space in self.spaces.values()], axis=-1)
 
-    def inverse(self, found: Floats) -> Floats:
+    def inverse(self, predictions: Floats) -> Floats:
         """Return predictions ``[A, S, ...]`` of every space in physical units."""
-        back = [space.inverse(found[:, number]) for number, space in enumerate(self.spaces.values())]
-        return np.maximum(np.stack(back, axis=1), self.floor)
+        physical = [space.inverse(predictions[:, number]) for number, space in enumerate(self.spaces.values())]
+        return np.maximum(np.stack(physical, axis=1), self.floor)
 
 
 @dataclass(frozen=True)
@@ -87,37 +87,37 @@ class Fitted:
     """Simulated and observed target of the validation dates, ``[C, N of validation]`` in physical units."""
 
 
-def gauged(features: Floats, task: Task) -> Fitted:
+def fit_each_gauge(features: Floats, task: Task) -> Fitted:
     """Fit one regression for each catchment on its own training rows of ``features`` ``[C, N, F]``.
 
     One thread: the matrices are small, and threads that wait for a busy core made this ten times slower.
     """
-    found, rows, later = task.nothing(), task.rows, task.later
+    predictions, rows, later = task.empty(), task.rows, task.later
     with threadpool_limits(1):
         for c in np.flatnonzero(task.chosen):
             x, y = features[c, task.train][rows[c]], task.transformed(task.physical[c, task.train][rows[c]])
-            wanted = task.complete[c, later]
-            if wanted.any():
-                found[:, :, c, wanted] = _Ridges.fit(x, y, task.alphas).predict(features[c, later][wanted])
-    return _choose(found, task)
+            dates = task.complete[c, later]
+            if dates.any():
+                predictions[:, :, c, dates] = _Ridges.fit(x, y, task.alphas).predict(features[c, later][dates])
+    return _choose(predictions, task)
 
 
-def shared(features: Floats, static: Floats, task: Task) -> Fitted:
+def fit_all_gauges(features: Floats, static: Floats, task: Task) -> Fitted:
     """Fit one regression to all rows of ``features`` ``[C, N, F]``, attributes ``static`` ``[C, K]`` appended."""
-    found, later = task.nothing(), task.later
+    predictions, later = task.empty(), task.later
     catchment, date = np.nonzero(task.rows)
-    thin = np.linspace(0, len(date) - 1, min(len(date), MOST_SHARED_ROWS)).round().astype(np.int64)
+    thin = np.linspace(0, len(date) - 1, min(len(date), MAX_SHARED_ROWS)).round().astype(np.int64)
     catchment, date = catchment[thin], date[thin] + task.train.start
     x = np.concatenate([features[catchment, date], static[catchment]], axis=1)
     ridges = _Ridges.fit(x, task.transformed(task.physical[catchment, date]), task.alphas)
     for c in np.flatnonzero(task.chosen):
-        wanted = task.complete[c, later]
-        if not wanted.any():
+        dates = task.complete[c, later]
+        if not dates.any():
             continue
-        here = features[c, later][wanted]
-        here = np.concatenate([here, np.broadcast_to(static[c], (len(here), static.shape[1]))], axis=1)
-        found[:, :, c, wanted] = ridges.predict(here)
-    return _choose(found, task)
+        x = features[c, later][dates]
+        x = np.concatenate([x, np.broadcast_to(static[c], (len(x), static.shape[1]))], axis=1)
+        predictions[:, :, c, dates] = ridges.predict(x)
+    return _choose(predictions, task)
 
 
 @dataclass(frozen=True)
@@ -136,27 +136,27 @@ class _Ridges:
     def predict(self, x: Floats) -> Floats:
         """Return ``[A, S, rows]`` of ``[rows, F]``."""
         standard = self.scaler.transform(x.astype(np.float64))
-        return np.stack([one.predict(standard).reshape(len(x), -1).T for one in self.fits])
+        return np.stack([ridge.predict(standard).reshape(len(x), -1).T for ridge in self.fits])
 
 
-def _choose(found: Floats, task: Task) -> Fitted:
+def _choose(predictions: Floats, task: Task) -> Fitted:
     """Take penalty and space of the highest median efficiency on the validation dates; of ``[A, S, C, later]``."""
-    physical = task.inverse(found)
-    held_out = task.validation.stop - task.validation.start
-    every = physical.reshape(-1, *physical.shape[2:])
-    scores = validation_scores(every[..., :held_out], task.physical[:, task.validation])
+    physical = task.inverse(predictions)
+    validated = task.validation.stop - task.validation.start
+    candidates = physical.reshape(-1, *physical.shape[2:])
+    scores = validation_scores(candidates[..., :validated], task.physical[:, task.validation])
     if np.isfinite(scores).any():
         best = int(np.nanargmax(scores))
     else:
         best = len(task.alphas) // 2 * len(task.spaces)
-        log.warning("No validation day can be scored; penalty and transform of the ridge are chosen by nothing")
+        log.warning("No validation day can be scored; penalty and transform of the ridge are the middle ones")
     alpha, space = divmod(best, len(task.spaces))
     return Fitted(
-        every[best, :, held_out:],
+        candidates[best, :, validated:],
         task.alphas[alpha],
         list(task.spaces)[space],
         float(scores[best]),
-        (every[best, :, :held_out], task.physical[:, task.validation]),
+        (candidates[best, :, :validated], task.physical[:, task.validation]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The same model without training: what its embeddings are worth tells what pretraining has added."""
+"""The same model before training: probes on both show what pretraining adds."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Untrained(Checkpoint):
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Untrained:
         """Return the untrained twin of a checkpoint."""
-        return cls(**{one.name: getattr(checkpoint, one.name) for one in fields(checkpoint)})
+        return cls(**{field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
 
     def load_weights(self, model: MultiModalMAE) -> None:
-        """Draw the weights; what scales the memory's states is no weight, and is that of the run."""
+        """Draw the weights; the scales of the antecedent state are no weights, and stay those of the run."""
         super().load_weights(model)
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(self.config.seed, 6))
             model.init_weights()
 
     def fingerprint_of_weights(self) -> str:
-        """Return what stands for the fingerprint."""
+        """Return the seed in place of a fingerprint."""
         return f"untrained, seed {self.config.seed}"

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from watercli import __version__
 from watercli.cli import compare, embed, evaluate, inspect, prepare, pretrain, simulate
 from watercli.cli.threads import wait_briefly
 from watercli.errors import WatercliError
+from watercli.plugins import METHODS, PROTOCOLS, READERS, Group
 
 app = typer.Typer(
     help="Pretrain a hydrology foundation model on gridded weather and catchment series.",
@@ -21,16 +23,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    prepare.prepare,
-    pretrain.pretrain,
-    evaluate.evaluate,
-    compare.compare,
-    embed.embed,
-    simulate.simulate,
-    inspect.inspect,
-):
-    app.command()(command)
+HELP_NAMES: dict[Callable[..., None], tuple[Group, ...]] = {
+    prepare.prepare: (READERS,),
+    pretrain.pretrain: (),
+    evaluate.evaluate: (PROTOCOLS, METHODS),
+    compare.compare: (),
+    embed.embed: (),
+    simulate.simulate: (),
+    inspect.inspect: (),
+}
+"""The commands, and the plug-ins that the help of each names."""
+for command, groups in HELP_NAMES.items():
+    app.command(epilog=" ".join(group.in_words() for group in groups))(command)
 
 
 def _version(given: bool) -> None:

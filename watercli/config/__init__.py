@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from multimodal_mae.config import AntecedentStateConfig, LayersByKind, Structure
 
-from watercli.config.base import CheckName, LoggerName, MethodName, ProtocolName, QuantityName, Section
+from watercli.config.base import CheckName, LoggerName, QuantityName, Section
 from watercli.config.config import Config
 from watercli.config.data import (
     Attribute,
@@ -59,10 +59,8 @@ __all__ = [
     "HeldOutGauges",
     "LayersByKind",
     "LoggerName",
-    "MethodName",
     "Modality",
     "Period",
-    "ProtocolName",
     "Quality",
     "QuantityName",
     "Recipe",

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from watercli.plugins import METHODS, PROTOCOLS, READERS, Group
 
 
 def listed(value: object) -> object:
-    """Let a single string stand where a list of strings is asked for."""
+    """Let a single string stand for a list of one string."""
     return (value,) if isinstance(value, str) else value
 
 
 def iterated(value: object) -> Iterable[object]:
-    """Let a single number or string stand where several are asked for."""
+    """Let a single number or string stand for a list of one."""
     return value if isinstance(value, list | tuple) else (value,)
 
 
@@ -47,28 +49,29 @@ Positive = Annotated[int, Field(gt=0)]
 CheckName = Literal["range", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
 
 
-MethodName = Literal[
-    "simulation",
-    "fine_tuned",
-    "from_scratch",
-    "neighbour_correction",
-    "probe",
-    "probe_untrained",
-    "probe_regional",
-    "probe_decoder_state",
-    "probe_mlp",
-    "weather_ridge",
-    "ema_mlp",
-    "lstm",
-    "gr4j",
-    "nearest",
-    "inverse_distance",
-    "climatology",
-    "persistence",
-]
+def _known(group: Group) -> AfterValidator:
+    """Refuse a name that nothing goes by in what a user gives.
+
+    What a store or a run carries may name a plug-in that this machine lacks; it is refused when it is used.
+    """
+
+    def check(name: str, info: ValidationInfo) -> str:
+        return group.check(name) if info.context == GIVEN else name
+
+    return AfterValidator(check)
 
 
-ProtocolName = Literal["reconstruction", "simulation", "ungauged", "forecast", "short_records"]
+GIVEN = "given by a user"
+"""Context of a validation that checks names."""
+
+
+MethodName = Annotated[str, _known(METHODS)]
+
+
+ProtocolName = Annotated[str, _known(PROTOCOLS)]
+
+
+ReaderName = Annotated[str, _known(READERS)]
 
 
 LoggerName = Literal["tensorboard", "wandb", "mlflow"]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from watercli.config.base import CheckName, Marks, Positive, QuantityName, Section, Strings
+from watercli.config.base import CheckName, Marks, Positive, QuantityName, ReaderName, Section, Strings
 from watercli.transforms import TransformName
 
 
@@ -86,8 +86,9 @@ class Daily(Section):
 class Source(Section):
     """Where a modality comes from."""
 
-    reader: str
-    """Name of the reader: grid, hadukgrid, camels_gb, camels_us, caravan, nrfa, table, grid_mean, pet, demo."""
+    reader: ReaderName
+    """Name of the reader: grid, hadukgrid, camels_gb, camels_us, caravan, nrfa, table, grid_mean, pet, demo, or that of
+    a plug-in."""
     variable: str
     """Variable or column that is read; for ``grid_mean`` the grid modality, for ``pet`` the method."""
     files: Strings = ()

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from watercli.config.base import MethodName, Positive, ProtocolName, Section, listed
+from watercli.plugins import METHODS, ON_REQUEST, PROTOCOLS
 
 
 class Evaluate(Section):
     """What ``evaluate`` does."""
 
-    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(listed)] = (
-        "reconstruction",
-        "simulation",
-        "ungauged",
-        "forecast",
-        "short_records",
-    )
+    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(listed)] = tuple(PROTOCOLS.built_in)
     """Protocols, as far as the run can serve them. ``reconstruction``: masked values of all modalities;
     ``simulation``: flow, hidden, at gauges that training saw; ``ungauged``: at gauges that it did not see, if the run
-    hides any; ``forecast``: flow of the coming days from flow of the past; ``short_records``: probes fitted to short
-    records."""
+    holds any out; ``forecast``: flow of the coming days from flow of the past; ``short_records``: probes fitted to
+    short records; and those of plug-ins."""
     target: str = "riverflow"
     """The series that is judged: river flow."""
     methods: Annotated[tuple[MethodName, ...], BeforeValidator(listed)] = tuple(
-        name for name in get_args(MethodName) if name not in ("fine_tuned", "from_scratch")
+        name for name in METHODS.built_in if name not in ON_REQUEST
     )
-    """Methods of simulation, as ``docs/evaluation.md`` lists them; ``fine_tuned`` and ``from_scratch`` train the whole
-    model once more and are left out unless named."""
+    """Methods of simulation, as ``docs/evaluation.md`` lists them; ``fine_tuned`` and ``from_scratch``, which train the
+    whole model once more, and plug-ins are left out unless named."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""
     probe_stride: Positive = 5
@@ -51,4 +46,4 @@ class Evaluate(Section):
     min_training_rows: Annotated[int, Field(gt=1)] = 60
     """A catchment with fewer training samples of the probe than this is not scored."""
     cache: bool = True
-    """Keep embeddings and what the slow methods found in ``RUN/cache``, for the next evaluation."""
+    """Keep embeddings and simulations of the slow methods in ``RUN/cache``, for the next evaluation."""

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from watercli.config.base import GIVEN
 from watercli.config.config import Config
 from watercli.errors import ConfigError, nearest
 
@@ -60,11 +61,14 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
         If there is no such file, it is no YAML mapping, or a setting is unknown or out of range.
     """
     path = find(name)
-    return parse(path.read_text(encoding="utf-8"), origin=str(path), overrides=overrides)
+    return parse(path.read_text(encoding="utf-8"), origin=str(path), overrides=overrides, given=True)
 
 
-def parse(text: str, *, origin: str, overrides: Sequence[str] = ()) -> Config:
-    """Parse a configuration's YAML text; ``origin`` names it in errors."""
+def parse(text: str, *, origin: str, overrides: Sequence[str] = (), given: bool = False) -> Config:
+    """Parse a configuration's YAML text; ``origin`` names it in errors.
+
+    ``given``: by a user, not by a store or a run; readers, methods and protocols must then be known on this machine.
+    """
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -73,12 +77,12 @@ def parse(text: str, *, origin: str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{origin} is not valid YAML{line}; mend its syntax") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin} holds no settings; it must be a YAML mapping")
-    return _validate(raw, origin, [_apply(raw, override) for override in overrides])
+    return _validate(raw, origin, [_apply(raw, override) for override in overrides], given)
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """Return the configuration with ``key.path=value`` overrides applied."""
-    return parse(config.to_yaml(), origin="--set", overrides=overrides) if overrides else config
+    return parse(config.to_yaml(), origin="--set", overrides=overrides, given=True) if overrides else config
 
 
 def _apply(raw: dict[str, Any], override: str) -> str:
@@ -103,9 +107,9 @@ def _apply(raw: dict[str, Any], override: str) -> str:
     return key.strip()
 
 
-def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str]) -> Config:
+def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str], given: bool) -> Config:
     try:
-        return Config.model_validate(raw)
+        return Config.model_validate(raw, context=GIVEN if given else None)
     except ValidationError as error:
         # A misspelt key explains a missing one, so it is named first.
         first = min(error.errors(), key=lambda mistake: mistake["type"] not in UNKNOWN)

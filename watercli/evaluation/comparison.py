@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from watercli.baselines.registry import METHODS, SIMULATION
+from watercli.baselines.registry import METHODS
 from watercli.config import Config, difference
 from watercli.errors import ConfigError
 from watercli.evaluation.intervals import across_folds
@@ -245,7 +245,7 @@ def _intervals(folds: Sequence[Evaluated]) -> xr.Dataset | None:
     """Return the intervals of folds; None if their evaluations lack simulations of the validation dates."""
     lacking = [fold.run for fold in folds if not set(VALIDATED) <= set(fold.data)]
     if lacking:
-        if all(fold.main == SIMULATION for fold in folds):
+        if all(fold.main == "simulation" for fold in folds):
             log.warning("No predictive intervals: the evaluation of %s is of an earlier version; renew it with "
                         "--overwrite", lacking[0])  # fmt: skip
         return None
@@ -263,7 +263,7 @@ def _baselines(row: Row) -> dict[str, xr.DataArray]:
     """Return the flow of the other methods that all of a row's evaluations have, by label."""
     shared = set.intersection(*(set(map(str, fold.data["method"].values)) for fold in row.runs))
     methods = [method for method in METHODS if method in shared and method != row.runs[0].main]
-    return {METHODS[method]: _joined([fold.flow_by(method) for fold in row.runs]) for method in methods}
+    return {METHODS[method].label: _joined([fold.flow_by(method) for fold in row.runs]) for method in methods}
 
 
 def _joined(parts: list[xr.DataArray]) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""What can be read off a finished evaluation: signatures, predictive intervals, donors, and what skill goes with.
+"""Diagnostics of a finished evaluation: signatures, predictive intervals, donors, and factors of skill.
 
 Shapes: C catchments, T days.
 """
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from watercli.baselines.context import Context
+from watercli.baselines.features import Features
 from watercli.baselines.neighbours import distances
-from watercli.baselines.probes import Inputs
-from watercli.baselines.registry import HEADS, SIMULATION
+from watercli.baselines.registry import METHODS
 from watercli.baselines.weather import catchment_rain
 from watercli.evaluation import donors, intervals
 from watercli.evaluation.simulation import Flow
@@ -34,12 +34,12 @@ FACTORS = {
     "record": "days of flow in training",
     "nearest_gauge": "nearest training gauge (km)",
 }
-"""What the skill of the main method is held against."""
+"""Properties of a catchment that the skill of the main method is correlated with."""
 
 
 @dataclass(frozen=True)
 class Insight:
-    """A part is None where there is nothing to say."""
+    """Diagnostics; a part is None where it cannot be computed."""
 
     signatures: xr.DataArray
     """``(signature, source, catchment)``: observed and by every method, over the scored days."""
@@ -62,18 +62,18 @@ class Insight:
         return data.merge(self.factors.rename({"value": "factor_value", "correlation": "factor_correlation"}))
 
 
-def look_into(context: Context, inputs: Inputs, flow: Flow) -> Insight | None:
-    """Return what the scored days and the model tell beyond scores; None if nothing was scored."""
+def look_into(context: Context, features: Features, flow: Flow) -> Insight | None:
+    """Return the diagnostics of the scored days and of the model; None if nothing was scored."""
     if not flow.counts["catchments"]:
         return None
     log.info("Signatures, predictive intervals and donors")
     train = context.store.period("train")
-    # What kind of river it is, by its training dates; hidden gauges too, as a judge may know what the model may not.
+    # The kind of river, by its training dates; of held-out gauges too: the judge may know what the model may not.
     kinds = table(context.flow[:, train], context.store.times[train], catchment_rain(context.store, train))
     return Insight(
         signatures=_signatures(context.store, flow),
         intervals=_intervals(context, flow),
-        donors=_donors(context, inputs, flow, kinds),
+        donors=_donors(context, features, flow, kinds),
         factors=_factors(context, flow, kinds),
     )
 
@@ -84,10 +84,12 @@ def _signatures(store: Store, flow: Flow) -> xr.DataArray:
     period = slice(*store.times.searchsorted([times[0], times[-1]]))
     rain = catchment_rain(store, slice(period.start, period.stop + 1))
     observed = flow.data["observed"].values
-    series = {"observed": observed} | {one: flow.data["simulated"].sel({"method": one}).values for one in flow.methods}
-    found = [table(np.where(scored, values, np.nan), times, rain) for values in series.values()]
+    series = {"observed": observed} | {
+        name: flow.data["simulated"].sel({"method": name}).values for name in flow.methods
+    }
+    tables = [table(np.where(scored, values, np.nan), times, rain) for values in series.values()]
     return xr.DataArray(
-        np.stack(found, axis=1),
+        np.stack(tables, axis=1),
         dims=("signature", "source", "catchment"),
         coords={
             "signature": np.array(list(SIGNATURES), dtype=object),
@@ -95,7 +97,7 @@ def _signatures(store: Store, flow: Flow) -> xr.DataArray:
             "catchment": flow.data["catchment"].values,
             "signature_units": (
                 "signature",
-                np.array([signature_units(one, flow.units) for one in SIGNATURES], object),
+                np.array([signature_units(name, flow.units) for name in SIGNATURES], object),
             ),
         },
         attrs={"long_name": "flow signature over the scored days"},
@@ -104,25 +106,25 @@ def _signatures(store: Store, flow: Flow) -> xr.DataArray:
 
 def signature_units(name: str, units: str) -> str:
     """Return the units of a signature of a flow in ``units``."""
-    found = UNITS.get(name, "1")
-    return units if found == "flow" else found
+    own = UNITS.get(name, "1")
+    return units if own == "flow" else own
 
 
 def _intervals(context: Context, flow: Flow) -> xr.Dataset | None:
-    """Return the intervals of the main method; None if it left no trace of the validation dates."""
+    """Return the intervals of the main method; None if it has no simulation of the validation dates."""
     period, train = context.store.period("validation"), context.store.period("train")
-    if flow.main == SIMULATION:
+    if flow.main == "simulation":
         pair: tuple[Floats, Floats] | None = context.simulated[:, context.of_simulated(period)], context.flow[:, period]
     else:
         pair = flow.fits[flow.main].validated if flow.main in flow.fits else None
     if pair is None:
         return None
-    validated, validation = (one.astype(np.float64) for one in pair)
+    validated, validation = (values.astype(np.float64) for values in pair)
     usable = ~context.unseen
     if not (np.isfinite(validated) & np.isfinite(validation) & usable[:, None]).any():
         return None
     simulated = flow.data["simulated"].sel({"method": flow.main}).values.astype(np.float64)
-    found = intervals.calibrate(
+    predictive = intervals.calibrate(
         validated,
         validation,
         simulated,
@@ -130,33 +132,33 @@ def _intervals(context: Context, flow: Flow) -> xr.Dataset | None:
         never_negative=float(np.nanmin(context.flow[:, train], initial=np.inf)) >= 0,
     )
     observed = flow.data["observed"].astype(np.float64).where(flow.data["scored"])
-    judged = intervals.judge(found, simulated, observed)
-    if flow.main != SIMULATION:
+    judged = intervals.judge(predictive, simulated, observed)
+    if flow.main != "simulation":
         return judged
     # Kept, so that a comparison of folds can calibrate each by the others.
-    about = {"units": flow.units}
+    attrs = {"units": flow.units}
     return judged.assign(
-        validated=(("catchment", "validation_time"), validated.astype(np.float32), about),
-        validation=(("catchment", "validation_time"), validation.astype(np.float32), about),
+        validated=(("catchment", "validation_time"), validated.astype(np.float32), attrs),
+        validation=(("catchment", "validation_time"), validation.astype(np.float32), attrs),
     ).assign_coords(validation_time=context.store.times[period])
 
 
-def _mean_embeddings(context: Context, inputs: Inputs, flow: Flow) -> tuple[Floats, int]:
+def _mean_embeddings(context: Context, features: Features, flow: Flow) -> tuple[Floats, int]:
     """Return the mean embedding of each catchment ``[C, F]``, and over how many training dates it is."""
-    if not set(HEADS) & set(flow.methods):
+    if not any(METHODS[name].fit for name in flow.methods):
         dates = donors.spread_dates(context.embedder, context.store.period("train"))
         return donors.mean_embeddings(context.embedder, dates, context.config.embed.batch_size), len(dates)
     # The probes have embedded many dates already.
     train = context.dates.parts[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a modality that a catchment lacks on all dates stays NaN
-        means = [np.nanmean(one[train].astype(np.float64), axis=0) for one in inputs.embedded]
+        means = [np.nanmean(catchment[train].astype(np.float64), axis=0) for catchment in features.embedding]
     return np.stack(means), len(context.dates.train)
 
 
-def _donors(context: Context, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.Dataset | None:
+def _donors(context: Context, features: Features, flow: Flow, kinds: Floats) -> xr.Dataset | None:
     store = context.store
-    embedded, dates = _mean_embeddings(context, inputs, flow)
+    embedded, dates = _mean_embeddings(context, features, flow)
     # A modality that some catchments lack says nothing of who is like whom.
     spaces = {"embedding": donors.distance(embedded[:, np.isfinite(embedded).all(0)])}
     static = context.checkpoint.scaling.static(store).astype(np.float64)
@@ -166,7 +168,7 @@ def _donors(context: Context, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.D
         spaces["geography"] = distances(store)
         np.fill_diagonal(spaces["geography"], 0)
     lent = flow.data["observed"].astype(np.float64)
-    found = donors.search(
+    result = donors.search(
         spaces,
         donors.distance(donors.ranked(kinds)),
         lent,
@@ -175,11 +177,11 @@ def _donors(context: Context, inputs: Inputs, flow: Flow, kinds: Floats) -> xr.D
         flow.data["days"].values > 0,
         context.config.seed,
     )
-    return found if found is None else found.assign_attrs(embedded_dates=dates)
+    return result if result is None else result.assign_attrs(embedded_dates=dates)
 
 
 def _factors(context: Context, flow: Flow, kinds: Floats) -> xr.Dataset:
-    """Return what each catchment is like, and how the skill goes with it."""
+    """Return properties of each catchment, and their rank correlation with the skill."""
     store, usable = context.store, ~context.unseen
     seen = np.isfinite(context.seen_flow[:, store.period("train")]).sum(1)
     values = {
@@ -195,15 +197,15 @@ def _factors(context: Context, flow: Flow, kinds: Floats) -> xr.Dataset:
     return xr.Dataset(
         {
             "value": (("factor", "catchment"), np.stack(list(chosen.values()))),
-            "correlation": ("factor", [rank_correlation(one, skill) for one in chosen.values()]),
+            "correlation": ("factor", [rank_correlation(factor, skill) for factor in chosen.values()]),
         },
         coords={"factor": np.array(list(chosen), dtype=object), "catchment": flow.data["catchment"].values},
     )
 
 
-def rank_correlation(one: Floats, other: Floats) -> float:
+def rank_correlation(x: Floats, y: Floats) -> float:
     """Return Spearman's correlation over the catchments that have both; NaN where one does not vary."""
-    there = np.isfinite(one) & np.isfinite(other)
-    if there.sum() < donors.FEWEST or np.ptp(one[there]) == 0 or np.ptp(other[there]) == 0:
+    known = np.isfinite(x) & np.isfinite(y)
+    if known.sum() < donors.MIN_CATCHMENTS or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
         return float("nan")
-    return float(spearmanr(one[there], other[there]).statistic)
+    return float(spearmanr(x[known], y[known]).statistic)

@@ -1,7 +1,7 @@
 """Donor search: are catchments that lie near each other in the embedding alike in what their rivers do?
 
-A distance in the embedding is held against the distance between flow signatures, beside what a hydrologist would take
-without a model: distance on the map, and between static attributes.
+The distance in the embedding is correlated with the distance between flow signatures. Beside it stand the distances
+that a hydrologist takes without a model: on the map, and between static attributes.
 
 Shapes: C catchments, F features, S spaces.
 """
@@ -32,7 +32,7 @@ DATES = 60
 """Dates of the training period whose embeddings are averaged, where none were computed for probes."""
 RESAMPLES = 200
 """Bootstrap samples of catchments behind an interval."""
-FEWEST = 4
+MIN_CATCHMENTS = 4
 """Catchments with a flow that a search needs."""
 
 
@@ -63,8 +63,8 @@ def distance(features: Floats) -> Floats:
     varying = deviation > 1e-9 * np.maximum(np.abs(np.nanmean(features, axis=0)), 1e-9)
     standard = (features[:, varying] - np.nanmean(features[:, varying], axis=0)) / deviation[varying]
     squares = np.square(standard).sum(1)
-    found: Floats = np.sqrt(np.maximum(squares[:, None] + squares - 2 * standard @ standard.T, 0))
-    return found
+    distances: Floats = np.sqrt(np.maximum(squares[:, None] + squares - 2 * standard @ standard.T, 0))
+    return distances
 
 
 def ranked(signatures: Floats) -> Floats:
@@ -73,11 +73,11 @@ def ranked(signatures: Floats) -> Floats:
     Signatures that a catchment lacks (a river without spells of high flow) are left out for all; catchments without any
     are NaN.
     """
-    there = np.isfinite(signatures).any(0)
-    whole = np.isfinite(signatures[:, there]).all(1)
-    found = np.full((signatures.shape[1], int(whole.sum())), np.nan)
-    found[there] = rankdata(signatures[whole][:, there], axis=1).T
-    return found
+    described = np.isfinite(signatures).any(0)
+    complete = np.isfinite(signatures[:, described]).all(1)
+    features = np.full((signatures.shape[1], int(complete.sum())), np.nan)
+    features[described] = rankdata(signatures[complete][:, described], axis=1).T
+    return features
 
 
 def search(
@@ -89,7 +89,7 @@ def search(
     judged: Flags,
     seed: int,
 ) -> xr.Dataset | None:
-    """Hold distances against the distance between signatures; None with fewer than `FEWEST` catchments.
+    """Hold distances against the distance between signatures; None with fewer than `MIN_CATCHMENTS` catchments.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def search(
     scored
         The same, NaN on days that are not scored too.
     usable
-        ``[C]``: gauges that may be donors; those hidden in training may not.
+        ``[C]``: gauges that may be donors; held-out gauges may not.
     judged
         ``[C]``: catchments that look for a donor.
 
@@ -115,13 +115,13 @@ def search(
         chance); ``donor_nse``, the efficiency of the donor's flow of the day, taken as it is.
     """
     known = np.isfinite(np.diag(alike))
-    if known.sum() < FEWEST:
+    if known.sum() < MIN_CATCHMENTS:
         return None
     gauges = flow["catchment"].values
     correlation, donors, percentiles, efficiency = [], [], [], []
-    for away in spaces.values():
-        correlation.append(_correlation(away[np.ix_(known, known)], alike[np.ix_(known, known)], seed))
-        nearest, percentile = _nearest(away, alike, usable & known, judged & known)
+    for distances in spaces.values():
+        correlation.append(_correlation(distances[np.ix_(known, known)], alike[np.ix_(known, known)], seed))
+        nearest, percentile = _nearest(distances, alike, usable & known, judged & known)
         donors.append(np.where(nearest >= 0, gauges[nearest], ""))
         percentiles.append(percentile)
         lent = flow.isel(catchment=np.maximum(nearest, 0)).assign_coords(catchment=gauges)
@@ -141,31 +141,31 @@ def search(
     )
 
 
-def _nearest(away: Floats, alike: Floats, usable: Flags, judged: Flags) -> tuple[NDArray[np.int64], Floats]:
+def _nearest(distances: Floats, alike: Floats, usable: Flags, judged: Flags) -> tuple[NDArray[np.int64], Floats]:
     """Return the nearest usable gauge of each catchment, -1 without one, and its percentile of likeness."""
-    number = len(away)
+    number = len(distances)
     nearest, percentile = np.full(number, -1, dtype=np.int64), np.full(number, np.nan)
     for c in np.flatnonzero(judged):
-        others = np.flatnonzero(usable & (np.arange(number) != c) & np.isfinite(away[c]) & np.isfinite(alike[c]))
+        others = np.flatnonzero(usable & (np.arange(number) != c) & np.isfinite(distances[c]) & np.isfinite(alike[c]))
         if not len(others):
             continue
-        nearest[c] = others[np.argmin(away[c, others])]
+        nearest[c] = others[np.argmin(distances[c, others])]
         if len(others) > 1:
             percentile[c] = (alike[c, others] < alike[c, nearest[c]]).sum() / (len(others) - 1)
     return nearest, percentile
 
 
-def _correlation(one: Floats, other: Floats, seed: int) -> tuple[float, float, float]:
+def _correlation(x: Floats, y: Floats, seed: int) -> tuple[float, float, float]:
     """Return the rank correlation of two distances over pairs, and the 95 % interval by bootstrap over catchments."""
     rng = np.random.default_rng(seed)
-    number = len(one)
+    number = len(x)
 
     def over_pairs(rows: NDArray[np.int64]) -> float:
         first, second = np.triu_indices(len(rows), 1)
         first, second = rows[first], rows[second]
-        a, b = one[first, second], other[first, second]
+        a, b = x[first, second], y[first, second]
         pairs = (first != second) & np.isfinite(a) & np.isfinite(b)  # a catchment drawn twice is no pair
-        if pairs.sum() < FEWEST or np.ptp(a[pairs]) == 0 or np.ptp(b[pairs]) == 0:
+        if pairs.sum() < MIN_CATCHMENTS or np.ptp(a[pairs]) == 0 or np.ptp(b[pairs]) == 0:
             return float("nan")
         return float(spearmanr(a[pairs], b[pairs]).statistic)
 

@@ -1,4 +1,4 @@
-"""``watercli evaluate``: what is done, in which order."""
+"""``watercli evaluate``: checks, then every protocol that is named, then files and page."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from watercli.baselines.cache import Cache
-from watercli.baselines.probes import Inputs
-from watercli.config import Config, Splits
+from watercli.config import Config
 from watercli.errors import RunError
 from watercli.evaluation import results
-from watercli.evaluation.diagnostics import Insight, look_into
-from watercli.evaluation.forecast import Forecast, judge_forecasts
+from watercli.evaluation.diagnostics import look_into
 from watercli.evaluation.leakage import check_splits, check_training
-from watercli.evaluation.reconstruction import Reconstruction, reconstruct
-from watercli.evaluation.report import html, terminal
+from watercli.evaluation.protocol import Case, Protocol, Section
+from watercli.evaluation.reconstruction import Reconstruction
+from watercli.evaluation.registry import PROTOCOLS
+from watercli.evaluation.report import terminal
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.short_records import ShortRecords, judge_few_labels
-from watercli.evaluation.simulation import Flow, judge_flow, make_task, reason_to_skip, set_scene
+from watercli.evaluation.simulation import Flow
 from watercli.log import log
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint
@@ -38,7 +38,7 @@ def evaluate(
     overwrite: bool = False,
     device: str = "cpu",
 ) -> Path:
-    """Say how good a run is on the test period, and write it to a folder.
+    """Judge a run on the test period, and write the result to a folder.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ def evaluate(
     ConfigError
         If ``out`` may not be written, a setting does not fit, or the run saw the test period.
     RunError
-        If nothing can be scored.
+        If a protocol that is named cannot judge this run on this store, or nothing could be judged.
     """
     target = target_of(out, overwrite=overwrite)
     target.check()
-    write(judge(checkpoint, store, config, run=run, device=device), run, target)
+    write(judge(checkpoint, store, config, run=run, device=device), target)
     return out
 
 
@@ -77,67 +77,94 @@ def target_of(out: Path, *, overwrite: bool) -> Target:
     return Target(out, overwrite, "evaluation", results.is_evaluation)
 
 
-def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path, device: str = "cpu") -> Outcome:
-    """Score a run on the test period and write nothing but the run's cache; see `evaluate`.
-
-    Raises
-    ------
-    ConfigError
-        If a setting does not fit, or the run saw the test period.
-    """
-    check_fits(checkpoint, store)
-    splits = check_splits(store)
-    check_training(checkpoint, store, splits)
-    skipped = reason_to_skip(checkpoint, store, config.evaluate)
-    if skipped is not None and "reconstruction" not in config.evaluate.protocols:
-        raise RunError(f"Nothing can be scored: {skipped}; add reconstruction to evaluate.protocols")
-    notes = _notes(checkpoint, store, skipped)
-    with _cache(run, config) as cache:
-        outcome = _judge(checkpoint, store, config, splits, notes, cache, skipped, device)
-    for note in notes:
-        log.warning(note)
-    return outcome
-
-
-def write(outcome: Outcome, run: Path, target: Target) -> None:
+def write(outcome: Outcome, target: Target) -> None:
     """Write results and report, and show the main figures on the terminal."""
     with target.writing() as partial:
         results.write(outcome, partial)
-        html.write(outcome, run, partial / "report.html")
+        outcome.report(partial / "report.html")
     terminal.show(outcome)
 
 
-def _judge(
-    checkpoint: Checkpoint,
-    store: Store,
-    config: Config,
-    splits: Splits,
-    notes: list[str],
-    cache: Cache,
-    skipped: str | None,
-    device: str,
-) -> Outcome:
-    """Run the protocols that are asked for and that the run can answer."""
-    protocols = config.evaluate.protocols
-    reconstruction = Reconstruction(windows=0)
-    if "reconstruction" in protocols:
-        reconstruction = reconstruct(checkpoint, store, config.evaluate, device)
-    flow: Flow | None = None
-    forecast: Forecast | None = None
-    short_records: ShortRecords | None = None
-    insight: Insight | None = None
-    if skipped is None and set(protocols) - {"reconstruction"}:
-        context = set_scene(checkpoint, store, config, cache, device)
-        inputs = Inputs(context)
-        wanted = "ungauged" if context.ungauged else "simulation"
-        if wanted in protocols:
-            flow = judge_flow(context, inputs)
-            insight = look_into(context, inputs, flow)
-        if "forecast" in protocols:
-            forecast = judge_forecasts(context, notes)
-        if "short_records" in protocols:
-            short_records = judge_few_labels(inputs, make_task(context, inputs, {}, heads=True), notes)
-    return Outcome(checkpoint, store, config, splits, reconstruction, flow, forecast, short_records, notes, insight)
+def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path, device: str = "cpu") -> Outcome:
+    """Judge a run as `evaluate` does, and return the result without writing it."""
+    check_fits(checkpoint, store)
+    splits = check_splits(store)
+    check_training(checkpoint, store, splits)
+    with _cache(run, config) as cache:
+        case = Case(checkpoint, store, config, cache, device, _notes(checkpoint, store))
+        parts = _run_protocols(case)
+        flow: Flow | None = parts.get("simulation") or parts.get("ungauged")
+        insight = look_into(case.context, case.features, flow) if flow is not None else None
+    for note in case.notes:
+        log.warning(note)
+    return Outcome(
+        checkpoint,
+        store,
+        config,
+        splits,
+        parts.get("reconstruction", Reconstruction(windows=0)),
+        flow,
+        parts.get("forecast"),
+        parts.get("short_records"),
+        case.notes,
+        insight,
+        run,
+        {name: part for name, part in parts.items() if isinstance(part, Section)},
+    )
+
+
+def _run_protocols(case: Case) -> dict[str, Any]:
+    """Return the results of the named protocols that can serve, by name.
+
+    Raises
+    ------
+    RunError
+        If one cannot serve and its alternative is not named, or there is no result at all.
+    """
+    named = [PROTOCOLS[name] for name in PROTOCOLS if name in case.settings.protocols]
+    if case.without_flow is not None and any(protocol.needs_flow for protocol in named):
+        case.notes.append(f"River flow is left out: {case.without_flow}")
+    serving = [protocol for protocol in named if _serves(protocol, case)]
+    results = {protocol.name: protocol.run(case) for protocol in serving}
+    results = {name: result for name, result in results.items() if result is not None}
+    if all(_is_empty(result) for result in results.values()):
+        raise RunError(_nothing_judged(case, results))
+    return results
+
+
+def _serves(protocol: Protocol, case: Case) -> bool:
+    """Return whether a protocol can judge the case; what its alternative judges instead is no loss."""
+    if protocol.needs_flow and case.without_flow is not None:
+        return False
+    reason = protocol.cannot_serve(case)
+    if reason is None or protocol.alternative in case.settings.protocols:
+        return reason is None
+    if protocol.alternative is not None:
+        raise RunError(
+            f"Protocol '{protocol.name}' cannot judge this run on {case.store.path}: {reason}; "
+            f"use --set evaluate.protocols=[{protocol.alternative}]"
+        )
+    case.notes.append(f"Protocol '{protocol.name}' is left out: {reason}")
+    return False
+
+
+def _is_empty(result: object) -> bool:
+    return isinstance(result, Flow) and not result.counts["catchments"]
+
+
+def _nothing_judged(case: Case, results: dict[str, Any]) -> str:
+    """Return the sentence that says why nothing was judged, and which protocols would judge something."""
+    reasons = case.notes or ["no catchment has a test day that is observed and simulated by every method"]
+    serving = [name for name, protocol in PROTOCOLS.items() if _would_serve(protocol, case)]
+    advice = f"; use --set evaluate.protocols=[{serving[0]}]" if serving else ""
+    return f"Nothing could be judged, and no report is written: {'; '.join(reasons)}{advice}"
+
+
+def _would_serve(protocol: Protocol, case: Case) -> bool:
+    """Return whether a protocol that is not named would judge the same: river flow where there is some."""
+    if protocol.name in case.settings.protocols or protocol.needs_flow == (case.without_flow is not None):
+        return False
+    return protocol.cannot_serve(case) is None
 
 
 @contextmanager
@@ -150,10 +177,7 @@ def _cache(run: Path, config: Config) -> Iterator[Cache]:
         yield Cache(Path(folder))
 
 
-def _notes(checkpoint: Checkpoint, store: Store, skipped: str | None) -> list[str]:
-    notes = []
-    if skipped is not None:
-        notes.append(f"River flow is left out: {skipped}")
-    if checkpoint.fingerprint != store.fingerprint:
-        notes.append(f"{store.path.name} is not the store that the run was trained on; their fingerprints differ")
-    return notes
+def _notes(checkpoint: Checkpoint, store: Store) -> list[str]:
+    if checkpoint.fingerprint == store.fingerprint:
+        return []
+    return [f"{store.path.name} is not the store that the run was trained on; their fingerprints differ"]

@@ -70,21 +70,21 @@ def calibrate(
         The target is a flow or the like: errors are relative to it, and no member is below zero. Else they are
         relative to the standard deviation of the catchment's simulation.
     """
-    there = np.isfinite(validated) & np.isfinite(validation) & usable[:, None]
-    told = np.isfinite(validated).any(1, keepdims=True)
+    known_days = np.isfinite(validated) & np.isfinite(validation) & usable[:, None]
+    has_simulation = np.isfinite(validated).any(1, keepdims=True)
     # Without a validated day there is nothing to take classes and units of flow from, and no interval.
-    validated, simulated = np.where(told, validated, 0), np.where(told, simulated, np.nan)
-    unit, test_unit = (_unit(validated, one, never_negative) for one in (validated, simulated))
-    errors = np.where(there, (validation - validated) / unit, np.nan)
+    validated, simulated = np.where(has_simulation, validated, 0), np.where(has_simulation, simulated, np.nan)
+    unit, test_unit = (_unit(validated, values, never_negative) for values in (validated, simulated))
+    errors = np.where(known_days, (validation - validated) / unit, np.nan)
     edges = np.nanquantile(validated, np.arange(1, CLASSES) / CLASSES, axis=1).T
     members = np.full((*simulated.shape, len(MEMBERS)), np.nan)
     days, pooled = np.zeros(len(simulated), dtype=np.int64), np.zeros(len(simulated), dtype=np.bool_)
     of_day, of_test_day = (
-        np.stack([np.searchsorted(edge, row) for edge, row in zip(edges, one, strict=True)])
-        for one in (validated, simulated)
+        np.stack([np.searchsorted(edge, row) for edge, row in zip(edges, values, strict=True)])
+        for values in (validated, simulated)
     )
     for number in range(CLASSES):
-        chosen = there & (of_day == number)
+        chosen = known_days & (of_day == number)
         everyone = errors[chosen]
         for c in range(len(simulated)):
             known = errors[c, chosen[c]]
@@ -129,10 +129,10 @@ def across_folds(folds: Sequence[xr.Dataset]) -> xr.Dataset:
     never_negative = bool(np.nanmin(validation, initial=np.inf) >= 0)
     parts = []
     for number in range(len(folds)):
-        mine = together["fold"].values == number
-        found = calibrate(validated, validation, simulated, ~mine, never_negative=never_negative)
-        own = Predictive(found.members[mine], found.days[mine], found.pooled[mine])
-        parts.append(judge(own, simulated[mine], together["observed"].astype(np.float64)[mine]))
+        in_fold = together["fold"].values == number
+        predictive = calibrate(validated, validation, simulated, ~in_fold, never_negative=never_negative)
+        own = Predictive(predictive.members[in_fold], predictive.days[in_fold], predictive.pooled[in_fold])
+        parts.append(judge(own, simulated[in_fold], together["observed"].astype(np.float64)[in_fold]))
     return xr.concat(parts, "catchment", coords="minimal").sortby("catchment")
 
 
@@ -155,11 +155,11 @@ def quantiles(errors: Floats, levels: Floats) -> Floats:
     rank = (len(errors) + 1) * np.asarray(levels)
     # What rounding puts a hair beside a whole number is that number.
     rank = np.where(np.asarray(levels) < 0.5, np.floor(rank + 1e-9), np.ceil(rank - 1e-9)).astype(np.int64)
-    found: Floats = np.sort(errors)[rank.clip(1, len(errors)) - 1]
-    return found
+    chosen: Floats = np.sort(errors)[rank.clip(1, len(errors)) - 1]
+    return chosen
 
 
-def judge(found: Predictive, simulated: Floats, observed: xr.DataArray) -> xr.Dataset:
+def judge(predictive: Predictive, simulated: Floats, observed: xr.DataArray) -> xr.Dataset:
     """Say how the intervals fared on the scored test days.
 
     Parameters
@@ -177,20 +177,20 @@ def judge(found: Predictive, simulated: Floats, observed: xr.DataArray) -> xr.Da
         absolute error of the simulation alone, which is the score of a forecast without uncertainty; and, for the
         levels `SHOWN`, ``lower`` and ``upper`` (level, catchment, time). NaN for a catchment without a scored day.
     """
-    scored = observed.notnull().values & np.isfinite(found.members).all(-1)
+    scored = observed.notnull().values & np.isfinite(predictive.members).all(-1)
     days = scored.sum(1)
     truth = observed.values.astype(np.float64)
     inside, width = [], []
     for level in LEVELS:
-        low, high = found.interval(level)
+        low, high = predictive.interval(level)
         inside.append(_mean((truth >= low) & (truth <= high), scored))
         width.append(_mean(high - low, scored))
     crps = np.full(len(days), np.nan)
     for c in np.flatnonzero(days):
-        members = xr.DataArray(found.members[c, scored[c]], dims=("time", "member"))
+        members = xr.DataArray(predictive.members[c, scored[c]], dims=("time", "member"))
         score = crps_for_ensemble(members, xr.DataArray(truth[c, scored[c]], dims="time"), "member", method="ecdf")
         crps[c] = float(score)
-    ends = [found.interval(level) for level in SHOWN]
+    ends = [predictive.interval(level) for level in SHOWN]
     units = {"units": observed.attrs.get("units", "1")}
     shown = ("shown", "catchment", "time")
     return xr.Dataset(
@@ -199,8 +199,8 @@ def judge(found: Predictive, simulated: Floats, observed: xr.DataArray) -> xr.Da
             "width": (("level", "catchment"), np.stack(width), {**units, "long_name": "mean width"}),
             "crps": ("catchment", crps, {**units, "long_name": "continuous ranked probability score"}),
             "absolute_error": ("catchment", _mean(np.abs(simulated - truth), scored), units),
-            "calibration_days": ("catchment", found.days, {"long_name": "validation days behind the intervals"}),
-            "pooled": ("catchment", found.pooled, {"long_name": "calibrated by other gauges as well"}),
+            "calibration_days": ("catchment", predictive.days, {"long_name": "validation days behind the intervals"}),
+            "pooled": ("catchment", predictive.pooled, {"long_name": "calibrated by other gauges as well"}),
             "lower": (shown, np.stack([low for low, _ in ends]).astype(np.float32), units),
             "upper": (shown, np.stack([high for _, high in ends]).astype(np.float32), units),
         },

@@ -25,6 +25,7 @@ from watercli.data.blocks import grid_blocks, land_cells, series_blocks, to_patc
 from watercli.data.reader import WindowReader
 from watercli.data.steps import Step
 from watercli.data.windows import Indices, Windows, derived_seed
+from watercli.evaluation.protocol import Case, Protocol
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import Sums
 from watercli.log import log, track
@@ -35,13 +36,13 @@ Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 BASELINES = {
     "model": "the pretrained model",
-    "locf": "the latest visible day, else the day's visible mean",
-    "interpolation": "linear in time between visible days, later ones too, else the day's visible mean",
+    "locf": "last observation carried forward: the last visible day, or the day's visible mean",
+    "interpolation": "linear in time between visible days, later ones too, or the day's visible mean",
     "climatology": "mean of the calendar day, 15 days wide, training dates",
 }
 
 EXAMPLE, EXAMPLE_MASKS = 2**31, 8
-"""Numbers of the steps that the example is drawn from: none that is scored has one of them."""
+"""Step numbers that the example is drawn from: no scored step has one of them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Example:
 
 @dataclass
 class Reconstruction:
-    """What came out."""
+    """Errors of reconstructed values, and examples."""
 
     windows: int
     sums: dict[str, dict[str, Sums]] = field(default_factory=dict)
@@ -81,37 +82,37 @@ class Masked:
     visible: Flags
     target: Flags
     before: Floats
-    """What a model with a memory knows of the day before the window, ``[R, 1, P, V]``; ``[R, 0, P, V]`` without one."""
+    """The day before the window ``[R, 1, P, V]``, which an antecedent state knows; ``[R, 0, P, V]`` without one."""
     before_visible: Flags
 
     def sums(self) -> dict[str, Sums]:
         """Score the observed values of the target tokens, the same ones for every method."""
         scored = self.target[..., None] & np.isfinite(self.observed) & np.isfinite(self.climatology)
-        more = self.before.shape[1]
+        extra = self.before.shape[1]
         values = np.concatenate((self.before, self.observed), axis=1)
         visible = np.concatenate((self.before_visible, self.visible), axis=1)
-        usual = np.concatenate((self.climatology[:, :more], self.climatology), axis=1)
-        guesses = {
+        climatology = np.concatenate((self.climatology[:, :extra], self.climatology), axis=1)
+        filled = {
             "model": self.predicted,
-            "locf": carry_forward(values, visible, usual)[:, more:],
-            "interpolation": interpolate(values, visible, usual)[:, more:],
+            "locf": carry_forward(values, visible, climatology)[:, extra:],
+            "interpolation": interpolate(values, visible, climatology)[:, extra:],
             "climatology": self.climatology,
         }
-        return {method: Sums.of(guess, self.observed, scored) for method, guess in guesses.items()}
+        return {method: Sums.of(predicted, self.observed, scored) for method, predicted in filled.items()}
 
 
 def climatologies(store: Store, names: list[str]) -> dict[str, Climatology]:
     """Return each modality's climatology of the training dates: of its land cells, or of its catchments."""
     train = store.period("train")
-    found = {}
+    by_name = {}
     for name in names:
         if store.config.modalities[name].kind == "series":
-            found[name] = Climatology.of(series_blocks(store, name, train), len(store.gauge_ids))
+            by_name[name] = Climatology.of(series_blocks(store, name, train), len(store.gauge_ids))
         else:
             cells = land_cells(store, name)
-            blocks = ((store.times[some], values[:, cells]) for some, values in grid_blocks(store, name, train))
-            found[name] = Climatology.of(blocks, int(cells.sum()))
-    return found
+            blocks = ((store.times[days], values[:, cells]) for days, values in grid_blocks(store, name, train))
+            by_name[name] = Climatology.of(blocks, int(cells.sum()))
+    return by_name
 
 
 class _Scorer:
@@ -149,7 +150,7 @@ class _Scorer:
             yield name, self._masked(name, step, earlier, predictions[name], starts, catchments)
 
     def _earlier(self, starts: Indices, catchments: NDArray[np.int64]) -> Batch | None:
-        """Return windows that begin a day before; None for a model without a memory, which does not know it."""
+        """Return windows that begin a day before; None for a model without an antecedent state."""
         if self.structure.antecedent_state is None:
             return None
         return self.reader.read(np.maximum(starts - 1, 0), catchments).to(self.device)
@@ -191,14 +192,14 @@ class _Scorer:
     def _climatology(self, name: str, starts: Indices, catchments: NDArray[np.int64]) -> Floats:
         """Return ``[R, T, P, V]`` of the windows' days."""
         days = starts[:, None] + np.arange(self.reader.days)
-        usual = self.climatology[name].at(self.store.times[days.ravel()])
+        means = self.climatology[name].at(self.store.times[days.ravel()])
         if name not in self.cells:
-            by_window = usual.reshape(*days.shape, -1)  # [B, T, every catchment]
+            by_window = means.reshape(*days.shape, -1)  # [B, T, every catchment]
             chosen = np.take_along_axis(by_window, catchments[:, None, :], axis=2)
             return chosen.transpose(0, 2, 1).reshape(-1, days.shape[1], 1, 1)
         cells = self.cells[name]
-        fields = np.full((len(usual), *cells.shape), np.nan, dtype=np.float32)
-        fields[:, cells] = usual
+        fields = np.full((len(means), *cells.shape), np.nan, dtype=np.float32)
+        fields[:, cells] = means
         patches = to_patches(fields, self.store.patch_size)
         return patches.reshape(*days.shape, *patches.shape[1:])
 
@@ -223,7 +224,7 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate, device
                 result.sums[name][method] += sums
     grids = list(config.of_kind("grid"))
     if grids:
-        days = _telling_days(scorer.store, grids[0], scorer.cells[grids[0]], period)
+        days = _example_days(scorer.store, grids[0], scorer.cells[grids[0]], period)
         result.examples = [_example(scorer, grids[0], period, day, why) for why, day in days.items()]
     return result
 
@@ -265,19 +266,26 @@ def _usual_mask(scorer: _Scorer, name: str, start: int, day: int) -> int:
     return min(range(EXAMPLE, EXAMPLE + EXAMPLE_MASKS), key=distance)
 
 
-def _telling_days(store: Store, name: str, cells: Flags, period: slice) -> dict[str, int]:
-    """Return days by why they are shown, among those on which nearly all cells are observed; none if there is none."""
+def _example_days(store: Store, name: str, cells: Flags, period: slice) -> dict[str, int]:
+    """Return days by the reason to show them, of those with nearly all cells observed; empty if there is none."""
     means = []
     for _, values in grid_blocks(store, name, period):
-        here = values[:, cells]
-        there = np.isfinite(here)
-        usable = there.mean(1) > 0.95
-        means.append(np.where(usable, np.where(there, here, 0).sum(1) / np.maximum(there.sum(1), 1), -np.inf))
+        on_land = values[:, cells]
+        observed = np.isfinite(on_land)
+        usable = observed.mean(1) > 0.95
+        means.append(np.where(usable, np.where(observed, on_land, 0).sum(1) / np.maximum(observed.sum(1), 1), -np.inf))
     joined = np.concatenate(means)
     order = np.argsort(joined)[::-1][: int(np.isfinite(joined).sum())]
     if not len(order):
         return {}
-    found = {"It is the test day with the largest mean": period.start + int(order[0])}
+    chosen = {"It is the test day with the largest mean": period.start + int(order[0])}
     if len(order) >= 10:
-        found["A tenth of the test days have a larger mean"] = period.start + int(order[len(order) // 10])
-    return found
+        chosen["A tenth of the test days have a larger mean"] = period.start + int(order[len(order) // 10])
+    return chosen
+
+
+def _run(case: Case) -> Reconstruction:
+    return reconstruct(case.checkpoint, case.store, case.settings, case.device)
+
+
+RECONSTRUCTION = Protocol(name="reconstruction", run=_run, needs_flow=False)

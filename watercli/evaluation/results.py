@@ -7,9 +7,10 @@ import datetime as dt
 import importlib.metadata
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -22,8 +23,10 @@ import xarray as xr
 from watercli.baselines.registry import METHODS
 from watercli.baselines.ridge import Fitted
 from watercli.config import Config, Evaluate, Splits
+from watercli.errors import RunError
 from watercli.evaluation.diagnostics import Insight
-from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
+from watercli.evaluation.forecast import FORECASTS, Forecast
+from watercli.evaluation.protocol import Section
 from watercli.evaluation.reconstruction import Reconstruction
 from watercli.evaluation.report import tables
 from watercli.evaluation.short_records import ShortRecords
@@ -39,7 +42,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that was found out."""
+    """The result of an evaluation."""
 
     checkpoint: Checkpoint
     store: Store
@@ -51,9 +54,33 @@ class Outcome:
     forecast: Forecast | None
     short_records: ShortRecords | None
     notes: list[str]
-    """What a reader must know: parts that were left out, a store other than the run's."""
+    """Parts that were left out, a store other than the run's."""
     insight: Insight | None = None
-    """What lies beyond the scores of river flow; None where nothing was scored."""
+    """Diagnostics of river flow; None where nothing was scored."""
+    run: Path | None = None
+    """The run directory, whose training curves the page shows."""
+    sections: Mapping[str, Section] = field(default_factory=dict)
+    """Results of third parties' protocols, by name."""
+
+    @property
+    def scores(self) -> xr.Dataset:
+        """``score`` (metric, method, catchment) of river flow, and the scored ``days`` (catchment).
+
+        Raises
+        ------
+        RunError
+            If no river flow was judged.
+        """
+        if self.flow is None:
+            raise RunError("This evaluation judged no river flow; name the protocol 'simulation' or 'ungauged'")
+        return _with_labels(self.flow.data[["score", "days"]])
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page that ``watercli evaluate`` writes, and return its path."""
+        from watercli.evaluation.report import html  # which reads the outcome itself
+
+        html.write(self, Path(path))
+        return Path(path)
 
     def summaries(self) -> dict[str, dict[str, Summary]]:
         """Return the summary over catchments of every score, by method and metric."""
@@ -104,9 +131,9 @@ def is_of(path: Path, checkpoint: Checkpoint, settings: Evaluate) -> bool:
     """Return whether a folder holds the evaluation of these weights with these settings."""
     if not is_evaluation(path):
         return False
-    found = json.loads((path / RESULTS).read_text(encoding="utf-8"))
-    same_weights = found["run"]["weights_fingerprint"] == checkpoint.fingerprint_of_weights()
-    return bool(same_weights and found["settings"] == settings.model_dump(mode="json"))
+    results = json.loads((path / RESULTS).read_text(encoding="utf-8"))
+    same_weights = results["run"]["weights_fingerprint"] == checkpoint.fingerprint_of_weights()
+    return bool(same_weights and results["settings"] == settings.model_dump(mode="json"))
 
 
 def write(outcome: Outcome, folder: Path) -> None:
@@ -119,7 +146,7 @@ def write(outcome: Outcome, folder: Path) -> None:
     if outcome.forecast is not None:
         _write_csv(folder / "forecast.csv", forecast_rows(outcome.forecast))
     if outcome.short_records is not None:
-        _write_csv(folder / "short_records.csv", few_labels_rows(outcome.short_records))
+        _write_csv(folder / "short_records.csv", short_record_rows(outcome.short_records))
     if outcome.flow is not None:
         _write_csv(folder / "riverflow.csv", flow_rows(outcome.flow))
         _write_csv(folder / "comparisons.csv", comparison_rows(outcome))
@@ -127,6 +154,8 @@ def write(outcome: Outcome, folder: Path) -> None:
             _write_csv(folder / "catchments.csv", tables.catchment_rows(outcome.insight, outcome.flow))
             _write_csv(folder / "signatures.csv", tables.signature_rows(outcome.insight))
         _write_zarr(outcome, outcome.flow, folder / "results.zarr")
+    for name, section in outcome.sections.items():
+        _write_csv(folder / f"{name}.csv", section_rows(section))
 
 
 def to_dict(outcome: Outcome) -> dict[str, Any]:
@@ -152,29 +181,39 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
-        "short_records": _few_labels_dict(outcome.short_records) if outcome.short_records is not None else None,
+        "short_records": _short_records_dict(outcome.short_records) if outcome.short_records is not None else None,
         "insight": tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
+        "plugins": {name: _section_dict(section) for name, section in outcome.sections.items()},
     }
+
+
+def _section_dict(section: Section) -> dict[str, Any]:
+    return {"title": section.title, "sentence": section.sentence, "rows": section_rows(section)}
+
+
+def section_rows(section: Section) -> list[dict[str, Any]]:
+    """Return one row for each of the section's table."""
+    return _records(section.table, {name: str(name) for name in section.table.columns})
 
 
 def _forecast_dict(forecast: Forecast) -> dict[str, Any]:
     return {
-        "leads": [int(lead) for lead in forecast.data["lead_time"].values],
-        "issues": forecast.data.sizes["init_time"],
+        "lead_times": [int(lead_time) for lead_time in forecast.data["lead_time"].values],
+        "init_times": forecast.data.sizes["init_time"],
         "catchments": forecast.catchments,
         "methods": {
-            method: {"label": FORECASTS[method], "saw": SAW[method], "median_nse": medians}
-            for method, medians in forecast.medians().items()
+            name: {"label": FORECASTS[name].label, "saw": FORECASTS[name].saw, "median_nse": medians}
+            for name, medians in forecast.medians().items()
         },
     }
 
 
-def _few_labels_dict(found: ShortRecords) -> dict[str, Any]:
+def _short_records_dict(records: ShortRecords) -> dict[str, Any]:
     return {
-        "years": [one or "all" for one in found.years],
-        "training_rows": found.rows,
-        "hidden_in_training": found.hidden,
-        "nse": {head: [asdict(one) for one in by_length] for head, by_length in found.scores.items()},
+        "years": [years or "all" for years in records.years],
+        "training_rows": records.rows,
+        "held_out": records.held_out,
+        "nse": {name: [asdict(summary) for summary in by_length] for name, by_length in records.scores.items()},
     }
 
 
@@ -186,25 +225,25 @@ def _flow_dict(outcome: Outcome, flow: Flow) -> dict[str, Any]:
     return {
         "target": flow.target,
         "units": flow.units,
-        "hidden_from_encoder": flow.hidden,
+        "excluded_inputs": flow.hidden,
         "seen_by_encoder": flow.visible,
         "counts": flow.counts,
         "left_out": flow.left_out,
         "methods": {
             method: {
-                "label": METHODS[method],
+                "label": METHODS[method].label,
                 "saw": flow.saw[method],
                 **(_ridge(flow.fits[method]) if method in flow.fits else {}),
-                "scores": {metric: asdict(one) for metric, one in by_metric.items()},
+                "scores": {metric: asdict(summary) for metric, summary in by_metric.items()},
             }
             for method, by_metric in outcome.summaries().items()
         },
         "main_method": flow.main,
         "ungauged": flow.ungauged,
         "main_against": {
-            method: {"verdict": one.verdict, "better_in": one.better, "of": one.count,
-                     "nse_difference": asdict(one.difference), "p_value": one.p_value}
-            for method, one in outcome.comparisons().items()
+            method: {"verdict": pair.verdict, "better_in": pair.better, "of": pair.count,
+                     "nse_difference": asdict(pair.difference), "p_value": pair.p_value}
+            for method, pair in outcome.comparisons().items()
         },
     }  # fmt: skip
 
@@ -229,11 +268,11 @@ def flow_rows(flow: Flow) -> list[dict[str, Any]]:
     places = [name for name in ("gauge_name", "latitude", "longitude", "area") if name in flow.data.coords]
     scored = flow.data.sel(catchment=flow.data["days"].values > 0)
     for gauge in scored["catchment"].values:
-        here = scored.sel(catchment=gauge)
-        place = {("area_km2" if name == "area" else name): here[name].item() for name in places}
+        catchment = scored.sel(catchment=gauge)
+        place = {("area_km2" if name == "area" else name): catchment[name].item() for name in places}
         for method in flow.methods:
-            scores = here["score"].sel({"method": method})
-            row = {"gauge_id": gauge, **place, "method": method, "days": int(here["days"])}
+            scores = catchment["score"].sel({"method": method})
+            row = {"gauge_id": gauge, **place, "method": method, "days": int(catchment["days"])}
             rows.append(row | {metric: float(scores.sel(metric=metric)) for metric in METRICS})
     return rows
 
@@ -242,30 +281,30 @@ def comparison_rows(outcome: Outcome) -> list[dict[str, Any]]:
     """Return one row for every two methods: by how much the first has the higher NSE, catchment by catchment."""
     return [
         {
-            "method": one,
-            "other": other,
-            "better_in": found.better,
-            "catchments": found.count,
-            "median_difference": found.difference.median,
-            "low": found.difference.low,
-            "high": found.difference.high,
-            "p_value": found.p_value,
+            "method": method,
+            "other_method": other_method,
+            "better_in": pair.better,
+            "catchments": pair.count,
+            "median_difference": pair.difference.median,
+            "low": pair.difference.low,
+            "high": pair.difference.high,
+            "p_value": pair.p_value,
         }
-        for (one, other), found in outcome.pairs().items()
+        for (method, other_method), pair in outcome.pairs().items()
     ]
 
 
 def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
-    """Return one row for each catchment, method and lead."""
+    """Return one row for each catchment, method and lead time, in days."""
     frame = forecast.data["nse"].to_dataframe().reset_index().dropna(subset="nse")
-    columns = {"catchment": "gauge_id", "method": "method", "lead_time": "lead_days", "nse": "nse"}
+    columns = {"catchment": "gauge_id", "method": "method", "lead_time": "lead_time", "nse": "nse"}
     return _records(frame, columns)
 
 
-def few_labels_rows(found: ShortRecords) -> list[dict[str, Any]]:
-    """Return one row for each catchment, head and length of record; 0 years are all."""
-    frame = found.nse.rename("nse").to_dataframe().reset_index().dropna(subset="nse")
-    return _records(frame, {"catchment": "gauge_id", "head": "head", "years": "years", "nse": "nse"})
+def short_record_rows(records: ShortRecords) -> list[dict[str, Any]]:
+    """Return one row for each catchment, method and length of record; 0 years are all."""
+    frame = records.nse.rename("nse").to_dataframe().reset_index().dropna(subset="nse")
+    return _records(frame, {"catchment": "gauge_id", "method": "method", "years": "years", "nse": "nse"})
 
 
 def _records(frame: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -273,10 +312,10 @@ def _records(frame: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, 
     return [{str(key): value for key, value in row.items()} for row in renamed.to_dict("records")]
 
 
-def _write_csv(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows; a missing number is an empty field."""
     listed = [finite(dict(row)) for row in rows]
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(listed[0]) if listed else [])
         writer.writeheader()
         writer.writerows({key: _short(value) for key, value in row.items()} for row in listed)
@@ -287,8 +326,7 @@ def _short(value: Any) -> Any:
 
 
 def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
-    labels = [METHODS[str(method)] for method in flow.data["method"].values]
-    data = flow.data.assign_coords(label=("method", np.array(labels, dtype=object)))
+    data = _with_labels(flow.data)
     if outcome.insight is not None:
         data = data.merge(outcome.insight.dataset())
     data.attrs = {
@@ -306,6 +344,12 @@ def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
         data.to_zarr(path, zarr_format=3, consolidated=True)
 
 
+def _with_labels(data: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with the label of each method beside its name."""
+    labels = [METHODS[str(name)].label for name in data["method"].values]
+    return data.assign_coords(label=("method", np.array(labels, dtype=object)))
+
+
 def _encode(data: xr.Dataset) -> None:
     for variable in data.variables.values():
         variable.encoding = {}
@@ -314,9 +358,9 @@ def _encode(data: xr.Dataset) -> None:
 def finite(value: Any) -> Any:
     """Return JSON types with None for what is not a number."""
     if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [finite(one) for one in value]
+        return [finite(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

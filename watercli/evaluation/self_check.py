@@ -1,4 +1,4 @@
-"""A tiny case, from data to scores, whose numbers travel with the program: does this machine give the same ones?"""
+"""A tiny case, from data to scores, whose stored numbers this machine must reproduce."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ class Deviation:
     group: str
     name: str
     stored: float
-    found: float
+    computed: float
 
     def __str__(self) -> str:
-        return f"{self.name} is {self.found:.6g}, stored {self.stored:.6g} (tolerance {TOLERANCES[self.group]:g})"
+        return f"{self.name} is {self.computed:.6g}, stored {self.stored:.6g} (tolerance {TOLERANCES[self.group]:g})"
 
 
 def case() -> Config:
@@ -93,13 +93,13 @@ def compute(folder: Path) -> dict[str, dict[str, float]]:
 
 def _data(store: Store) -> dict[str, float]:
     train = store.period("train")
-    found = {}
+    numbers = {}
     for name in store.config.modalities:
         mean, deviation = store.statistics(name, "identity")
-        found[f"mean of {name}"], found[f"deviation of {name}"] = mean, deviation
+        numbers[f"mean of {name}"], numbers[f"deviation of {name}"] = mean, deviation
     flow = store.dataset["riverflow"].values[:, train]
-    found["missing days of riverflow"] = float(np.isnan(flow).sum())
-    return found
+    numbers["missing days of riverflow"] = float(np.isnan(flow).sum())
+    return numbers
 
 
 def _losses(run: Path, checkpoint: Checkpoint) -> dict[str, float]:
@@ -117,16 +117,16 @@ def _efficiencies(out: Path) -> dict[str, float]:
     return {f"median NSE of {name}": float(nse.sel({"method": name})) for name in nse["method"].values}
 
 
-def deviations(found: dict[str, dict[str, float]], stored: dict[str, dict[str, float]]) -> list[Deviation]:
+def deviations(computed: dict[str, dict[str, float]], stored: dict[str, dict[str, float]]) -> list[Deviation]:
     """Return the numbers that lie apart by more than their tolerance, or are on one side only."""
     wrong = []
     for group in TOLERANCES:
-        mine, theirs = found.get(group, {}), stored.get(group, {})
-        for name in dict.fromkeys((*theirs, *mine)):
-            one, other = mine.get(name, float("nan")), theirs.get(name, float("nan"))
-            scale = 1.0 if group == "efficiencies" else max(abs(other), 1e-12)
-            if not abs(one - other) <= TOLERANCES[group] * scale:
-                wrong.append(Deviation(group, name, other, one))
+        computed_group, stored_group = computed.get(group, {}), stored.get(group, {})
+        for name in dict.fromkeys((*stored_group, *computed_group)):
+            computed_value, stored_value = computed_group.get(name, float("nan")), stored_group.get(name, float("nan"))
+            scale = 1.0 if group == "efficiencies" else max(abs(stored_value), 1e-12)
+            if not abs(computed_value - stored_value) <= TOLERANCES[group] * scale:
+                wrong.append(Deviation(group, name, stored_value, computed_value))
     return wrong
 
 
@@ -146,14 +146,14 @@ def self_check() -> int:
         If some do not.
     """
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
-        found = compute(Path(folder))
-    wrong = deviations(found, stored_numbers())
-    number = sum(len(one) for one in found.values())
-    for one in wrong:
-        log.warning("%s", one)
-    if wrong:
+        numbers = compute(Path(folder))
+    deviating = deviations(numbers, stored_numbers())
+    number = sum(len(group) for group in numbers.values())
+    for deviation in deviating:
+        log.warning("%s", deviation)
+    if deviating:
         raise RunError(
-            f"{len(wrong)} of {number} numbers of the self-check are not the stored ones ({wrong[0]}); "
+            f"{len(deviating)} of {number} numbers of the self-check are not the stored ones ({deviating[0]}); "
             "compare the versions of torch, numpy and zarr with constraints.txt"
         )
     log.info("Self-check: all %d numbers agree with the stored ones", number)

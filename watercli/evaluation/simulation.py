@@ -12,27 +12,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from watercli.baselines.cache import Cache
-from watercli.baselines.context import Context, Dates, Flags, Floats
-from watercli.baselines.probes import HEADS, Inputs
-from watercli.baselines.registry import FUSED, METHODS, OWN_FLOW, PROBE, SIMULATION, saw
+from watercli.baselines.context import Context, Flags, Floats
+from watercli.baselines.features import Features
+from watercli.baselines.method import Method
+from watercli.baselines.registry import METHODS, in_order, labels
 from watercli.baselines.ridge import Fitted, Task
-from watercli.baselines.weather_driven import RIVALS
-from watercli.config import Config, Evaluate
 from watercli.data.windows import Indices
-from watercli.errors import ConfigError, nearest
-from watercli.evaluation.leakage import check_probe
+from watercli.evaluation.protocol import Case, Protocol
 from watercli.hydrology.scores import catchment_scores, metric_units
-from watercli.inference.embedder import Embedder
 from watercli.log import log
-from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS, Transform
 
 
 @dataclass(frozen=True)
 class Flow:
-    """What came out of the river-flow part."""
+    """Simulated and observed flow, and the scores of every method."""
 
     main: str
     """The method that the verdict is about."""
@@ -55,90 +50,40 @@ class Flow:
     """Only gauges that gave no flow to training are scored."""
 
     @property
+    def main_method(self) -> Method:
+        """Record of the main method."""
+        return METHODS[self.main]
+
+    @property
     def methods(self) -> list[str]:
         """Methods that were tried, in the order of `METHODS`."""
         return [str(method) for method in self.data["method"].values]
 
 
-def reason_to_skip(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> str | None:
-    """Return why there can be no river-flow part, or None if there can.
+def judge_flow(context: Context, features: Features) -> Flow:
+    """Score every method on the same days of the test period.
 
-    Raises
-    ------
-    ConfigError
-        If ``evaluate.target`` names no series of the run (the default may be absent).
+    Only gauges that gave no flow to training are scored, if there are any; otherwise all are.
     """
-    target, known = settings.target, checkpoint.config.modalities
-    if not store.gauge_ids:
-        return "the store has no catchments"
-    if target not in known:
-        if target == type(settings)().target:
-            return f"the run has no series '{target}'"
-        series = checkpoint.config.of_kind("series")
-        raise ConfigError(f"Setting 'evaluate.target' names '{target}', which the run lacks{nearest(target, series)}")
-    if known[target].kind == "grid":
-        series = checkpoint.config.of_kind("series")
-        raise ConfigError(f"Setting 'evaluate.target' names '{target}', a grid; name a series{nearest(target, series)}")
-    if len(known) == 1:
-        return f"the run has no modality besides '{target}' that an encoder could see"
-    test = store.period("test")
-    if not np.isfinite(store.dataset[target].values[:, test]).any():
-        first, last = store.times[[test.start, test.stop - 1]]
-        return f"{store.path.name} has no '{target}' in the test period ({first:%Y-%m-%d} to {last:%Y-%m-%d})"
-    return None
-
-
-def set_scene(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache, device: str = "cpu") -> Context:
-    """Return what all methods are given; the encoder never sees the target, whatever ``embed`` says."""
-    settings, target = config.evaluate, config.evaluate.target
-    hidden = tuple(dict.fromkeys((*config.embed.excluded_inputs, target)))
-    if target not in config.embed.excluded_inputs:
-        log.info(
-            "'%s' is hidden from the encoder, as it is what the probe predicts, though embed.excluded_inputs lacks it",
-            target,
-        )
-    embedder = Embedder(checkpoint, store, hidden, device=device)
-    dates = Dates.of(embedder, settings.probe_stride)
-    check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
-    return Context(checkpoint, store, config, cache, embedder, dates)
-
-
-def judge_flow(context: Context, inputs: Inputs) -> Flow:
-    """Let every method say what the river did in the test period, and score all on the same days.
-
-    At gauges that were hidden in training only, if there are any; else at all.
-    """
-    checkpoint, store, settings, target = context.checkpoint, context.store, context.settings, context.target
-    # Whatever is asked for, the model's own answer is there: the verdict is about it.
-    wanted = [name for name in METHODS if name in (SIMULATION, *settings.methods)]
-    wanted = [name for name in wanted if not (context.ungauged and name in OWN_FLOW)]
-    if not inputs.fusion:
-        wanted = [name for name in wanted if name != FUSED]
-    found: dict[str, Floats] = {}
-    for name in wanted:
-        answer = RIVALS[name](context) if name in RIVALS else None
-        if answer is not None and np.isfinite(answer).any():
-            found[name] = answer
-        elif name in RIVALS:
-            log.warning("Left out, as it has no answer for any catchment: %s", METHODS[name])
-    task = make_task(context, inputs, found, heads=any(name in HEADS for name in wanted))
-    fits: dict[str, Fitted] = {}
-    for name in wanted:
-        if name in HEADS and task.chosen.any():
-            log.info("Fitting: %s, %d catchments", METHODS[name], int(task.chosen.sum()))
-            fits[name] = HEADS[name](inputs, task)
-    found |= {name: fit.simulated for name, fit in fits.items()}
-    simulated = {name: found[name] for name in METHODS if name in found}
+    store, target = context.store, context.target
+    chosen = _chosen_methods(context)
+    simulated = _simulate(context, [method for method in chosen if method.simulate])
+    probes = [method for method in chosen if method.fit]
+    task = make_task(context, features, simulated, probes=bool(probes))
+    fits = _fit(features, task, probes)
+    simulated |= {name: fit.simulated for name, fit in fits.items()}
+    simulated = {name: simulated[name] for name in in_order(simulated)}
     scored = _scored(task, store.dataset[target].values[:, context.dates.test], simulated)
     left_out = _left_out(context, task, scored)
+    units = context.checkpoint.config.modalities[target].units
     return Flow(
-        main=SIMULATION if context.ungauged or inputs.fusion or PROBE not in simulated else PROBE,
-        data=_dataset(store, target, context.dates.test, simulated, scored, checkpoint.config.modalities[target].units),
+        main="probe" if _probe_is_main(context, simulated) else "simulation",
+        data=_dataset(store, target, context.dates.test, simulated, scored, units),
         target=target,
-        units=checkpoint.config.modalities[target].units,
+        units=units,
         visible=context.embedder.modalities,
         hidden=list(context.embedder.excluded),
-        saw=saw(context, inputs.spans),
+        saw={name: METHODS[name].saw_in(context) for name in simulated},
         fits=fits,
         left_out=left_out,
         counts=_counts(task, scored) | {"catchments_left_out": len(left_out)},
@@ -146,17 +91,61 @@ def judge_flow(context: Context, inputs: Inputs) -> Flow:
     )
 
 
-def make_task(context: Context, inputs: Inputs, rivals: dict[str, Floats], *, heads: bool) -> Task:
-    """Return what probes are to learn: the flow of the dates whose inputs are all there.
+def _chosen_methods(context: Context) -> list[Method]:
+    """Return the methods that are named and can serve; the model's own simulation is always among them."""
+    methods = [METHODS[name] for name in in_order(("simulation", *context.settings.methods))]
+    return [
+        method
+        for method in methods
+        if not (context.ungauged and method.needs_own_flow)
+        and (context.cross_modal or not method.needs_cross_modal_attention)
+    ]
 
-    Where ``heads`` is false, no embedding is computed, and a date is complete if its weather is.
+
+def _simulate(context: Context, methods: list[Method]) -> dict[str, Floats]:
+    """Return the simulations ``[C, T]`` by name; one warning names all methods without any."""
+    simulated: dict[str, Floats] = {}
+    for method in methods:
+        assert method.simulate is not None
+        flow = method.simulate(context)
+        if flow is not None and np.isfinite(flow).any():
+            simulated[method.name] = flow
+    lacking = [method.name for method in methods if method.name not in simulated]
+    if lacking:
+        reason = "they have no answer for any catchment"
+        if context.unseen.all():
+            reason = "no gauge of the store gave flow to training"
+        log.warning("Left out, as %s: %s", reason, labels(lacking))
+    return simulated
+
+
+def _fit(features: Features, task: Task, probes: list[Method]) -> dict[str, Fitted]:
+    if not task.chosen.any():
+        return {}
+    fits = {}
+    for probe in probes:
+        assert probe.fit is not None
+        log.info("Fitting: %s, %d catchments", probe.label, int(task.chosen.sum()))
+        fits[probe.name] = probe.fit(features, task)
+    return fits
+
+
+def _probe_is_main(context: Context, simulated: dict[str, Floats]) -> bool:
+    """Return whether the verdict is about the probe: the model has no simulation that reads any input."""
+    return "probe" in simulated and not context.ungauged and not context.cross_modal
+
+
+def make_task(context: Context, features: Features, simulated: dict[str, Floats], *, probes: bool) -> Task:
+    """Return what probes learn: the flow of the dates whose inputs are all observed.
+
+    Without ``probes``, no embedding is computed, and a date is complete if its weather is.
     """
     store, settings, dates = context.store, context.settings, context.dates
-    complete = inputs.complete if heads else inputs.today
+    complete = features.complete if probes else features.has_weather
     physical: Floats = store.dataset[settings.target].values[:, dates.all]
     train, validation, test = dates.parts
     rows = (complete & np.isfinite(physical))[:, train].sum(1)
-    known = np.logical_and.reduce([np.isfinite(one) for one in rivals.values()])
+    known = np.logical_and.reduce([np.isfinite(flow) for flow in simulated.values()])
     days = (complete & np.isfinite(physical))[:, test] & known
     # What is never negative while training (flow, rain, evaporation) is not simulated as such.
     floor = 0.0 if np.nanmin(physical[:, train], initial=np.inf) >= 0 else -np.inf
@@ -175,7 +164,7 @@ def make_task(context: Context, inputs: Inputs, rivals: dict[str, Floats], *, he
 
 
 def _spaces(context: Context, floor: float) -> dict[str, Transform]:
-    """Return what regressions may be linear in: the run's own transform of the target, its root, or itself."""
+    """Return the transforms that regressions choose from: the run's own of the target, the root, or none."""
     own = context.checkpoint.scaling.modalities[context.target].transform
     names = dict.fromkeys((own, *(("sqrt",) if floor == 0 else ()), "identity"))
     return {name: TRANSFORMS[name] for name in names}
@@ -183,7 +172,7 @@ def _spaces(context: Context, floor: float) -> dict[str, Transform]:
 
 def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags:
     """Return the days ``[C, T]`` that are observed and that every method has an answer for."""
-    answered = np.logical_and.reduce([np.isfinite(one) for one in simulated.values()])
+    answered = np.logical_and.reduce([np.isfinite(flow) for flow in simulated.values()])
     scored: Flags = np.isfinite(observed) & answered & task.chosen[:, None]
     return scored
 
@@ -192,13 +181,13 @@ def _left_out(context: Context, task: Task, scored: Flags) -> dict[str, str]:
     """Return why catchments are not scored that might have been: gauges that training saw are no part of ungauged."""
     observed = np.isfinite(task.physical[:, task.test])
     rows = (task.complete & np.isfinite(task.physical))[:, task.train].sum(1)
-    least = 0 if context.ungauged else context.settings.min_training_rows
+    min_rows = 0 if context.ungauged else context.settings.min_training_rows
     reasons = {}
     for c, gauge in enumerate(context.store.gauge_ids):
         if scored[c].any() or (context.ungauged and not context.unseen[c]):
             continue
-        if rows[c] < least:
-            reasons[gauge] = f"{rows[c]} complete training rows, fewer than {least}"
+        if rows[c] < min_rows:
+            reasons[gauge] = f"{rows[c]} complete training rows, fewer than {min_rows}"
         elif not observed[c].any():
             reasons[gauge] = "no observed test day"
         else:
@@ -256,8 +245,8 @@ def _dataset(
     )
     observed = data["observed"].where(data["scored"])
     data["score"] = catchment_scores(data["simulated"].astype(np.float64), observed.astype(np.float64))
-    of_metrics = [metric_units(str(name), units) for name in data["metric"].values]
-    data = data.assign_coords(metric_units=("metric", np.array(of_metrics, dtype=object)))
+    units_of_metrics = [metric_units(str(name), units) for name in data["metric"].values]
+    data = data.assign_coords(metric_units=("metric", np.array(units_of_metrics, dtype=object)))
     data["score"].attrs = {"long_name": "score over the scored days"}
     data["days"] = data["scored"].sum("time").assign_attrs(long_name="scored days", units="day")
     return data
@@ -266,3 +255,22 @@ def _dataset(
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
     """Return strings as objects, which every version of Zarr can write."""
     return values if np.issubdtype(values.dtype, np.number) else values.astype(object)
+
+
+def _run(case: Case) -> Flow:
+    return judge_flow(case.context, case.features)
+
+
+def _has_unseen_gauges(case: Case) -> str | None:
+    number = int(case.context.unseen.sum())
+    if not number:
+        return None
+    return f"{number} of its gauges gave no flow to training, and only such gauges are then judged"
+
+
+def _has_no_unseen_gauge(case: Case) -> str | None:
+    return None if case.context.ungauged else "all of its gauges gave flow to training, and none is held out"
+
+
+SIMULATION = Protocol(name="simulation", run=_run, cannot_serve=_has_unseen_gauges, alternative="ungauged")
+UNGAUGED = Protocol(name="ungauged", run=_run, cannot_serve=_has_no_unseen_gauge, alternative="simulation")

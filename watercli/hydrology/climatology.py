@@ -48,8 +48,8 @@ class Climatology:
             sums[slots] += np.nan_to_num(values)
             counts[slots] += np.isfinite(values)
         for first in range(0, places, PLACES_AT_ONCE):
-            some = slice(first, first + PLACES_AT_ONCE)
-            sums[:, some] = _window_mean(sums[:, some], counts[:, some])
+            block = slice(first, first + PLACES_AT_ONCE)
+            sums[:, block] = _window_mean(sums[:, block], counts[:, block])
         return cls(sums)
 
     def at(self, times: pd.DatetimeIndex) -> NDArray[np.float32]:
@@ -59,11 +59,11 @@ class Climatology:
 
 def _window_mean(sums: Floats, counts: NDArray[np.uint16]) -> Floats:
     """Return the circular moving mean over the calendar ``[366, n]``."""
-    total, number = (_window_sum(one.astype(np.float64)) for one in (sums, counts))
-    whole, days = sums.sum(0, dtype=np.float64), counts.sum(0, dtype=np.float64)
-    overall = np.divide(whole, days, out=np.full_like(whole, np.nan), where=days > 0)
-    found = np.broadcast_to(overall, total.shape).copy()
-    mean: Floats = np.divide(total, number, out=found, where=number > 0)
+    total, number = (_window_sum(values.astype(np.float64)) for values in (sums, counts))
+    all_sums, days = sums.sum(0, dtype=np.float64), counts.sum(0, dtype=np.float64)
+    overall = np.divide(all_sums, days, out=np.full_like(all_sums, np.nan), where=days > 0)
+    means = np.broadcast_to(overall, total.shape).copy()
+    mean: Floats = np.divide(total, number, out=means, where=number > 0)
     return mean
 
 

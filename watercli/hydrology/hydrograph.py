@@ -113,7 +113,7 @@ def missed_peaks(simulated: Floats, observed: Floats, *, window: int = 1) -> flo
     s, o, days = both(simulated, observed)
     if not o.size:
         return float("nan")
-    peaks_s, peaks_o = (find_peaks(one, distance=30, height=np.percentile(one, 80))[0] for one in (s, o))
+    peaks_s, peaks_o = (find_peaks(flow, distance=30, height=np.percentile(flow, 80))[0] for flow in (s, o))
     missed = [not (np.abs(peaks_s - peak) <= window).any() for peak in peaks_o if _whole(days, peak, window)]
     return float(np.mean(missed)) if missed else float("nan")
 

@@ -1,4 +1,4 @@
-"""What a modality measures, and between which limits that can lie on Earth."""
+"""The physical quantity that a modality measures, and the limits of its values on Earth."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Quantity:
 
     def possible_in(self, units: str) -> tuple[float, float]:
         """Return the limits of a daily value in other units."""
-        least, greatest = (float(registry.Quantity(one, self.units).to(units).magnitude) for one in self.possible)
+        least, greatest = (float(registry.Quantity(limit, self.units).to(units).magnitude) for limit in self.possible)
         return least, greatest
 
     def usual_in(self, units: str) -> tuple[float, float]:
         """Return the limits of a record's mean in other units."""
-        least, greatest = (float(registry.Quantity(one, self.units).to(units).magnitude) for one in self.usual)
+        least, greatest = (float(registry.Quantity(limit, self.units).to(units).magnitude) for limit in self.usual)
         return least, greatest
 
 
@@ -53,14 +53,14 @@ def quantity_of(name: str, modality: Modality, stated: QuantityName | None = Non
     source = modality.source.variable if modality.source else ""
     text = re.sub(r"[_\W]+", " ", f"{name} {source} {modality.long_name}".lower())
     for quantity in QUANTITIES:
-        wanted = quantity.name == stated if stated else re.search(quantity.words, text) is not None
-        if wanted and _same_dimension(quantity.units, modality.units):
+        matches = quantity.name == stated if stated else re.search(quantity.words, text) is not None
+        if matches and _same_dimension(quantity.units, modality.units):
             return quantity
     return None
 
 
-def _same_dimension(one: str, other: str) -> bool:
+def _same_dimension(first: str, second: str) -> bool:
     try:
-        return bool(registry.Unit(one).dimensionality == registry.Unit(other).dimensionality)
+        return bool(registry.Unit(first).dimensionality == registry.Unit(second).dimensionality)
     except (pint.PintError, ValueError, TypeError):
         return False  # units that are none are refused by the readers, with a sentence

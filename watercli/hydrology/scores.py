@@ -24,7 +24,7 @@ Flags = NDArray[np.bool_]
 METRICS = {
     "nse": "Nash-Sutcliffe efficiency (Nash and Sutcliffe 1970)",
     "kge": "Kling-Gupta efficiency (Gupta et al. 2009)",
-    "correlation": "r of the KGE: linear correlation",
+    "r": "r of the KGE: linear correlation",
     "alpha": "alpha of the KGE: simulated over observed standard deviation",
     "beta": "beta of the KGE: simulated over observed mean",
     "rmse": "root mean squared error",
@@ -47,8 +47,8 @@ RESAMPLES = 2000
 
 def metric_units(name: str, units: str) -> str:
     """Return the units of a score of a target in ``units``."""
-    found = METRIC_UNITS.get(name, "1")
-    return units if found == "flow" else found
+    own = METRIC_UNITS.get(name, "1")
+    return units if own == "flow" else own
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def nse(simulated: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
     Nash and Sutcliffe (1970), doi:10.1016/0022-1694(70)90255-6. Days on which either is NaN are left out;
     NaN where the observed values do not vary.
     """
-    found: xr.DataArray = continuous.nse(simulated, observed, reduce_dims="time")
-    return found.where(np.isfinite(found))
+    efficiency: xr.DataArray = continuous.nse(simulated, observed, reduce_dims="time")
+    return efficiency.where(np.isfinite(efficiency))
 
 
 def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
@@ -124,9 +124,9 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
         doi:10.1016/j.jhydrol.2009.08.003; Kling et al. (2012), doi:10.1016/j.jhydrol.2012.01.011.
     """
     scored = observed.notnull()
-    whole = (simulated.notnull() | ~scored).all("time")
-    nothing = (simulated.isnull() | ~scored).all("time")
-    assert bool((whole | nothing).all()), "methods would be scored on different days"
+    complete = (simulated.notnull() | ~scored).all("time")
+    absent = (simulated.isnull() | ~scored).all("time")
+    assert bool((complete | absent).all()), "methods would be scored on different days"
     gupta = continuous.kge(simulated, observed, reduce_dims="time", include_components=True)
     kling = continuous.kge(simulated, observed, reduce_dims="time", include_components=True, method="2012")
     error = (simulated - observed).astype(np.float64)
@@ -149,10 +149,10 @@ def _of_hydrographs(
     score: Callable[[Floats, Floats], float], simulated: xr.DataArray, observed: xr.DataArray
 ) -> xr.DataArray:
     """Return a score of one pair of series for every method and catchment."""
-    found: xr.DataArray = xr.apply_ufunc(
+    scores: xr.DataArray = xr.apply_ufunc(
         score, simulated, observed, input_core_dims=[["time"], ["time"]], vectorize=True, output_dtypes=[np.float64]
     )
-    return found
+    return scores
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,13 @@ class Summary:
 
 def summarise(values: Floats, seed: int) -> Summary:
     """Summarise a score ``[C]`` over the catchments that have it, which are counted."""
-    there = np.asarray(values, dtype=np.float64)
-    there = there[np.isfinite(there)]
-    if not there.size:
-        nothing = float("nan")
-        return Summary(nothing, nothing, nothing, nothing, 0)
-    low, high = bootstrap_interval(there, seed)
-    return Summary(float(np.median(there)), float(np.percentile(there, 25)), low, high, there.size)
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        nan = float("nan")
+        return Summary(nan, nan, nan, nan, 0)
+    low, high = bootstrap_interval(known, seed)
+    return Summary(float(np.median(known)), float(np.percentile(known, 25)), low, high, known.size)
 
 
 def bootstrap_interval(values: Floats, seed: int) -> tuple[float, float]:
@@ -185,6 +185,10 @@ def bootstrap_interval(values: Floats, seed: int) -> tuple[float, float]:
     medians = np.median(values[rng.integers(len(values), size=(RESAMPLES, len(values)))], axis=1)
     low, high = np.percentile(medians, [2.5, 97.5])
     return float(low), float(high)
+
+
+UNDECIDED = "cannot be distinguished from"
+"""Verdict on two methods whose interval of the median difference holds 0."""
 
 
 @dataclass(frozen=True)
@@ -202,15 +206,15 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``beats``, ``loses to`` or ``cannot be told from``: whether the interval of the median difference holds 0."""
+        """``beats``, ``loses to`` or `UNDECIDED`, by the interval of the median difference."""
         if self.difference.low > 0:
             return "beats"
-        return "loses to" if self.difference.high < 0 else "cannot be told from"
+        return "loses to" if self.difference.high < 0 else UNDECIDED
 
 
-def compare(one: Floats, other: Floats, seed: int) -> Comparison:
+def compare(first: Floats, second: Floats, seed: int) -> Comparison:
     """Compare the scores ``[C]`` of two methods over the catchments in which both have one."""
-    difference = np.asarray(one, dtype=np.float64) - other
-    there = difference[np.isfinite(difference)]
-    p_value = float(wilcoxon(there).pvalue) if there.any() else (1.0 if there.size else float("nan"))
-    return Comparison(int((there > 0).sum()), there.size, summarise(there, seed), p_value)
+    difference = np.asarray(first, dtype=np.float64) - second
+    known = difference[np.isfinite(difference)]
+    p_value = float(wilcoxon(known).pvalue) if known.any() else (1.0 if known.size else float("nan"))
+    return Comparison(int((known > 0).sum()), known.size, summarise(known, seed), p_value)

@@ -1,4 +1,4 @@
-"""Flow signatures: what kind of river a series of flow belongs to, observed beside simulated.
+"""Flow signatures: numbers that characterise a river by its series of flow.
 
 Shapes: C catchments, T days.
 """
@@ -61,7 +61,7 @@ def signatures(flow: Floats, times: pd.DatetimeIndex, rain: Floats | None = None
     Returns
     -------
     dict[str, float]
-        By the keys of `SIGNATURES`; NaN for what cannot be told.
+        By the keys of `SIGNATURES`; NaN where a signature is undefined.
     """
     known = flow[np.isfinite(flow)].astype(np.float64)
     if not known.size:
@@ -85,7 +85,7 @@ def signatures(flow: Floats, times: pd.DatetimeIndex, rain: Floats | None = None
 
 def table(flow: Floats, times: pd.DatetimeIndex, rain: Floats | None = None) -> Floats:
     """Return the signatures of several series ``[C, T]``, as ``[signature, C]`` in the order of `SIGNATURES`."""
-    rows = [signatures(one, times, None if rain is None else rain[c]) for c, one in enumerate(flow)]
+    rows = [signatures(series, times, None if rain is None else rain[c]) for c, series in enumerate(flow)]
     return np.array([[row[name] for row in rows] for name in SIGNATURES])
 
 
@@ -99,22 +99,22 @@ def _slope(known: Floats) -> float:
 
 
 def _ratio(flow: Floats, rain: Floats) -> float:
-    there = np.isfinite(flow) & np.isfinite(rain)
-    fallen = float(rain[there].sum())
-    return float(flow[there].sum() / fallen) if fallen > 0 else float("nan")
+    known = np.isfinite(flow) & np.isfinite(rain)
+    fallen = float(rain[known].sum())
+    return float(flow[known].sum() / fallen) if fallen > 0 else float("nan")
 
 
-def _spells(there: NDArray[np.bool_]) -> list[slice]:
+def _spells(marked: NDArray[np.bool_]) -> list[slice]:
     """Return the runs of days that are marked."""
-    edges = np.diff(there.astype(np.int8), prepend=0, append=0)
+    edges = np.diff(marked.astype(np.int8), prepend=0, append=0)
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
 
 
-def _mean_spell(there: NDArray[np.bool_]) -> float:
+def _mean_spell(marked: NDArray[np.bool_]) -> float:
     """Return the mean length of the runs of days that are marked; NaN if there is none."""
-    spells = _spells(there)
-    return float(there.sum() / len(spells)) if spells else float("nan")
+    spells = _spells(marked)
+    return float(marked.sum() / len(spells)) if spells else float("nan")
 
 
 def baseflow_index(flow: Floats) -> float:
@@ -149,14 +149,14 @@ def _half_flow_date(flow: Floats, times: pd.DatetimeIndex) -> float:
     """Return the mean over water years (October to September) that are whole, or nearly so; NaN if none is."""
     year = times.year + (times.month >= 10)
     dates = []
-    for one in np.unique(year):
-        days = np.flatnonzero(year == one)
-        there = np.isfinite(flow[days])
-        whole = 366 if pd.Timestamp(int(one), 1, 1).is_leap_year else 365
-        if there.sum() < WHOLE_YEAR * whole:
+    for water_year in np.unique(year):
+        days = np.flatnonzero(year == water_year)
+        known = np.isfinite(flow[days])
+        length = 366 if pd.Timestamp(int(water_year), 1, 1).is_leap_year else 365
+        if known.sum() < WHOLE_YEAR * length:
             continue
         passed = np.nancumsum(flow[days].astype(np.float64))
         if passed[-1] > 0:
             first = int(np.argmax(passed > passed[-1] / 2))
-            dates.append((times[days[first]] - pd.Timestamp(int(one) - 1, 10, 1)).days)
+            dates.append((times[days[first]] - pd.Timestamp(int(water_year) - 1, 10, 1)).days)
     return float(np.mean(dates)) if dates else float("nan")

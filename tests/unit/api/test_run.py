@@ -113,7 +113,7 @@ def test_whatever_reconstructs_only_has_no_scores(tiny_store: wc.Store, tiny_run
     run = wc.open_run(tiny_run)
     result = run.evaluate(tiny_store, protocols="reconstruction", out=tmp_path / "out")
     assert (tmp_path / "out" / "report.html").is_file()
-    with pytest.raises(wc.ConfigError, match=r"evaluate.protocols \(reconstruction\) left river flow out"):
+    with pytest.raises(wc.RunError, match="name the protocol 'simulation' or 'ungauged'"):
         _ = result.scores
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from watercli.baselines.ridge import Task, gauged, shared
+from watercli.baselines.ridge import Task, fit_all_gauges, fit_each_gauge
 from watercli.transforms import TRANSFORMS, TransformName
 
 TRAIN, VALIDATION, TEST = slice(0, 80), slice(80, 110), slice(110, 150)
@@ -29,7 +29,7 @@ def task(features: np.ndarray) -> Task:
 
 
 def test_a_gauged_probe_learns_each_catchment(features: np.ndarray, task: Task) -> None:
-    found = gauged(features, task)
+    found = fit_each_gauge(features, task)
     assert found.alpha == 1e-3
     assert found.validation_nse == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(found.simulated, task.physical[:, TEST], atol=0.02)
@@ -42,7 +42,7 @@ def test_the_validation_dates_choose_the_space(features: np.ndarray, task: Task,
     flow = TRANSFORMS[space].inverse(linear)
     spaces = {name: TRANSFORMS[name] for name in ("log", "sqrt", "identity")}
     positive = replace(task, physical=flow, spaces=spaces, floor=0.0)
-    for found in (gauged(features, positive), shared(features[:1], np.zeros((1, 1)), _first(positive))):
+    for found in (fit_each_gauge(features, positive), fit_all_gauges(features[:1], np.zeros((1, 1)), _first(positive))):
         assert found.space == space
         assert found.validation_nse == pytest.approx(1, abs=1e-3)
         assert np.nanmin(found.simulated) >= 0
@@ -56,7 +56,7 @@ def _first(task: Task) -> Task:
 def test_a_shared_probe_learns_what_is_common(features: np.ndarray, task: Task) -> None:
     static = np.array([[0.0], [1.0], [2.0]], dtype=np.float32)
     target = features[..., 0] * 2 + static
-    found = shared(features, static, replace(task, physical=target))
+    found = fit_all_gauges(features, static, replace(task, physical=target))
     np.testing.assert_allclose(found.simulated, target[:, TEST], atol=0.02)
 
 
@@ -64,7 +64,7 @@ def test_the_test_period_changes_nothing(features: np.ndarray, task: Task) -> No
     altered = task.physical.copy()
     altered[:, TEST] = 1e3
     other = replace(task, physical=altered)
-    for fit in (lambda t: gauged(features, t), lambda t: shared(features, np.zeros((3, 1)), t)):
+    for fit in (lambda t: fit_each_gauge(features, t), lambda t: fit_all_gauges(features, np.zeros((3, 1)), t)):
         np.testing.assert_array_equal(fit(task).simulated, fit(other).simulated)
 
 
@@ -74,12 +74,12 @@ def test_incomplete_rows_are_neither_fitted_nor_predicted(features: np.ndarray, 
     complete = np.isfinite(holes).all(-1)
     target = task.physical.copy()
     target[0, 3] = 1e6
-    found = gauged(holes, replace(task, complete=complete, physical=target))
+    found = fit_each_gauge(holes, replace(task, complete=complete, physical=target))
     assert np.isnan(found.simulated[0]).tolist() == [day == 10 for day in range(40)]
     np.testing.assert_allclose(found.simulated[1:], task.physical[1:, TEST], atol=0.02)
 
 
 def test_catchments_not_chosen_are_left_out(features: np.ndarray, task: Task) -> None:
-    found = gauged(features, replace(task, chosen=np.array([True, False, True])))
+    found = fit_each_gauge(features, replace(task, chosen=np.array([True, False, True])))
     assert np.isnan(found.simulated[1]).all()
     assert np.isfinite(found.simulated[[0, 2]]).all()

@@ -14,14 +14,15 @@ import xarray as xr
 
 from tests.unit.evaluation.conftest import MORE
 from watercli.baselines.cache import Cache
-from watercli.baselines.probes import Inputs
+from watercli.baselines.features import Features
 from watercli.baselines.weather import catchment_rain
 from watercli.config import with_overrides
 from watercli.data.blocks import to_patches
 from watercli.evaluation.diagnostics import look_into
 from watercli.evaluation.donors import DATES, distance, mean_embeddings, ranked, search, spread_dates
+from watercli.evaluation.protocol import make_context
 from watercli.evaluation.report.tables import donor_sentence
-from watercli.evaluation.simulation import judge_flow, set_scene
+from watercli.evaluation.simulation import judge_flow
 from watercli.hydrology.signatures import SIGNATURES, baseflow_index, signatures
 from watercli.inference.embedder import Embedder
 from watercli.run.directory import open_run
@@ -134,9 +135,9 @@ def test_mean_embeddings_see_no_flow(tiny_store: Store, fused_run: Path) -> None
 def test_insight_of_a_run_with_hidden_gauges(tiny_store: Store, fused_run: Path, tmp_path: Path) -> None:
     checkpoint = open_run(fused_run)
     config = with_overrides(checkpoint.config, [*MORE, "evaluate.methods=[simulation, nearest, climatology]"])
-    context = set_scene(checkpoint, tiny_store, config, Cache(tmp_path))
-    inputs = Inputs(context)
-    found = look_into(context, inputs, judge_flow(context, inputs))
+    context = make_context(checkpoint, tiny_store, config, Cache(tmp_path))
+    features = Features(context)
+    found = look_into(context, features, judge_flow(context, features))
     assert found is not None
     assert found.intervals is not None
     assert found.donors is not None

@@ -15,14 +15,18 @@ import pytest
 import xarray as xr
 
 from watercli.baselines.cache import Cache
-from watercli.baselines.probes import Inputs
+from watercli.baselines.features import Features
+from watercli.baselines.registry import METHODS
 from watercli.config import Config, Evaluate, with_overrides
-from watercli.errors import ConfigError
-from watercli.evaluation.evaluate import evaluate
+from watercli.errors import ConfigError, RunError
+from watercli.evaluation.evaluate import evaluate, judge
 from watercli.evaluation.leakage import check_probe, check_splits, check_training
+from watercli.evaluation.protocol import make_context, reason_without_flow
 from watercli.evaluation.reconstruction import Masked, climatologies, reconstruct
-from watercli.evaluation.simulation import Flow, judge_flow, reason_to_skip, set_scene
+from watercli.evaluation.simulation import Flow, judge_flow
+from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.directory import open_run
 from watercli.store import Store
 
 FILES = {
@@ -37,13 +41,11 @@ FILES = {
     "short_records.csv",
     "results.zarr",
 }
-DEFAULT = [name for name in Evaluate().methods if name != "probe_decoder_state"]  # which needs fusion
+DEFAULT = [name for name in Evaluate().methods if name != "probe_decoder_state"]  # which needs cross-modal attention
 FAST = (
     "evaluate.methods=[simulation, neighbour_correction, probe, probe_regional, weather_ridge, nearest, climatology, "
     "persistence]"
 )
-SEE_TEST_FLOW = ("persistence", "neighbour_correction", "nearest", "inverse_distance")
-"""Persistence sees the flow of the days before, the others that of other gauges on the day."""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,8 @@ def flow(checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path_fac
 
 
 def judged(checkpoint: Checkpoint, store: Store, config: Config, cache: Path) -> Flow:
-    context = set_scene(checkpoint, store, config, Cache(cache))
-    return judge_flow(context, Inputs(context))
+    context = make_context(checkpoint, store, config, Cache(cache))
+    return judge_flow(context, Features(context))
 
 
 def changed(store: Store, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Store:
@@ -165,7 +167,7 @@ def test_test_flow_does_not_reach_what_is_simulated(
             other.data["simulated"].sel({"method": method}),
             equal_nan=True,
         )
-        assert same == (method not in SEE_TEST_FLOW), method
+        assert same == (not METHODS[method].sees_test_flow), method
 
 
 def test_climatologies_are_of_training_dates(tiny_store: Store) -> None:
@@ -242,7 +244,7 @@ def test_a_gauge_without_flow_is_named(
 
 def test_targets(checkpoint: Checkpoint, tiny_store: Store) -> None:
     def reason(target: str, one: Checkpoint = checkpoint) -> str | None:
-        return reason_to_skip(one, tiny_store, with_overrides(config, [f"evaluate.target={target}"]).evaluate)
+        return reason_without_flow(one, tiny_store, with_overrides(config, [f"evaluate.target={target}"]).evaluate)
 
     config = checkpoint.config
     assert reason("riverflow") is None
@@ -275,3 +277,66 @@ def test_leaks_fail_loudly(tiny_store: Store) -> None:
         check_probe(tiny_store, "riverflow", ["precip", "riverflow"], train, validation, test)
     with pytest.raises(AssertionError, match="train dates"):
         check_probe(tiny_store, "riverflow", ["precip"], np.append(train, test[0]), validation, test)
+
+
+def test_a_result_is_an_object_too(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path, out: Path, tmp_path: Path
+) -> None:
+    outcome = judge(checkpoint, tiny_store, config, run=tiny_run)
+    scores = outcome.scores["score"]
+    assert scores.dims == ("metric", "method", "catchment")
+    kept = xr.open_zarr(out / "results.zarr").load()
+    np.testing.assert_allclose(scores.values, kept["score"].values)
+    assert outcome.scores["label"].sel({"method": "gr4j"}).item() == METHODS["gr4j"].label
+    assert {"r", "alpha", "beta", "gamma"} <= set(scores["metric"].values)
+    page = outcome.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    written = (out / "report.html").read_text(encoding="utf-8")
+    assert page.split("Where this comes from")[0] == written.split("Where this comes from")[0]
+
+
+def test_scores_of_an_evaluation_without_river_flow_are_refused(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path
+) -> None:
+    only = with_overrides(config, ["evaluate.protocols=[reconstruction]"])
+    with pytest.raises(RunError, match="judged no river flow"):
+        _ = judge(checkpoint, tiny_store, only, run=tiny_run).scores
+
+
+@pytest.mark.parametrize(
+    ("protocols", "held_out", "sentence"),
+    [
+        ("[simulation]", True, r"'simulation' cannot judge .*: 2 of its gauges .*evaluate\.protocols=\[ungauged\]"),
+        ("[reconstruction, simulation]", True, r"evaluate\.protocols=\[ungauged\]"),
+        ("[ungauged]", False, r"'ungauged' cannot judge .*none is held out; .*evaluate\.protocols=\[simulation\]"),
+    ],
+)
+def test_a_protocol_that_cannot_serve_leaves_no_report(
+    tiny_run: Path, fused_run: Path, tiny_store: Store, tmp_path: Path, protocols: str, held_out: bool, sentence: str
+) -> None:
+    run = fused_run if held_out else tiny_run
+    checkpoint = open_run(run)
+    config = with_overrides(checkpoint.config, [f"evaluate.protocols={protocols}"])
+    with pytest.raises(RunError, match=sentence) as error:
+        evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=run)
+    assert error.value.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gauges_that_training_never_saw_are_said_once(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stranger = replace(checkpoint, gauges=("elsewhere",))
+    forecast = with_overrides(config, ["evaluate.protocols=[forecast]"])
+    with pytest.raises(RunError, match=r"Nothing could be judged.*; use --set evaluate\.protocols=\[ungauged\]"):
+        evaluate(stranger, tiny_store, tmp_path / "forecast", forecast, run=tiny_run)
+    assert list(tmp_path.iterdir()) == []
+
+    monkeypatch.setattr(log, "propagate", True)
+    ungauged = with_overrides(config, ["evaluate.protocols=[ungauged]"])
+    evaluate(stranger, tiny_store, tmp_path / "ungauged", ungauged, run=tiny_run)
+    left_out = [record.getMessage() for record in caplog.records if "Left out" in record.getMessage()]
+    lacking = ", ".join(METHODS[name].label for name in ("ema_mlp", "lstm", "gr4j"))
+    assert len(left_out) == 1
+    assert left_out[0].startswith("Left out, as no gauge of the store gave flow to training: ")
+    assert lacking in left_out[0]

@@ -16,19 +16,20 @@ import torch
 
 from watercli.baselines.cache import Cache
 from watercli.baselines.ema_mlp import ema_mlp, features
+from watercli.baselines.features import Features
 from watercli.baselines.fine_tuning import simulate_fine_tuned
 from watercli.baselines.lstm import lstm
 from watercli.baselines.mlp import Regional
-from watercli.baselines.neighbours import corrected, distances, from_neighbours
-from watercli.baselines.probes import Inputs
+from watercli.baselines.neighbours import correct_by_neighbours, distances, inverse_distance, nearest_gauge
 from watercli.config import with_overrides
 from watercli.data.held_out import held_out_catchments
 from watercli.data.reader import WindowReader, basin_std
 from watercli.data.scaling import Scaling
 from watercli.errors import ConfigError, RunError
 from watercli.evaluation.evaluate import evaluate
-from watercli.evaluation.short_records import judge_few_labels
-from watercli.evaluation.simulation import Flow, judge_flow, make_task, set_scene
+from watercli.evaluation.protocol import make_context
+from watercli.evaluation.short_records import judge_short_records
+from watercli.evaluation.simulation import Flow, judge_flow, make_task
 from watercli.inference.simulator import simulate
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
@@ -47,8 +48,8 @@ def altered(store: Store, name: str, days: slice, value: float, catchments: slic
 
 def judged(checkpoint: checkpoints.Checkpoint, store: Store, cache: Path) -> Flow:
     """Let the methods that the checkpoint's configuration names say what the rivers did."""
-    context = set_scene(checkpoint, store, checkpoint.config, Cache(cache))
-    return judge_flow(context, Inputs(context))
+    context = make_context(checkpoint, store, checkpoint.config, Cache(cache))
+    return judge_flow(context, Features(context))
 
 
 def test_a_causal_simulation_sees_no_flow_and_no_later_day(fused_run: Path, tiny_store: Store) -> None:
@@ -106,7 +107,7 @@ def test_a_run_with_hidden_gauges_is_judged_at_these(fused_run: Path, tiny_store
     rows = (out / "riverflow.csv").read_text().splitlines()[1:]
     gauges = [tiny_store.gauge_ids[1], tiny_store.gauge_ids[4]]
     assert {row.split(",")[0] for row in rows} <= set(gauges)
-    assert "hidden from training" in (out / "report.html").read_text()
+    assert "held out in training" in (out / "report.html").read_text()
 
 
 def test_a_simulation_is_judged_with_nothing_beside_it(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_simulation_is_judged_with_nothing_beside_it(fused_run: Path, tiny_sto
     config = with_overrides(checkpoint.config, ["evaluate.methods=[simulation]", "evaluate.protocols=[ungauged]"])
     out = evaluate(checkpoint, tiny_store, tmp_path / "evaluation", config, run=fused_run)
     page = (out / "report.html").read_text()
-    assert re.search(r"simulation by the model has a median NSE of -?\d+\.\d\d; no baseline was asked for", page)
+    assert re.search(r"simulation by the model has a median NSE of -?\d+\.\d\d; no baseline was named", page)
 
 
 def test_a_fold_that_is_not_there_is_refused(tiny_store: Store) -> None:
@@ -163,15 +164,15 @@ def test_neighbours_are_the_nearest_usable_gauges(tiny_store: Store) -> None:
     flow = np.random.default_rng(2).normal(size=(6, 5)) + 10
     flow[:, 3] = np.nan
     usable = np.array([True, True, False, True, True, True])
-    found = from_neighbours(tiny_store, flow, usable)
+    nearest_flow, weighted = nearest_gauge(away, flow, usable), inverse_distance(away, flow, usable)
     for c in range(6):
         others = [d for d in range(6) if d != c and usable[d]]
         nearest = min(others, key=lambda d: away[c, d])
-        np.testing.assert_array_equal(found["nearest"][c], flow[nearest])
+        np.testing.assert_array_equal(nearest_flow[c], flow[nearest])
         chosen = sorted(others, key=lambda d: away[c, d])[:5]
         weight = 1 / np.maximum(away[c, chosen], 1.0)
-        np.testing.assert_allclose(found["inverse_distance"][c, :3], weight @ flow[chosen, :3] / weight.sum())
-    assert np.isnan(found["inverse_distance"][:, 3]).all()
+        np.testing.assert_allclose(weighted[c, :3], weight @ flow[chosen, :3] / weight.sum())
+    assert np.isnan(weighted[:, 3]).all()
 
 
 def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store) -> None:
@@ -180,14 +181,16 @@ def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store
     truth = rng.gamma(2.0, 1.0, size=(6, 200))
     factor = np.exp(rng.normal(0, 0.5, size=200))
     usable = np.array([True, True, False, True, True, True])
-    found = corrected(distances(tiny_store), truth * factor, truth, usable, slice(0, 100))
+    found = correct_by_neighbours(distances(tiny_store), truth * factor, truth, usable, slice(0, 100))
     error = np.abs(np.log(found / truth))[:, 100:]
     assert error.mean() < 0.1 * np.abs(np.log(factor[100:])).mean()
     lied = np.where(usable[:, None], truth, 50.0)
-    np.testing.assert_array_equal(corrected(distances(tiny_store), truth * factor, lied, usable, slice(0, 100)), found)
+    np.testing.assert_array_equal(
+        correct_by_neighbours(distances(tiny_store), truth * factor, lied, usable, slice(0, 100)), found
+    )
     # Errors that say nothing of each other do little harm.
     alone = truth * np.exp(rng.normal(0, 0.5, size=truth.shape))
-    kept = corrected(distances(tiny_store), alone, truth, usable, slice(0, 100))
+    kept = correct_by_neighbours(distances(tiny_store), alone, truth, usable, slice(0, 100))
     before, after = (np.square(one - truth)[:, 100:].mean() for one in (alone, kept))
     assert after < 1.1 * before
 
@@ -212,11 +215,11 @@ def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store
 
 def test_short_records_are_learnt_from_fused_features_too(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     checkpoint = directory.open_run(fused_run)
-    context = set_scene(checkpoint, tiny_store, checkpoint.config, Cache(tmp_path))
-    inputs = Inputs(context)
-    found = judge_few_labels(inputs, make_task(context, inputs, {}, heads=True), [])
+    context = make_context(checkpoint, tiny_store, checkpoint.config, Cache(tmp_path))
+    features = Features(context)
+    found = judge_short_records(features, make_task(context, features, {}, probes=True), [])
     assert found is not None
-    assert found.hidden
+    assert found.held_out
     assert list(found.scores) == ["probe_decoder_state", "probe", "probe_untrained", "weather_ridge"]
     assert all(np.isfinite(one.median) for by_length in found.scores.values() for one in by_length)
 
@@ -226,10 +229,10 @@ def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp
     checkpoint = directory.open_run(tiny_run)
     assert checkpoint.gauges == tuple(tiny_store.gauge_ids)
     stranger = replace(checkpoint, gauges=("elsewhere",))
-    context = set_scene(stranger, tiny_store, checkpoint.config, Cache(tmp_path))
+    context = make_context(stranger, tiny_store, checkpoint.config, Cache(tmp_path))
     assert context.ungauged
     assert context.unseen.all()
-    found = judge_flow(context, Inputs(context))
+    found = judge_flow(context, Features(context))
     assert found.methods == ["simulation", "climatology"]
     # Gauges that were hidden elsewhere, and are not here, are no matter.
     hidden = with_overrides(checkpoint.config, ["train.held_out_gauges={gauges: ['9999']}"])
@@ -239,7 +242,7 @@ def test_gauges_new_to_a_run_are_ungauged(tiny_run: Path, tiny_store: Store, tmp
         simulate(other, tiny_store, "riverflow", period), simulate(checkpoint, tiny_store, "riverflow", period)
     )
     some = replace(checkpoint, gauges=checkpoint.gauges[:4])
-    context = set_scene(some, tiny_store, checkpoint.config, Cache(tmp_path))
+    context = make_context(some, tiny_store, checkpoint.config, Cache(tmp_path))
     np.testing.assert_array_equal(context.unseen, [False] * 4 + [True] * 2)
 
 

@@ -16,7 +16,7 @@ from watercli.hydrology.signatures import SIGNATURES, baseflow_index, signatures
 SCORES = {
     "nse": 0.3806450718115777,
     "kge": 0.5988663975733874,
-    "correlation": 0.6450628941890362,
+    "r": 0.6450628941890362,
     "alpha": 0.8224508883006226,
     "beta": 1.058344929934403,
     "rmse": 1.388236920096626,

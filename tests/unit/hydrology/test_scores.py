@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from watercli.hydrology.scores import METRICS, Sums, catchment_scores, compare, summarise
+from watercli.hydrology.scores import METRICS, UNDECIDED, Sums, catchment_scores, compare, summarise
 
 OBSERVED = np.array([1.0, 2.0, 4.0, 3.0])
 
@@ -30,7 +30,7 @@ def test_perfect_simulation() -> None:
 def test_observed_mean_has_nse_zero_and_no_correlation() -> None:
     found = score(np.full(4, OBSERVED.mean()))
     assert found["nse"] == pytest.approx(0)
-    assert np.isnan(found["correlation"])
+    assert np.isnan(found["r"])
     assert np.isnan(found["kge"])
 
 
@@ -40,7 +40,7 @@ def test_hand_computed() -> None:
     # Errors 1 0 -1 2; products of deviations: 1.5 + 0.5 + 0 + 1 = 3.
     r, alpha, beta = 3 / np.sqrt(5 * 6), np.sqrt(6 / 5), 3 / 2.5
     assert found["nse"] == pytest.approx(1 - 6 / 5)
-    assert found["correlation"] == pytest.approx(r)
+    assert found["r"] == pytest.approx(r)
     assert found["alpha"] == pytest.approx(alpha)
     assert found["beta"] == pytest.approx(beta)
     assert found["kge"] == pytest.approx(1 - np.sqrt((r - 1) ** 2 + (alpha - 1) ** 2 + (beta - 1) ** 2))
@@ -102,7 +102,7 @@ def test_summary_leaves_out_and_counts() -> None:
     assert summarise(np.array([np.nan]), seed=0).count == 0
 
 
-@pytest.mark.parametrize(("shift", "verdict"), [(0.2, "beats"), (-0.2, "loses to"), (0.0, "cannot be told from")])
+@pytest.mark.parametrize(("shift", "verdict"), [(0.2, "beats"), (-0.2, "loses to"), (0.0, UNDECIDED)])
 def test_comparison_is_paired(shift: float, verdict: str) -> None:
     rng = np.random.default_rng(1)
     other = rng.normal(size=40)

@@ -98,7 +98,7 @@ def _intervals(compared: Compared, row: Row) -> dict[str, Any]:
         "sentence": interval_sentence(row.intervals, compared.units),
         "heads": interval_heads(compared.units),
         "rows": interval_rows(row.intervals),
-        "reliability": figures.reliability(row.intervals, row.runs[0].main),
+        "reliability": figures.reliability(row.intervals, METHODS[row.runs[0].main]),
     }
 
 
@@ -136,7 +136,7 @@ def _sentence(label: str, pair: Comparison, first: str) -> str:
 
 def _about(compared: Compared, row: Row) -> str:
     runs = ", ".join(str(fold.run) for fold in row.runs)
-    method = METHODS[row.runs[0].main] + (", at held-out gauges" if row.ungauged else "")
+    method = METHODS[row.runs[0].main].label + (", at held-out gauges" if row.ungauged else "")
     changes = compared.differences.get(row.label, [])
     return f"{method}; {runs}" + (f"; {'; '.join(changes)}" if changes else "")
 

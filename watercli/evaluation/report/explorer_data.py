@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 
 from watercli.baselines.registry import METHODS
 from watercli.evaluation.diagnostics import Insight
-from watercli.evaluation.report.figures import DASHES, colour_of
+from watercli.evaluation.report.figures import OBSERVED
 from watercli.evaluation.simulation import Flow
 
 Floats = NDArray[np.floating[Any]]
 
-MOST_BYTES = 8_000_000
+MAX_BYTES = 8_000_000
 """Of all series, before they become text; beyond it methods are left out, and then catchments."""
 MISSING = 2**16 - 1
 LOWER, UPPER = "lower", "upper"
 SCORED = "scored"
 """Key of the observed flow of the scored days alone."""
-FIRST = ("ema_mlp", "lstm", "gr4j", "climatology", "inverse_distance", "persistence", "neighbour_correction")
-"""Methods that are kept first, after the main one."""
 AT_FIRST = 2
 """Methods that are drawn before the reader chooses: the main one and the next."""
 STROKES = {"-": "", "--": "6 3", "-.": "7 3 2 3", ":": "2 3"}
@@ -60,55 +58,59 @@ def payload(flow: Flow, insight: Insight | None) -> dict[str, Any]:
     series = _all_series(flow, insight)
     days = flow.data.sizes["time"]
     methods, catchments = series, ranked
-    while len(methods) > 3 and 2 * len(methods) * days * len(ranked) > MOST_BYTES:
+    while len(methods) > 3 and 2 * len(methods) * days * len(ranked) > MAX_BYTES:
         methods = methods[:-1]
     if methods[-1].band is not None and methods[-1].key.startswith(LOWER):  # half an interval is none
         methods = methods[:-1]
-    room = max(MOST_BYTES // (2 * len(methods) * days), 3)
+    room = max(MAX_BYTES // (2 * len(methods) * days), 3)
     if len(ranked) > room:
         catchments = [ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, room).round().astype(int))]
     chosen = np.array(catchments)
-    stacked = np.stack([one.values[chosen] for one in methods], axis=1).astype(np.float64)  # [C, series, T]
+    stacked = np.stack([curve.values[chosen] for curve in methods], axis=1).astype(np.float64)  # [C, series, T]
     low, step, codes = _encode(stacked)
-    drawn_first = [one.key for one in methods if one.drawn and one.band is None][: 1 + AT_FIRST]
+    drawn_first = [curve.key for curve in methods if curve.drawn and curve.band is None][: 1 + AT_FIRST]
     return {
         "units": flow.units,
         "main": flow.main,
         "start": str(np.datetime_as_string(flow.data["time"].values[0], unit="D")),
         "days": days,
-        "series": [one.about(one.key in drawn_first or one.band == 0.9) for one in methods],
+        "series": [curve.about(curve.key in drawn_first or curve.band == 0.9) for curve in methods],
         "gauges": [_gauge(flow, c, low[i], step[i]) for i, c in enumerate(chosen)],
         "values": base64.b64encode(codes.astype("<u2").tobytes()).decode("ascii"),
         "left_out": _left_out(len(series) - len(methods), len(ranked) - len(catchments)),
     }
 
 
-def as_script(found: dict[str, Any]) -> str:
+def as_script(content: dict[str, Any]) -> str:
     """Return JSON that may stand inside a ``script`` element."""
-    return json.dumps(found, ensure_ascii=False, allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\!--")
 
 
 def _all_series(flow: Flow, insight: Insight | None) -> list[_Series]:
     """Return all series, the ones to keep first in front."""
-    others = [method for method in flow.methods if method != flow.main]
-    order = [flow.main, *(one for one in FIRST if one in others), *(one for one in others if one not in FIRST)]
+    others = [METHODS[name] for name in flow.methods if name != flow.main]
+    order = [flow.main_method, *sorted(others, key=lambda method: not (method.in_distribution and method.in_summary))]
     observed = flow.data["observed"].values
     scored = np.where(flow.data["scored"].values, observed, np.nan)
-    found = [
-        _Series("observed", "observed", observed, "#000000"),
-        _Series(SCORED, "observed, scored", scored, "#000000", drawn=False),
+    observations = [
+        _Series("observed", "observed", observed, OBSERVED),
+        _Series(SCORED, "observed, scored", scored, OBSERVED, drawn=False),
     ]
-    simulated = {one: flow.data["simulated"].sel({"method": one}).values for one in order}
-    lines = [_Series(one, METHODS[one], simulated[one], colour_of(one), STROKES[DASHES.get(one, "-")]) for one in order]
+    simulated = flow.data["simulated"]
+    lines = [
+        _Series(method.name, method.label, simulated.sel({"method": method.name}).values, method.colour,
+                STROKES[method.line])
+        for method in order
+    ]  # fmt: skip
     bands = []
     if insight is not None and insight.intervals is not None:
-        for level in sorted((float(one) for one in insight.intervals["shown"].values), reverse=True):
+        for level in sorted((float(level) for level in insight.intervals["shown"].values), reverse=True):
             for end in (LOWER, UPPER):
                 values = insight.intervals[end].sel(shown=level).values
                 bands.append(
-                    _Series(f"{end}{level:g}", f"{level:.0%} interval", values, colour_of(flow.main), "", level)
+                    _Series(f"{end}{level:g}", f"{level:.0%} interval", values, flow.main_method.colour, "", level)
                 )
-    return [*found, lines[0], *bands, *lines[1:]]
+    return [*observations, lines[0], *bands, *lines[1:]]
 
 
 def _encode(values: Floats) -> tuple[Floats, Floats, NDArray[np.uint16]]:

@@ -1,6 +1,6 @@
 """The figures of the report: training, where and how well flow is simulated, a masked field, the learned maps.
 
-Colours: Okabe and Ito (2008), told apart by the colour-blind; fields in cividis, viridis and PuOr.
+Colours: Okabe and Ito (2008), summary apart by the colour-blind; fields in cividis, viridis and PuOr.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from watercli.baselines.registry import METHODS, PROBE, SIMULATION
+from watercli.baselines.method import Method
+from watercli.baselines.registry import METHODS
 from watercli.evaluation.comparison import Compared
 from watercli.evaluation.forecast import FORECASTS, Forecast
 from watercli.evaluation.reconstruction import Example
@@ -27,43 +28,9 @@ from watercli.evaluation.report.svg import STYLE, TO_GAUGE, Picture, picture
 from watercli.evaluation.simulation import Flow
 from watercli.store import Store
 
-COLOURS = {
-    "observed": "#000000",
-    SIMULATION: "#D55E00",
-    "fine_tuned": "#A33F00",
-    "from_scratch": "#F0A36B",
-    "neighbour_correction": "#882255",
-    PROBE: "#0072B2",
-    "probe_untrained": "#6C8EBF",
-    "probe_regional": "#56B4E9",
-    "probe_mlp": "#004B77",
-    "weather_ridge": "#009E73",
-    "ema_mlp": "#7A5195",
-    "lstm": "#117733",
-    "gr4j": "#B58900",
-    "nearest": "#8C8C8C",
-    "inverse_distance": "#5C5C5C",
-    "climatology": "#E69F00",
-    "persistence": "#CC79A7",
-}
-DASHES = {
-    "from_scratch": "--",
-    "probe_untrained": "--",
-    "probe_regional": "--",
-    "probe_mlp": "-.",
-    "weather_ridge": "-.",
-    "ema_mlp": "--",
-    "lstm": "-.",
-    "gr4j": "--",
-    "nearest": ":",
-    "inverse_distance": "-.",
-    "persistence": ":",
-}
-"""Of the methods whose line is not solid."""
-IN_DISTRIBUTION = (PROBE, "ema_mlp", "lstm", "gr4j", "inverse_distance", "climatology", "persistence")
-"""Methods whose distribution is drawn beside that of the main one, where all would be more than `MOST_LINES`."""
-MOST_LINES = 9
-"""Lines that can be told apart."""
+OBSERVED = "#000000"
+MAX_LINES = 9
+"""Lines that can be summary apart."""
 LAND = ListedColormap(["#e4e4e0"])
 MASKED = "#d9d9d9"
 SHOWN_DAYS = 365
@@ -98,13 +65,13 @@ def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
         figure.supylabel("mean squared error, standardised", fontsize=11)
         axes[0, 0].legend()
     last = table[table["split"] == "validation"]
-    told = (
+    summary = (
         f"Validation loss {last['loss'].iloc[0]:.3g} at first, {last['loss'].iloc[-1]:.3g} at last."
         if len(last)
         else ""
     )
-    caption = f"Loss while pretraining, in all and by modality (1 = no better than the training mean). {told}"
-    return picture(figure, alt=f"Training and validation loss against step. {told}", caption=caption, name="loss")
+    caption = f"Loss while pretraining, in all and by modality (1 = no better than the training mean). {summary}"
+    return picture(figure, alt=f"Training and validation loss against step. {summary}", caption=caption, name="loss")
 
 
 def nse_map(flow: Flow, store: Store) -> Picture:
@@ -134,12 +101,11 @@ def nse_map(flow: Flow, store: Store) -> Picture:
             axis.scatter(x[left_out], y[left_out], marker="x", color="#D55E00", label="not scored")
         if (~scored).any():
             figure.legend(loc="outside lower center", ncols=2, fontsize=10)
-        figure.colorbar(points, ax=axis, label=f"NSE of {METHODS[flow.main]}", extend="min", shrink=0.75)
+        figure.colorbar(points, ax=axis, label=f"NSE of {flow.main_method.label}", extend="min", shrink=0.75)
     values = nse.values[np.isfinite(nse.values)]
-    alt = (
-        f"Map of the NSE of {METHODS[flow.main]} at {len(values)} gauges, from {values.min():.2f} to {values.max():.2f}"
-    )
-    caption = f"NSE of {METHODS[flow.main]} on the test period; grey: land."
+    alt = f"Map of the NSE of {flow.main_method.label} at {len(values)} gauges, from {values.min():.2f} to "
+    alt += f"{values.max():.2f}"
+    caption = f"NSE of {flow.main_method.label} on the test period; grey: land."
     return picture(figure, alt=alt, caption=caption, name="map", linked=True)
 
 
@@ -160,16 +126,11 @@ def _extent(y: NDArray[Any], x: NDArray[Any]) -> tuple[float, float, float, floa
     return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
 
 
-def colour_of(method: str) -> str:
-    """Return the colour of a method's lines; grey for one that has none of its own."""
-    return COLOURS.get(method, "#777777")
-
-
 def drawn(flow: Flow) -> list[str]:
-    """Return the methods that a figure of many lines shows: all, or the main one and the foremost of the others."""
-    if len(flow.methods) <= MOST_LINES:
+    """Return the methods that a figure of many lines shows: all, or the main one and those marked for it."""
+    if len(flow.methods) <= MAX_LINES:
         return flow.methods
-    return [method for method in flow.methods if method == flow.main or method in IN_DISTRIBUTION]
+    return [name for name in flow.methods if name == flow.main or METHODS[name].in_distribution]
 
 
 def nse_distribution(flow: Flow) -> Picture:
@@ -178,18 +139,18 @@ def nse_distribution(flow: Flow) -> Picture:
         figure = Figure(figsize=(4.8, 4.4))
         axis = figure.subplots()
         medians = []
-        for method in drawn(flow):
-            label = METHODS[method]
-            nse = flow.data["score"].sel({"metric": "nse", "method": method}).values
+        for name in drawn(flow):
+            method = METHODS[name]
+            nse = flow.data["score"].sel({"metric": "nse", "method": name}).values
             nse = np.sort(nse[np.isfinite(nse)])
             if not len(nse):
                 continue
             share = np.arange(1, len(nse) + 1) / len(nse)
-            style: dict[str, Any] = {"color": colour_of(method), "linestyle": DASHES.get(method, "-")}
-            style["lw"] = 2.4 if method == flow.main else 1.7
+            style: dict[str, Any] = {"color": method.colour, "linestyle": method.line}
+            style["lw"] = 2.4 if name == flow.main else 1.7
             axis.step(np.concatenate([[-9.0], nse, [1.0]]), np.concatenate([[0.0], share, [1.0]]), where="post",
-                      label=label, **style)  # fmt: skip
-            medians.append(f"{label} {np.median(nse):.2f}")
+                      label=method.label, **style)  # fmt: skip
+            medians.append(f"{method.label} {np.median(nse):.2f}")
         axis.axhline(0.5, color="#999999", lw=0.8)
         axis.set(xlim=(-0.5, 1), ylim=(0, 1), xlabel="NSE", ylabel="share of catchments")
         figure.legend(loc="outside lower center", ncols=1, fontsize=10)
@@ -212,12 +173,12 @@ def hydrographs(flow: Flow) -> Picture:
         for axis, (rank, gauge) in zip(axes, chosen.items(), strict=True):
             _hydrograph(axis, flow.data.sel(catchment=gauge), year, rank, flow.main)
         figure.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside upper left")
-    told = ", ".join(f"{rank} {gauge} (NSE {float(nse.sel(catchment=gauge)):.2f})" for rank, gauge in chosen.items())
+    summary = ", ".join(f"{rank} {gauge} (NSE {float(nse.sel(catchment=gauge)):.2f})" for rank, gauge in chosen.items())
     caption = (
-        f"A year of {flow.target} in {flow.units} in the catchments where {METHODS[flow.main]} is best, "
+        f"A year of {flow.target} in {flow.units} in the catchments where {flow.main_method.label} is best, "
         "median and worst by NSE of the whole test period. Gaps: not observed, or an input missing."
     )
-    alt = f"Observed and simulated flow ({METHODS[flow.main]}): {told}"
+    alt = f"Observed and simulated flow ({flow.main_method.label}): {summary}"
     return picture(figure, alt=alt, caption=caption, name="flow", wide=True)
 
 
@@ -232,34 +193,36 @@ def _hydrograph(axis: Axes, here: xr.Dataset, days: slice, rank: str, main: str)
     year = here.isel(time=days)
     time = pd.DatetimeIndex(year["time"].values)
     simulated = year["simulated"]
-    axis.plot(time, year["observed"], color=COLOURS["observed"], lw=1.1, label="observed")
-    shown = [one for one in ("climatology", main) if one in simulated["method"].values]
+    axis.plot(time, year["observed"], color=OBSERVED, lw=1.1, label="observed")
+    shown = [name for name in ("climatology", main) if name in simulated["method"].values]
     for method in shown:
-        axis.plot(time, simulated.sel({"method": method}), color=colour_of(method), lw=1.5, label=METHODS[method])
+        axis.plot(time, simulated.sel({"method": method}), color=METHODS[method].colour, lw=1.5,
+                  label=METHODS[method].label)  # fmt: skip
     nse = here["score"].sel(metric="nse")
-    told = ", ".join(f"{method} {float(nse.sel({'method': method})):.2f}" for method in reversed(shown))
+    summary = ", ".join(f"{method} {float(nse.sel({'method': method})):.2f}" for method in reversed(shown))
     name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
-    axis.set_title(f"{rank}: {here['catchment'].item()} {name}   (NSE: {told})", fontsize=10.5)
+    axis.set_title(f"{rank}: {here['catchment'].item()} {name}   (NSE: {summary})", fontsize=10.5)
     axis.set(ylabel=here["observed"].attrs["units"], xlim=(time[0], time[-1]))
     axis.set_ylim(bottom=min(0.0, float(year["observed"].min(skipna=True).fillna(0))))
     ticks = pd.date_range(time[0], time[-1], freq="2MS")
     axis.set_xticks(ticks, [f"{tick:%b}\n{tick:%Y}" if tick.month <= 2 else f"{tick:%b}" for tick in ticks])
 
 
-def experiments(found: Compared) -> Picture:
+def experiments(compared: Compared) -> Picture:
     """Draw the share of catchments below each efficiency, for every experiment and the foremost other methods."""
-    labels = [row.label for row in found.rows]
-    others = {METHODS[name]: name for name in IN_DISTRIBUTION if METHODS[name] in found.summaries}
+    labels = [row.label for row in compared.rows]
+    methods = [method for method in METHODS.values() if method.in_distribution and method.label in compared.summaries]
+    others = {method.label: method for method in methods}
     colours = mpl.color_sequences["tab10"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 5))
         axis = figure.subplots()
         for number, label in enumerate([*labels, *others]):
-            nse = found.scores.sel({"metric": "nse", "method": label}).values
+            nse = compared.scores.sel({"metric": "nse", "method": label}).values
             nse = np.sort(nse[np.isfinite(nse)])
             share = np.arange(1, len(nse) + 1) / len(nse)
             style: dict[str, Any] = (
-                {"color": colour_of(others[label]), "linestyle": ":", "lw": 1.3}
+                {"color": others[label].colour, "linestyle": ":", "lw": 1.3}
                 if label in others
                 else {"color": colours[number % len(colours)], "lw": 2.0}
             )
@@ -268,35 +231,30 @@ def experiments(found: Compared) -> Picture:
         axis.set(xlim=(-0.5, 1), ylim=(0, 1), xlabel="NSE", ylabel="share of catchments below")
         axis.grid(color="#e6e9ec")
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    medians = "; ".join(f"{label} {found.summaries[label]['nse'].median:.2f}" for label in [*labels, *others])
-    alt = f"Cumulative distribution of NSE over {found.catchments} catchments; medians: {medians}"
+    medians = "; ".join(f"{label} {compared.summaries[label]['nse'].median:.2f}" for label in [*labels, *others])
+    alt = f"Cumulative distribution of NSE over {compared.catchments} catchments; medians: {medians}"
     caption = "Share of catchments with an NSE below the value on the axis; further right is better."
     return picture(figure, alt=alt, caption=caption, name="experiments")
 
 
 def forecast_skill(forecast: Forecast) -> Picture:
-    """Draw the median efficiency of every method by lead."""
-    colours = {
-        "known_weather": COLOURS[PROBE],
-        "blind": COLOURS["probe_regional"],
-        "error_updating": COLOURS["neighbour_correction"],
-    }
+    """Draw the median efficiency of every method by lead time."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4.2))
         axis = figure.subplots()
-        leads = forecast.data["lead_time"].values
+        lead_times = forecast.data["lead_time"].values
         medians = forecast.medians()
-        for method, values in medians.items():
-            line = "--" if method == "blind" else DASHES.get(method, "-")
-            axis.plot(leads, values, color=colours.get(method) or colour_of(method), linestyle=line, marker="o", ms=4,
-                      label=FORECASTS[method])  # fmt: skip
+        for name, values in medians.items():
+            method = FORECASTS[name]
+            axis.plot(lead_times, values, color=method.colour, linestyle=method.line, marker="o", ms=4,
+                      label=method.label)  # fmt: skip
         lowest = min(min(values) for values in medians.values())
-        axis.set(xlabel="lead (days)", ylabel="median NSE", ylim=(max(lowest - 0.05, -0.5), 1), xticks=leads)
+        axis.set(xlabel="lead time (days)", ylabel="median NSE", ylim=(max(lowest - 0.05, -0.5), 1), xticks=lead_times)
         axis.grid(color="#e6e9ec")
         figure.legend(loc="outside lower center", ncols=1, fontsize=10)
-    told = "; ".join(f"{FORECASTS[name]} {values[0]:.2f} to {values[-1]:.2f}" for name, values in medians.items())
-    alt = f"Median NSE by lead of {leads[0]} to {leads[-1]} days: {told}"
-    return picture(figure, alt=alt, caption="Median NSE over catchments, by lead.", name="forecast")
+    ends = "; ".join(f"{FORECASTS[name].label} {values[0]:.2f} to {values[-1]:.2f}" for name, values in medians.items())
+    alt = f"Median NSE by lead time of {lead_times[0]} to {lead_times[-1]} days: {ends}"
+    return picture(figure, alt=alt, caption="Median NSE over catchments, by lead time.", name="forecast")
 
 
 def scatter(flow: Flow) -> Picture:
@@ -305,49 +263,51 @@ def scatter(flow: Flow) -> Picture:
     observed = flow.data["observed"].values[scored].astype(np.float64)
     simulated = flow.data["simulated"].sel({"method": flow.main}).values[scored].astype(np.float64)
     # Days of no flow, and what rounds to it, stand at the edge of the axes.
-    least = max(float(np.percentile(observed[observed > 0], 0.1)), 1e-3) if (observed > 0).any() else 1e-3
-    most = max(float(observed.max()), float(simulated.max()), 2 * least)
+    low = max(float(np.percentile(observed[observed > 0], 0.1)), 1e-3) if (observed > 0).any() else 1e-3
+    high = max(float(observed.max()), float(simulated.max()), 2 * low)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 4.4))
         axis = figure.subplots()
         cells = axis.hexbin(
-            observed.clip(least, most), simulated.clip(least, most), gridsize=60, bins="log", mincnt=1,
+            observed.clip(low, high), simulated.clip(low, high), gridsize=60, bins="log", mincnt=1,
             xscale="log", yscale="log", cmap="cividis", linewidths=0.1,
         )  # fmt: skip
-        axis.plot([least, most], [least, most], color="#D55E00", lw=1.2)
+        axis.plot([low, high], [low, high], color="#D55E00", lw=1.2)
         axis.set(
-            xlim=(least, most), ylim=(least, most), aspect="equal",
-            xlabel=f"observed ({flow.units})", ylabel=f"{METHODS[flow.main]} ({flow.units})",
+            xlim=(low, high), ylim=(low, high), aspect="equal",
+            xlabel=f"observed ({flow.units})", ylabel=f"{flow.main_method.label} ({flow.units})",
         )  # fmt: skip
         figure.colorbar(cells, ax=axis, label="catchment days", shrink=0.8)
-    alt = f"Density of {scored.sum():,} catchment days: {METHODS[flow.main]} against observed flow, around the 1:1 line"
+    alt = f"Density of {scored.sum():,} catchment days: {flow.main_method.label} against observed flow, around 1:1"
     caption = f"All {scored.sum():,} scored catchment days; the line is where both are equal."
     return picture(figure, alt=alt, caption=caption, name="scatter")
 
 
-def reliability(found: xr.Dataset, main: str) -> Picture:
+def reliability(judged: xr.Dataset, main: Method) -> Picture:
     """Draw the coverage of central intervals against their probability: median and middle half of the catchments."""
-    levels, coverage = 100 * found["level"].values, 100 * found["coverage"]
+    levels, coverage = 100 * judged["level"].values, 100 * judged["coverage"]
     middle, low, high = (coverage.quantile(share, "catchment", skipna=True).values for share in (0.5, 0.25, 0.75))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 4.2))
         axis = figure.subplots()
-        axis.plot([0, 100], [0, 100], color="#999999", lw=0.9, label="as wanted")
-        axis.fill_between(levels, low, high, color=colour_of(main), alpha=0.25, lw=0, label="half of the catchments")
-        axis.plot(levels, middle, color=colour_of(main), marker="o", ms=4, label="median catchment")
+        axis.plot([0, 100], [0, 100], color="#999999", lw=0.9, label="nominal")
+        axis.fill_between(levels, low, high, color=main.colour, alpha=0.25, lw=0, label="half of the catchments")
+        axis.plot(levels, middle, color=main.colour, marker="o", ms=4, label="median catchment")
         axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
         axis.set(xlabel="probability of the interval (%)", ylabel="scored days inside (%)")
         axis.legend(loc="upper left")
-    told = ", ".join(f"{level:.0f} %: {value:.0f} %" for level, value in zip(levels[::4], middle[::4], strict=True))
-    alt = f"Coverage of the predictive intervals against their probability; median catchment: {told}"
-    caption = "Days inside the intervals. Below the line: too narrow, the model is surer than it should be."
+    summary = ", ".join(f"{level:.0f} %: {value:.0f} %" for level, value in zip(levels[::4], middle[::4], strict=True))
+    alt = f"Coverage of the predictive intervals against their probability; median catchment: {summary}"
+    caption = "Days inside the intervals. Below the line: the intervals are too narrow, and the model is overconfident."
     return picture(figure, alt=alt, caption=caption, name="reliability")
 
 
-def factors(found: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture | None:
+def factors(properties: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture | None:
     """Draw the main method's efficiency against what the catchments are like; None if nothing varies."""
     skill = flow.data["score"].sel({"metric": "nse", "method": flow.main}).values
-    shown = [str(one) for one in found["factor"].values if np.isfinite(found["correlation"].sel(factor=one))]
+    shown = [
+        str(name) for name in properties["factor"].values if np.isfinite(properties["correlation"].sel(factor=name))
+    ]
     if not shown:
         return None
     lines = -(-len(shown) // 2)
@@ -356,22 +316,20 @@ def factors(found: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Picture 
         figure = Figure(figsize=(6.4, 2.5 * lines))
         axes = figure.subplots(lines, 2, sharey=True, squeeze=False)
         for axis, name in zip(axes.flat, shown, strict=False):
-            values = found["value"].sel(factor=name).values
-            axis.scatter(values, skill.clip(bottom), s=16, color=colour_of(flow.main), alpha=0.75, lw=0)
+            values = properties["value"].sel(factor=name).values
+            axis.scatter(values, skill.clip(bottom), s=16, color=flow.main_method.colour, alpha=0.75, lw=0)
             axis.set_xlabel(names[name])
-            axis.set_title(f"rank correlation {number(float(found['correlation'].sel(factor=name)))}")
-            there = values[np.isfinite(values) & np.isfinite(skill)]
-            if there.min() > 0 and there.max() > 20 * there.min():
+            axis.set_title(f"rank correlation {number(float(properties['correlation'].sel(factor=name)))}")
+            known = values[np.isfinite(values) & np.isfinite(skill)]
+            if known.min() > 0 and known.max() > 20 * known.min():
                 axis.set_xscale("log")
             axis.set_ylim(bottom, 1)
         for axis in axes.flat[len(shown) :]:
             axis.axis("off")
         figure.supylabel("NSE", fontsize=11)
-    told = ", ".join(f"{names[one]} {number(float(found['correlation'].sel(factor=one)))}" for one in shown)
-    alt = f"NSE of {METHODS[flow.main]} against four properties of the catchments; rank correlations: {told}"
-    caption = (
-        f"Where {METHODS[flow.main]} does well: its NSE in each catchment. Values below {number(bottom)} stand there."
-    )
+    summary = ", ".join(f"{names[name]} {number(float(properties['correlation'].sel(factor=name)))}" for name in shown)
+    alt = f"NSE of {flow.main_method.label} against four properties of the catchments; rank correlations: {summary}"
+    caption = f"NSE of {flow.main_method.label} in each catchment. Values below {number(bottom)} stand there."
     return picture(figure, alt=alt.replace(" four ", f" {len(shown)} "), caption=caption, name="factors")
 
 
@@ -383,7 +341,7 @@ def masked_field(example: Example, store: Store) -> Picture:
     low, high = float(min(0.0, finite.min())), float(np.percentile(finite, 99.5))
     # Nine tenths of the errors decide the scale, so that a single storm does not bleach the rest.
     span = float(np.nanpercentile(np.abs(error), 98)) if np.isfinite(error).any() else 1.0
-    rows, columns = (slice(one.min(), one.max() + 1) for one in np.nonzero(np.isfinite(example.truth)))
+    rows, columns = (slice(index.min(), index.max() + 1) for index in np.nonzero(np.isfinite(example.truth)))
     extent = _extent(store.dataset["y"].values[rows] / 1000, store.dataset["x"].values[columns] / 1000)
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
     panels = (
@@ -414,16 +372,16 @@ def masked_field(example: Example, store: Store) -> Picture:
             )
     share = 1 - example.seen.sum() / np.isfinite(example.truth).sum()
     rmse = float(np.sqrt(np.nanmean(np.square(error))))
-    told = (
+    summary = (
         f"{example.name} on {example.date:%d %B %Y}, {share:.0%} of the land hidden; "
         f"RMSE there {rmse:.2g} {example.units}"
     )
     caption = (
-        f"{told}. {example.why}; the mask is random, of the usual share. "
+        f"{summary}. {example.why}; the mask is random, of the usual share. "
         "The encoder also saw the visible patches of the other days "
         "of the window. Hatched grey: hidden from the encoder (in the error panel: seen, so not predicted)."
     )
-    alt = f"Four maps: truth, visible part, reconstruction, error. {told}"
+    alt = f"Four maps: truth, visible part, reconstruction, error. {summary}"
     return picture(figure, alt=alt, caption=caption, name=f"field{example.date:%Y%m%d}")
 
 
@@ -431,7 +389,7 @@ def layer_weight_maps(weights: Mapping[str, NDArray[Any]], labels: Mapping[str, 
     """Draw what mixes encoder layers into each feature map, ``[K, layers]`` by modality; None without any."""
     if not weights:
         return None
-    bound = max(float(np.abs(one).max()) for one in weights.values())
+    bound = max(float(np.abs(values).max()) for values in weights.values())
     lines = -(-len(weights) // 2)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.0 * lines + 0.4))

@@ -10,14 +10,15 @@ from urllib.parse import quote
 
 from watercli.baselines.registry import METHODS
 from watercli.evaluation.diagnostics import FACTORS
-from watercli.evaluation.forecast import FORECASTS, SAW, Forecast
+from watercli.evaluation.forecast import FORECASTS, Forecast
+from watercli.evaluation.protocol import Section
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.report import explorer_data, figures, summary_text, tables
 from watercli.evaluation.report.formatting import DASH, number, significant, with_minus
 from watercli.evaluation.report.svg import TO_GAUGE, Picture
 from watercli.evaluation.report.templating import render
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
-from watercli.evaluation.short_records import LABELS, ShortRecords, in_words
+from watercli.evaluation.short_records import ShortRecords, in_words
 from watercli.evaluation.simulation import Flow
 from watercli.hydrology.scores import METRICS, Summary, metric_units
 from watercli.inference.embedding_layout import layer_weights
@@ -32,12 +33,12 @@ IN_WORDS = {
 }
 
 
-def write(outcome: Outcome, run: Path, file: Path) -> None:
+def write(outcome: Outcome, path: Path) -> None:
     """Draw the figures and fill the page."""
-    file.write_text(render("report.html.j2", _values(outcome, run)), encoding="utf-8")
+    path.write_text(render("report.html.j2", _values(outcome)), encoding="utf-8")
 
 
-def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
+def _values(outcome: Outcome) -> dict[str, Any]:
     config, flow = outcome.checkpoint.config, outcome.flow
     return {
         "name": config.name,
@@ -46,8 +47,8 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "splits": outcome.splits,
         "headline": summary_text.headline(outcome),
         "sentences": [
-            with_minus(one)
-            for one in (
+            with_minus(sentence)
+            for sentence in (
                 *summary_text.flow_sentences(outcome),
                 *summary_text.insight_sentences(outcome),
                 summary_text.reconstruction_sentence(outcome),
@@ -57,90 +58,103 @@ def _values(outcome: Outcome, run: Path) -> dict[str, Any]:
         "flow": flow,
         **(_flow_values(outcome, flow) if flow is not None else {"series": None, "insight": None}),
         "forecast": _forecast_values(outcome.forecast) if outcome.forecast is not None else None,
-        "short_records": _few_labels_values(outcome.short_records) if outcome.short_records is not None else None,
+        "short_records": _short_record_values(outcome.short_records) if outcome.short_records is not None else None,
         "windows": outcome.reconstruction.windows,
         "reconstruction_rows": _reconstruction_rows(outcome),
         "reconstruction_sentence": summary_text.reconstruction_sentence(outcome),
         "baselines": BASELINES,
         "causal": outcome.checkpoint.structure.causal,
-        "transforms": ", ".join(f"{name}: {one.transform}" for name, one in config.modalities.items()),
-        "figures": _figures(outcome, run),
-        "fields": [figures.masked_field(one, outcome.store) for one in outcome.reconstruction.examples],
+        "transforms": ", ".join(f"{name}: {modality.transform}" for name, modality in config.modalities.items()),
+        "figures": _figures(outcome),
+        "sections": [_section_values(name, section) for name, section in outcome.sections.items()],
+        "fields": [figures.masked_field(example, outcome.store) for example in outcome.reconstruction.examples],
         "origin": _origin(outcome),
     }
 
 
 def _flow_values(outcome: Outcome, flow: Flow) -> dict[str, Any]:
-    held = explorer_data.payload(flow, outcome.insight) if flow.counts["catchments"] else None
+    series = explorer_data.payload(flow, outcome.insight) if flow.counts["catchments"] else None
     return {
         "stride": outcome.config.evaluate.probe_stride,
         "method_heads": ["method", "NSE", "95\u00a0% interval", "25th\u00a0pct.", "KGE", "log-NSE",
                          "RMSE", "bias"],
         "method_rows": _method_rows(outcome, flow),
-        "score_heads": ["method", *(_with_units(one, flow.units) for one in METRICS)],
+        "score_heads": ["method", *(_with_units(metric, flow.units) for metric in METRICS)],
         "score_rows": _score_rows(outcome, flow),
         "metrics": METRICS,
         "against_rows": _against_rows(outcome),
         "catchment_heads": _catchment_heads(flow),
         "catchment_rows": _catchment_rows(flow),
-        "main": METHODS[flow.main],
-        "series": explorer_data.as_script(held) if held is not None else None,
-        "left_out": held["left_out"] if held is not None else "",
+        "main": flow.main_method.label,
+        "series": explorer_data.as_script(series) if series is not None else None,
+        "left_out": series["left_out"] if series is not None else "",
         "insight": tables.values(outcome.insight, flow, outcome.config.seed) if outcome.insight else None,
     }  # fmt: skip
 
 
+def _section_values(name: str, section: Section) -> dict[str, Any]:
+    rows = [{"cells": [number(cell) if isinstance(cell, float) else cell for cell in row]}
+            for row in section.table.itertuples(index=False)]  # fmt: skip
+    heads = [str(column) for column in section.table.columns]
+    return {"name": name, "title": section.title, "sentence": section.sentence, "heads": heads, "rows": rows}
+
+
 def _forecast_values(forecast: Forecast) -> dict[str, Any]:
-    leads = [int(lead) for lead in forecast.data["lead_time"].values]
+    lead_times = [int(days) for days in forecast.data["lead_time"].values]
     return {
-        "issues": forecast.data.sizes["init_time"],
+        "init_times": forecast.data.sizes["init_time"],
         "catchments": forecast.catchments,
-        "heads": ["method", *(f"{lead} day" + "s" * (lead > 1) for lead in leads)],
+        "heads": ["method", *(f"{days} day" + "s" * (days > 1) for days in lead_times)],
         "rows": [
-            {"label": FORECASTS[method], "saw": SAW[method], "cells": [FORECASTS[method], *map(number, medians)]}
+            {
+                "label": FORECASTS[method].label,
+                "saw": FORECASTS[method].saw,
+                "cells": [FORECASTS[method].label, *map(number, medians)],
+            }
             for method, medians in forecast.medians().items()
         ],
     }
 
 
-def _few_labels_values(found: ShortRecords) -> dict[str, Any]:
+def _short_record_values(records: ShortRecords) -> dict[str, Any]:
     note = (
-        "The gauges were hidden in pretraining: the encoder has seen nothing of their flow."
-        if found.hidden
+        "The gauges were held out in pretraining: the encoder has seen nothing of their flow."
+        if records.held_out
         else "The encoder was pretrained with all years of the flow of these gauges among its targets: only the record "
-        "of the probe is short. Evaluate a run with hidden gauges for short records in earnest."
+        "of the probe is short. For truly short records, evaluate a run with held-out gauges."
     )
     return {
-        "gauges": "hidden in training" if found.hidden else "seen in training",
-        "catchments": max(one.count for scores in found.scores.values() for one in scores),
+        "gauges": "held out in training" if records.held_out else "seen in training",
+        "catchments": max(summary.count for summaries in records.scores.values() for summary in summaries),
         "heads": [
-            "probe",
-            *(f"{in_words(one)} ({rows} rows)" for one, rows in zip(found.years, found.rows, strict=True)),
+            "method",
+            *(f"{in_words(years)} ({rows} rows)" for years, rows in zip(records.years, records.rows, strict=True)),
         ],
         "rows": [
-            {"cells": [LABELS[head], *(f"{number(one.median)} ({_interval(one)})" for one in scores)]}
-            for head, scores in found.scores.items()
+            {"cells": [METHODS[name].label, *(f"{number(one.median)} ({_interval(one)})" for one in summaries)]}
+            for name, summaries in records.scores.items()
         ],
         "note": f"Rows: dates with flow and all inputs, the median gauge. {note}",
     }
 
 
-def _figures(outcome: Outcome, run: Path) -> dict[str, Picture | None]:
+def _figures(outcome: Outcome) -> dict[str, Picture | None]:
     flow = outcome.flow
     scored = flow if flow is not None and flow.counts["catchments"] else None
     weights = layer_weights(outcome.checkpoint)
-    more = outcome.insight
+    curves = read_metrics(outcome.run) if outcome.run is not None else []
+    insight = outcome.insight
     return {
         "map": figures.nse_map(scored, outcome.store) if scored else None,
         "cdf": figures.nse_distribution(scored) if scored else None,
         "flow": figures.hydrographs(scored) if scored else None,
         "scatter": figures.scatter(scored) if scored else None,
-        "reliability": figures.reliability(more.intervals, scored.main)
-        if scored and more and more.intervals is not None
+        "reliability": figures.reliability(insight.intervals, scored.main_method)
+        if scored and insight and insight.intervals is not None
         else None,
         "forecast": figures.forecast_skill(outcome.forecast) if outcome.forecast is not None else None,
-        "factors": figures.factors(more.factors, scored, FACTORS) if scored and more else None,
-        "loss": figures.training_curves(read_metrics(run), list(outcome.checkpoint.config.modalities)),
+        "factors": figures.factors(insight.factors, scored, FACTORS) if scored and insight else None,
+        "loss": figures.training_curves(curves, list(outcome.checkpoint.config.modalities)),
         "layers": figures.layer_weight_maps(weights, {name: _layers(outcome.checkpoint, name) for name in weights}),
     }
 
@@ -157,12 +171,12 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
     rows = []
     for method, scores in outcome.summaries().items():
         nse = scores["nse"]
-        others = [number(scores[name].median) for name in ("kge", "log_nse", "rmse", "bias")]
-        cells = [METHODS[method], number(nse.median), _interval(nse), number(nse.p25), *others]
+        medians = [number(scores[name].median) for name in ("kge", "log_nse", "rmse", "bias")]
+        cells = [METHODS[method].label, number(nse.median), _interval(nse), number(nse.p25), *medians]
         fit = flow.fits.get(method)
         rows.append(
             {
-                "label": METHODS[method],
+                "label": METHODS[method].label,
                 "cells": cells,
                 "main": method == flow.main,
                 "saw": flow.saw[method],
@@ -176,17 +190,17 @@ def _method_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
 def _against_rows(outcome: Outcome) -> list[dict[str, Any]]:
     """Return how the main method compares with every other one."""
     rows = []
-    for method, one in outcome.comparisons().items():
-        difference = one.difference
-        cells = [number(difference.median), _interval(difference), one.verdict, significant(one.p_value)]
-        rows.append({"cells": [METHODS[method], f"{one.better} of {one.count}", *cells]})
+    for method, pair in outcome.comparisons().items():
+        difference = pair.difference
+        cells = [number(difference.median), _interval(difference), pair.verdict, significant(pair.p_value)]
+        rows.append({"cells": [METHODS[method].label, f"{pair.better} of {pair.count}", *cells]})
     return rows
 
 
 def _score_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
     return [
         {
-            "cells": [METHODS[method], *(number(scores[name].median) for name in METRICS)],
+            "cells": [METHODS[method].label, *(number(scores[name].median) for name in METRICS)],
             "main": method == flow.main,
         }
         for method, scores in outcome.summaries().items()
@@ -194,18 +208,18 @@ def _score_rows(outcome: Outcome, flow: Flow) -> list[dict[str, Any]]:
 
 
 def _with_units(metric: str, units: str) -> str:
-    found = metric_units(metric, units)
+    own = metric_units(metric, units)
     name = metric.replace("_", " ")
-    return name if found == "1" else f"{name} ({found})"
+    return name if own == "1" else f"{name} ({own})"
 
 
-def _interval(one: Summary) -> str:
-    return f"{number(one.low)} to {number(one.high)}"
+def _interval(summary: Summary) -> str:
+    return f"{number(summary.low)} to {number(summary.high)}"
 
 
 def _catchment_heads(flow: Flow) -> list[str]:
     area = ["area (km²)"] if "area" in flow.data.coords else []
-    return ["gauge", "name", *area, "days", *(one.replace("_", " ") for one in flow.methods), "KGE"]
+    return ["gauge", "name", *area, "days", *(method.replace("_", " ") for method in flow.methods), "KGE"]
 
 
 def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
@@ -217,13 +231,13 @@ def _catchment_rows(flow: Flow) -> list[dict[str, Any]]:
     )
     rows = []
     for c in order:
-        here = flow.data.isel(catchment=c)
-        gauge = str(here["catchment"].item())
-        name = str(here["gauge_name"].item()) if "gauge_name" in here.coords else ""
-        area = [f"{float(here['area']):,.0f}"] if "area" in here.coords else []
-        scores = [number(float(here["score"].sel({"metric": "nse", "method": method}))) for method in flow.methods]
-        kge = number(float(here["score"].sel({"metric": "kge", "method": flow.main})))
-        cells = [gauge, name, *area, int(here["days"]), *scores, kge]
+        catchment = flow.data.isel(catchment=c)
+        gauge = str(catchment["catchment"].item())
+        name = str(catchment["gauge_name"].item()) if "gauge_name" in catchment.coords else ""
+        area = [f"{float(catchment['area']):,.0f}"] if "area" in catchment.coords else []
+        scores = [number(float(catchment["score"].sel({"metric": "nse", "method": method}))) for method in flow.methods]
+        kge = number(float(catchment["score"].sel({"metric": "kge", "method": flow.main})))
+        cells = [gauge, name, *area, int(catchment["days"]), *scores, kge]
         rows.append({"cells": cells, "link": f"{TO_GAUGE}{quote(gauge)}", "main": False})
     return rows
 
@@ -242,12 +256,12 @@ def _reconstruction_rows(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def _origin(outcome: Outcome) -> Mapping[str, str]:
-    found = to_dict(outcome)
-    run, store = found["run"], found["store"]
+    results = to_dict(outcome)
+    run, store = results["run"], results["store"]
     return {
         "weights": f"step {run['step']}, SHA-256 {run['weights_fingerprint'][:16]}",
         "store": f"{store['name']}, fingerprint {store['fingerprint'][:16]}",
-        "seed": str(found["seed"]),
-        "made": found["created"],
-        "versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+        "seed": str(results["seed"]),
+        "made": results["created"],
+        "versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
     }

@@ -3,69 +3,73 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from watercli.baselines.registry import METHODS, PROBE
+from watercli.baselines.registry import METHODS, in_order
 from watercli.evaluation.report import tables
 from watercli.evaluation.results import Outcome
-from watercli.hydrology.scores import Comparison
-
-RIVALS = ("ema_mlp", "lstm", "gr4j", "inverse_distance", "climatology", "weather_ridge", "persistence")
-"""Methods that the main one is compared with in words."""
+from watercli.hydrology.scores import UNDECIDED, Comparison
 
 
 def flow_sentences(outcome: Outcome) -> list[str]:
-    """Say how the main method does by itself and against its rivals."""
+    """Say how the main method does by itself and against the baselines."""
     if outcome.flow is None:
         return []
     if not outcome.flow.counts["catchments"]:
         return ["No catchment could be scored"]
     flow = outcome.flow
     nse = outcome.summaries()[flow.main]["nse"]
-    where = "hidden from training" if flow.ungauged else "seen in training"
+    where = "held out in training" if flow.ungauged else "seen in training"
     first = (
-        f"{_capital(METHODS[flow.main])} reaches a median NSE of {nse.median:.2f} "
+        f"{_capital(flow.main_method.label)} reaches a median NSE of {nse.median:.2f} "
         f"(95 % interval {nse.low:.2f} to {nse.high:.2f}) over {nse.count} catchments {where}"
     )
     against = outcome.comparisons()
-    rivals = [_against(method, against[method], outcome) for method in RIVALS if method in against]
-    return [first, *rivals, *_gains(outcome)]
+    baselines = [_against(method, against[method], outcome) for method in _in_summary(against)]
+    return [first, *baselines, *_gains(outcome)]
+
+
+def _in_summary(methods: Iterable[str]) -> list[str]:
+    """Return the methods that the main one is compared with in words."""
+    return [method for method in in_order(methods) if METHODS[method].in_summary]
 
 
 def _gains(outcome: Outcome) -> list[str]:
-    """Say what pretraining adds: the same head on the trained and on the untrained model."""
-    found, sentences = outcome.pairs(), []
+    """Say what pretraining adds: the same method on the trained and on the untrained model."""
+    pairs, sentences = outcome.pairs(), []
     for trained, untrained in (("probe", "probe_untrained"), ("fine_tuned", "from_scratch")):
-        if (trained, untrained) in found:
-            one = found[trained, untrained]
-            gain = one.difference
-            told = "" if one.verdict != "cannot be told from" else ", which cannot be told from nothing"
+        if (trained, untrained) in pairs:
+            pair = pairs[trained, untrained]
+            gain = pair.difference
+            doubt = ", which is not significant" if pair.verdict == UNDECIDED else ""
             sentences.append(
                 f"Pretraining changes the NSE of the median catchment by {gain.median:+.2f} ({gain.low:+.2f} to "
-                f"{gain.high:+.2f}){told}: {METHODS[trained]} against {METHODS[untrained]}, better in {one.better} of "
-                f"{one.count} catchments"
+                f"{gain.high:+.2f}){doubt}: {METHODS[trained].label} against "
+                f"{METHODS[untrained].label}, better in {pair.better} of "
+                f"{pair.count} catchments"
             )
     return sentences
 
 
-def _against(method: str, one: Comparison, outcome: Outcome) -> str:
-    other = outcome.summaries()[method]["nse"].median
-    difference = one.difference
+def _against(method: str, pair: Comparison, outcome: Outcome) -> str:
+    median = outcome.summaries()[method]["nse"].median
+    difference = pair.difference
     return (
-        f"It {one.verdict} {METHODS[method]} (median NSE {other:.2f}): better in {one.better} of {one.count} "
+        f"It {pair.verdict} {METHODS[method].label} (median NSE {median:.2f}): better in {pair.better} of {pair.count} "
         f"catchments, median difference {difference.median:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
     )
 
 
 def insight_sentences(outcome: Outcome) -> list[str]:
     """Say how certain the main method is, and whether like rivers lie together in the embedding."""
-    flow, found = outcome.flow, outcome.insight
-    if flow is None or found is None:
+    flow, insight = outcome.flow, outcome.insight
+    if flow is None or insight is None:
         return []
     sentences = []
-    if found.intervals is not None:
-        sentences.append(tables.interval_sentence(found.intervals, flow.units))
-    if found.donors is not None:
-        sentences.append(tables.donor_sentence(tables.donors_dict(found.donors)))
+    if insight.intervals is not None:
+        sentences.append(tables.interval_sentence(insight.intervals, flow.units))
+    if insight.donors is not None:
+        sentences.append(tables.donor_sentence(tables.donors_dict(insight.donors)))
     return sentences
 
 
@@ -74,16 +78,16 @@ def headline(outcome: Outcome) -> str:
     if outcome.flow is None or not outcome.flow.counts["catchments"]:
         return "River flow was not judged; the reconstruction of masked values is below"
     against = outcome.comparisons()
-    rivals = [name for name in RIVALS if name in against]
-    wins = [METHODS[name] for name in rivals if _beats(against[name])]
-    losses = [METHODS[name] for name in rivals if not _beats(against[name])]
+    baselines = _in_summary(against)
+    wins = [METHODS[name].label for name in baselines if _beats(against[name])]
+    losses = [METHODS[name].label for name in baselines if not _beats(against[name])]
     subject = "A linear probe on the frozen embeddings"
-    if outcome.flow.main != PROBE:
-        subject = "Without a gauge, " * outcome.flow.ungauged + METHODS[outcome.flow.main]
+    if outcome.flow.main != "probe":
+        subject = "Without a gauge, " * outcome.flow.ungauged + outcome.flow.main_method.label
     subject = _capital(subject)
-    if not rivals:
+    if not baselines:
         median = outcome.summaries()[outcome.flow.main]["nse"].median
-        return f"{subject} has a median NSE of {median:.2f}; no baseline was asked for"
+        return f"{subject} has a median NSE of {median:.2f}; no baseline was named"
     if not losses:
         return f"{subject} beats {_and(wins)}"
     if not wins:
@@ -95,8 +99,8 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _beats(one: Comparison) -> bool:
-    return one.verdict == "beats"
+def _beats(pair: Comparison) -> bool:
+    return pair.verdict == "beats"
 
 
 def _and(names: list[str]) -> str:
@@ -114,12 +118,12 @@ def reconstruction_sentence(outcome: Outcome) -> str:
     for name, sums in outcome.reconstruction.sums.items():
         if not sums["model"].count:
             continue
-        rivals = [one.rmse for method, one in sums.items() if method != "model" and math.isfinite(one.rmse)]
-        (better if sums["model"].rmse < min(rivals, default=math.inf) else worse).append(name)
+        baselines = [other.rmse for method, other in sums.items() if method != "model" and math.isfinite(other.rmse)]
+        (better if sums["model"].rmse < min(baselines, default=math.inf) else worse).append(name)
     parts = []
     if better:
         parts.append(
-            f"nearer to the hidden values than climatology, the latest visible day and interpolation for {_and(better)}"
+            f"nearer to the hidden values than climatology, the last visible day and interpolation for {_and(better)}"
         )
     if worse:
         parts.append(f"not nearer than the best of these for {_and(worse)}")

@@ -1,4 +1,4 @@
-"""The tables of what lies beyond scores: for the CSV files, ``results.json`` and the report."""
+"""Tables of the diagnostics: for the CSV files, ``results.json`` and the report."""
 
 from __future__ import annotations
 
@@ -18,48 +18,49 @@ from watercli.hydrology.signatures import SIGNATURES
 
 
 def catchment_rows(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
-    """Return one row for each scored catchment: what it is like, its intervals and its donors."""
+    """Return one row for each scored catchment: its properties, intervals and donors."""
     rows = []
     for c in np.flatnonzero(flow.data["days"].values > 0):
-        here = flow.data.isel(catchment=c)
-        row: dict[str, Any] = {"gauge_id": here["catchment"].item()}
-        row["nse"] = float(here["score"].sel({"metric": "nse", "method": flow.main}))
+        catchment = flow.data.isel(catchment=c)
+        row: dict[str, Any] = {"gauge_id": catchment["catchment"].item()}
+        row["nse"] = float(catchment["score"].sel({"metric": "nse", "method": flow.main}))
         row |= {
-            str(one): float(insight.factors["value"].sel(factor=one)[c]) for one in insight.factors["factor"].values
+            str(factor): float(insight.factors["value"].sel(factor=factor)[c])
+            for factor in insight.factors["factor"].values
         }
         if insight.intervals is not None:
-            some = insight.intervals.isel(catchment=c)
-            row |= interval_scores(some)
-            row |= {"calibration_days": int(some["calibration_days"]), "pooled": bool(some["pooled"])}
+            interval = insight.intervals.isel(catchment=c)
+            row |= interval_scores(interval)
+            row |= {"calibration_days": int(interval["calibration_days"]), "pooled": bool(interval["pooled"])}
         if insight.donors is not None:
             for space in insight.donors["space"].values:
-                one = insight.donors.sel(space=space).isel(catchment=c)
-                row |= {f"donor_{space}": str(one["donor"].item()), f"donor_{space}_nse": float(one["donor_nse"])}
+                donor = insight.donors.sel(space=space).isel(catchment=c)
+                row |= {f"donor_{space}": str(donor["donor"].item()), f"donor_{space}_nse": float(donor["donor_nse"])}
         rows.append(row)
     return rows
 
 
-def interval_scores(here: xr.Dataset) -> dict[str, float]:
-    """Return how the intervals of one catchment fared, of what `watercli.evaluation.intervals.judge` returned."""
+def interval_scores(catchment: xr.Dataset) -> dict[str, float]:
+    """Return how the intervals of one catchment scored, of what `watercli.evaluation.intervals.judge` returned."""
     scores = {}
     for level in intervals.SHOWN:
-        scores[f"coverage_{100 * level:.0f}"] = float(here["coverage"].sel(level=level))
-        scores[f"width_{100 * level:.0f}"] = float(here["width"].sel(level=level))
-    return scores | {name: float(here[name]) for name in ("crps", "absolute_error")}
+        scores[f"coverage_{100 * level:.0f}"] = float(catchment["coverage"].sel(level=level))
+        scores[f"width_{100 * level:.0f}"] = float(catchment["width"].sel(level=level))
+    return scores | {name: float(catchment[name]) for name in ("crps", "absolute_error")}
 
 
 def signature_rows(insight: Insight) -> list[dict[str, Any]]:
     """Return one row for each catchment and signature that has a value."""
-    found = insight.signatures
+    signatures = insight.signatures
     rows = []
-    for gauge in found["catchment"].values:
-        for name in found["signature"].values:
+    for gauge in signatures["catchment"].values:
+        for name in signatures["signature"].values:
             values = {
-                str(one): float(found.sel(signature=name, source=one, catchment=gauge))
-                for one in found["source"].values
+                str(source): float(signatures.sel(signature=name, source=source, catchment=gauge))
+                for source in signatures["source"].values
             }
             if np.isfinite(list(values.values())).any():
-                units = str(found["signature_units"].sel(signature=name).item())
+                units = str(signatures["signature_units"].sel(signature=name).item())
                 rows.append({"gauge_id": gauge, "signature": name, "units": units, **values})
     return rows
 
@@ -68,7 +69,7 @@ def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
     """Return the summary as JSON types."""
     return {
         "signatures": {
-            name: {method: asdict(one) for method, one in by_method.items()}
+            name: {method: asdict(agreement) for method, agreement in by_method.items()}
             for name, by_method in signature_summaries(insight).items()
         },
         "intervals": intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
@@ -96,48 +97,48 @@ class Agreement:
 
 def signature_summaries(insight: Insight) -> dict[str, dict[str, Agreement]]:
     """Return the agreement of every method by signature; signatures that no catchment has are left out."""
-    found: dict[str, dict[str, Agreement]] = {}
+    summaries: dict[str, dict[str, Agreement]] = {}
     for name in insight.signatures["signature"].values:
-        here = insight.signatures.sel(signature=name)
-        observed = here.sel(source="observed").values
-        for method in here["source"].values[1:]:
-            simulated = here.sel(source=method).values
-            there = np.isfinite(observed) & np.isfinite(simulated)
-            if there.any():
-                medians = float(np.median(observed[there])), float(np.median(simulated[there]))
-                agreement = Agreement(*medians, rank_correlation(observed, simulated), int(there.sum()))
-                found.setdefault(str(name), {})[str(method)] = agreement
-    return found
+        signature = insight.signatures.sel(signature=name)
+        observed = signature.sel(source="observed").values
+        for method in signature["source"].values[1:]:
+            simulated = signature.sel(source=method).values
+            known = np.isfinite(observed) & np.isfinite(simulated)
+            if known.any():
+                medians = float(np.median(observed[known])), float(np.median(simulated[known]))
+                agreement = Agreement(*medians, rank_correlation(observed, simulated), int(known.sum()))
+                summaries.setdefault(str(name), {})[str(method)] = agreement
+    return summaries
 
 
-def intervals_dict(found: xr.Dataset, seed: int) -> dict[str, Any]:
+def intervals_dict(judged: xr.Dataset, seed: int) -> dict[str, Any]:
     """Return the summary over catchments as JSON types."""
     return {
         "levels": [
             {
                 "level": float(level),
-                "coverage": asdict(summarise(found["coverage"].sel(level=level).values, seed)),
-                "width": asdict(summarise(found["width"].sel(level=level).values, seed)),
+                "coverage": asdict(summarise(judged["coverage"].sel(level=level).values, seed)),
+                "width": asdict(summarise(judged["width"].sel(level=level).values, seed)),
             }
-            for level in found["level"].values
+            for level in judged["level"].values
         ],
-        "crps": asdict(summarise(found["crps"].values, seed)),
-        "absolute_error": asdict(summarise(found["absolute_error"].values, seed)),
-        "catchments_pooled": int(found["pooled"].where(np.isfinite(found["crps"]), False).sum()),
+        "crps": asdict(summarise(judged["crps"].values, seed)),
+        "absolute_error": asdict(summarise(judged["absolute_error"].values, seed)),
+        "catchments_pooled": int(judged["pooled"].where(np.isfinite(judged["crps"]), False).sum()),
     }
 
 
-def donors_dict(found: xr.Dataset) -> dict[str, Any]:
+def donors_dict(donors: xr.Dataset) -> dict[str, Any]:
     """Return the summary of each space, see `watercli.evaluation.donors.search`."""
     return {
         str(space): {
-            "rank_correlation": float(one["correlation"]),
-            "low": float(one["correlation_low"]),
-            "high": float(one["correlation_high"]),
-            "median_percentile": _median(one["percentile"].values),
-            "median_nse": _median(one["donor_nse"].values),
+            "rank_correlation": float(donor["correlation"]),
+            "low": float(donor["correlation_low"]),
+            "high": float(donor["correlation_high"]),
+            "median_percentile": _median(donor["percentile"].values),
+            "median_nse": _median(donor["donor_nse"].values),
         }
-        for space, one in ((space, found.sel(space=space)) for space in found["space"].values)
+        for space, donor in ((space, donors.sel(space=space)) for space in donors["space"].values)
     }
 
 
@@ -146,23 +147,28 @@ def _median(values: Floats) -> float:
 
 
 def values(insight: Insight, flow: Flow, seed: int) -> dict[str, Any]:
-    """Return what the report says, as rows and sentences."""
-    found: dict[str, Any] = {"kinds": SIGNATURES, "signature_rows": _report_signatures(insight, flow)}
+    """Return the diagnostics as rows and sentences of the report."""
+    content: dict[str, Any] = {"kinds": SIGNATURES, "signature_rows": _report_signatures(insight, flow)}
     if insight.intervals is not None:
-        found |= _report_intervals(insight.intervals, flow, seed)
+        content |= _report_intervals(insight.intervals, flow, seed)
     if insight.donors is not None:
-        found |= _report_donors(insight.donors)
-    return {"interval_rows": [], "donor_rows": []} | found
+        content |= _report_donors(insight.donors)
+    return {"interval_rows": [], "donor_rows": []} | content
 
 
 def _report_signatures(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
     rows = []
     for name, by_method in signature_summaries(insight).items():
-        one = by_method.get(flow.main)
-        if one is None:
+        agreement = by_method.get(flow.main)
+        if agreement is None:
             continue
         units = str(insight.signatures["signature_units"].sel(signature=name).item())
-        cells = [number(one.observed), number(one.simulated), number(one.correlation), one.count]
+        cells = [
+            number(agreement.observed),
+            number(agreement.simulated),
+            number(agreement.correlation),
+            agreement.count,
+        ]
         rows.append({"cells": [name.replace("_", " "), "" if units == "1" else units, *cells]})
     return rows
 
@@ -175,75 +181,75 @@ def interval_heads(units: str) -> list[str]:
     ]
 
 
-def interval_rows(found: xr.Dataset) -> list[dict[str, Any]]:
+def interval_rows(judged: xr.Dataset) -> list[dict[str, Any]]:
     """Return the rows of the report's table of intervals."""
     rows = []
     for level in intervals.SHOWN:
-        coverage = found["coverage"].sel(level=level).values
+        coverage = judged["coverage"].sel(level=level).values
         coverage = coverage[np.isfinite(coverage)]
         low, middle, high = np.percentile(coverage, [25, 50, 75])
-        width = _median(found["width"].sel(level=level).values)
+        width = _median(judged["width"].sel(level=level).values)
         inside = [percent(middle), f"{percent(low)} to {percent(high)}", percent(float(coverage.mean()))]
         rows.append({"cells": [percent(level), *inside, number(width)]})
     return rows
 
 
-def _report_intervals(found: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any]:
-    pooled, scored = found["pooled"].values, np.isfinite(found["crps"].values)
+def _report_intervals(judged: xr.Dataset, flow: Flow, seed: int) -> dict[str, Any]:
+    pooled, scored = judged["pooled"].values, np.isfinite(judged["crps"].values)
     own, others = int((scored & ~pooled).sum()), int((scored & pooled).sum())
     parts = []
     if own:
         parts.append(f"catchments calibrated by their own flow alone: {own}")
     if others:
-        parts.append(f"by the flow of other gauges, as their own is hidden or short: {others}")
+        parts.append(f"by the flow of other gauges, as their own is held out or short: {others}")
     return {
         "interval_heads": interval_heads(flow.units),
-        "interval_rows": interval_rows(found),
-        "interval_sentence": interval_sentence(found, flow.units),
+        "interval_rows": interval_rows(judged),
+        "interval_sentence": interval_sentence(judged, flow.units),
         "calibration": "; ".join(parts),
     }
 
 
-def interval_sentence(found: xr.Dataset, units: str) -> str:
-    """Say how the intervals fared."""
+def interval_sentence(judged: xr.Dataset, units: str) -> str:
+    """Say how many days lie within the intervals."""
     parts = [
-        f"{percent(_median(found['coverage'].sel(level=level).values))} lie within the {percent(level)} intervals"
+        f"{percent(_median(judged['coverage'].sel(level=level).values))} lie within the {percent(level)} intervals"
         for level in intervals.SHOWN
     ]
-    crps, alone = _median(found["crps"].values), _median(found["absolute_error"].values)
+    crps, alone = _median(judged["crps"].values), _median(judged["absolute_error"].values)
     return (
         f"Of the scored days of the median catchment, {' and '.join(parts)}; the continuous ranked probability "
         f"score is {number(crps)} {units}, where the simulation without intervals has {number(alone)}"
     )
 
 
-def _report_donors(found: xr.Dataset) -> dict[str, Any]:
-    rows, by_space = [], donors_dict(found)
-    for space, one in by_space.items():
-        interval = f"{number(one['low'])} to {number(one['high'])}"
+def _report_donors(donors: xr.Dataset) -> dict[str, Any]:
+    rows, by_space = [], donors_dict(donors)
+    for space, summary in by_space.items():
+        interval = f"{number(summary['low'])} to {number(summary['high'])}"
         cells = [
-            number(one["rank_correlation"]),
+            number(summary["rank_correlation"]),
             interval,
-            percent(one["median_percentile"]),
-            number(one["median_nse"]),
+            percent(summary["median_percentile"]),
+            number(summary["median_nse"]),
         ]
         rows.append({"cells": [SPACES[space], *cells]})
     return {
         "donor_rows": rows,
         "donor_sentence": donor_sentence(by_space),
-        "dates": found.attrs["embedded_dates"],
+        "dates": donors.attrs["embedded_dates"],
     }
 
 
 def donor_sentence(by_space: dict[str, Any]) -> str:
     """Say whether neighbours in the embedding are alike, beside neighbours elsewhere."""
-    one = by_space["embedding"]
-    value = number(one["rank_correlation"])
-    if one["low"] > 0:
+    embedding = by_space["embedding"]
+    value = number(embedding["rank_correlation"])
+    if embedding["low"] > 0:
         first = f"Catchments near each other in the embedding have rivers of one kind (rank correlation {value})"
     else:
         first = (
-            f"Nearness in the embedding cannot be told from chance as a sign of like rivers (rank correlation {value})"
+            f"Nearness in the embedding is no better than chance as a sign of like rivers (rank correlation {value})"
         )
     others = [
         f"{number(by_space[name]['rank_correlation'])} for {SPACES[name]}" for name in SPACES if name in by_space

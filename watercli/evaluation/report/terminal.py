@@ -9,20 +9,21 @@ from watercli.evaluation.forecast import FORECASTS
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.report.summary_text import flow_sentences, insight_sentences
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.short_records import LABELS, in_words
+from watercli.evaluation.short_records import in_words
 from watercli.log import console, log, shows_bars
 
 
 def show(outcome: Outcome) -> None:
     """Print two small tables; plain log lines where standard error is no terminal."""
-    for table in (_reconstruction(outcome), _flow(outcome), _forecast(outcome), _few_labels(outcome)):
+    for table in (_reconstruction(outcome), _flow(outcome), _forecast(outcome), _short_records(outcome)):
         if table is None:
             continue
         if shows_bars():
             console.print(table)
         else:
             _log(table)
-    for sentence in (*flow_sentences(outcome), *insight_sentences(outcome)):
+    sections = (section.sentence for section in outcome.sections.values())
+    for sentence in (*flow_sentences(outcome), *insight_sentences(outcome), *sections):
         log.info(sentence)
 
 
@@ -49,7 +50,7 @@ def _flow(outcome: Outcome) -> Table | None:
     for method, scores in outcome.summaries().items():
         nse = scores["nse"]
         table.add_row(
-            METHODS[method],
+            METHODS[method].label,
             f"{nse.median:.2f}",
             f"{nse.low:.2f} to {nse.high:.2f}",
             f"{scores['kge'].median:.2f}",
@@ -61,30 +62,30 @@ def _flow(outcome: Outcome) -> Table | None:
 def _forecast(outcome: Outcome) -> Table | None:
     if outcome.forecast is None:
         return None
-    leads = [int(lead) for lead in outcome.forecast.data["lead_time"].values]
+    lead_times = [int(days) for days in outcome.forecast.data["lead_time"].values]
     table = Table(
-        title=f"Forecasts, test period: median NSE over {outcome.forecast.catchments} catchments, by lead in days",
+        title=f"Forecasts, test period: median NSE over {outcome.forecast.catchments} catchments, by lead time in days",
         title_justify="left",
     )
     table.add_column("method")
-    for lead in leads:
-        table.add_column(f"{lead}", justify="right")
+    for days in lead_times:
+        table.add_column(f"{days}", justify="right")
     for method, medians in outcome.forecast.medians().items():
-        table.add_row(FORECASTS[method], *(f"{one:.2f}" for one in medians))
+        table.add_row(FORECASTS[method].label, *(f"{median:.2f}" for median in medians))
     return table
 
 
-def _few_labels(outcome: Outcome) -> Table | None:
-    found = outcome.short_records
-    if found is None:
+def _short_records(outcome: Outcome) -> Table | None:
+    records = outcome.short_records
+    if records is None:
         return None
-    gauges = "hidden in training" if found.hidden else "seen in training"
+    gauges = "held out in training" if records.held_out else "seen in training"
     table = Table(title=f"Probes fitted to short records, gauges {gauges}: median NSE", title_justify="left")
-    table.add_column("head")
-    for one in found.years:
-        table.add_column(in_words(one), justify="right")
-    for head, scores in found.scores.items():
-        table.add_row(LABELS[head], *(f"{one.median:.2f}" for one in scores))
+    table.add_column("method")
+    for years in records.years:
+        table.add_column(in_words(years), justify="right")
+    for name, summaries in records.scores.items():
+        table.add_row(METHODS[name].label, *(f"{summary.median:.2f}" for summary in summaries))
     return table
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 
 from watercli.log import track
 from watercli.preparation.readers.gauges import assemble, by_gauge, dated_csv
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 
 FILE_NAME = re.compile(r"CAMELS_GB_hydromet_timeseries_(?P<gauge>.+)_\d{8}-\d{8}\.csv")
@@ -48,3 +49,6 @@ def read(request: Request) -> xr.DataArray:
     for gauge, path in track(paths.items(), f"Reading {request.modality_name}"):
         records[gauge] = dated_csv(request, path, "date", column)
     return assemble(request, records, UNITS.get(column), f"'{column}' of CAMELS-GB", DAY)
+
+
+READER = Reader(read, ("series",))

@@ -21,6 +21,7 @@ from watercli.errors import DataError, nearest
 from watercli.log import track
 from watercli.preparation.readers import tabular
 from watercli.preparation.readers.gauges import assemble, by_gauge
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 
 FORCING = re.compile(r"(?P<gauge>\d+)_lump_\w+_forcing_leap\.txt")
@@ -95,3 +96,6 @@ def _forcing(request: Request, path: Path, variable: str) -> tuple[pd.Series, st
 def _days(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DatetimeIndex:
     year, month, day = (table[column] for column in columns)
     return tabular.to_days(year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2), name)
+
+
+READER = Reader(read, ("series",))

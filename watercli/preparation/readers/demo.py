@@ -26,6 +26,7 @@ from watercli.hydrology.gr4j import Parameters, gr4j, production
 from watercli.preparation import units
 from watercli.preparation.geometry import disc, disc_radius
 from watercli.preparation.readers import demo_weather
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 
 Array = NDArray[np.floating]
@@ -224,3 +225,6 @@ def gaps(days: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]
         start = int(rng.integers(days))
         missing[start : start + rng.geometric(1 / GAP_DAYS)] = True
     return missing
+
+
+READER = Reader(read, ("grid", "series"), needs_files=False)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.preparation import align, geometry, units
 from watercli.preparation.readers import boundaries, grid, hadukgrid
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Context, Request, naming_unreadable, ordered
 from watercli.preparation.regrid import weighted_mean
 
@@ -140,3 +141,7 @@ def pet(request: Request) -> xr.DataArray:
     request.say("pet", said)
     evaporation = evaporation.transpose("catchment", "time").assign_attrs(day=inputs[0].attrs["day"], derived=said)
     return units.convert(evaporation, "mm/day", request.modality.units, "potential evaporation", request.say)
+
+
+GRID_MEAN = Reader(grid_mean, ("series",), needs_files=False)
+PET = Reader(pet, ("series",), needs_files=False)

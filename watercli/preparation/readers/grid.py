@@ -18,6 +18,7 @@ from watercli.errors import ConfigError, DataError, nearest
 from watercli.log import track
 from watercli.preparation import align, regrid, units
 from watercli.preparation.readers import cf, daily, netcdf
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import unreadable
 
@@ -127,3 +128,6 @@ def _mean(variable: str, names: Sequence[str], fields: dict[str, xr.DataArray], 
     day = "; ".join(f"{name}: {fields[name].attrs['day']}" for name in names)
     total = sum(parts[1:], start=parts[0])
     return (total / len(parts)).assign_attrs(parts[0].attrs, day=day, derived=f"mean of {', '.join(names)}")
+
+
+READER = Reader(read, ("grid",))

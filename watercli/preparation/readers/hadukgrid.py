@@ -9,6 +9,7 @@ from __future__ import annotations
 import xarray as xr
 
 from watercli.preparation.readers import grid
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 
 MEAN_OF = {"tas": ("tasmax", "tasmin")}
@@ -24,3 +25,6 @@ def read(request: Request) -> xr.DataArray:
         If a file cannot be read, lacks the variable, or repeats a date of another.
     """
     return grid.read(request, MEAN_OF.get(request.source.variable, ()))
+
+
+READER = Reader(read, ("grid",))

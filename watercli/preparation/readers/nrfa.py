@@ -18,6 +18,7 @@ from watercli.errors import DataError
 from watercli.log import track
 from watercli.preparation.readers import tabular
 from watercli.preparation.readers.gauges import add, assemble, chosen
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -93,3 +94,6 @@ def _split(request: Request, path: Path) -> tuple[dict[str, str], pd.DataFrame]:
         )
     padded = [[*row, ""][:3] for row in rows]
     return about, pd.DataFrame(padded, columns=["date", "value", "flag"], index=pd.Index(lines, name="line"))
+
+
+READER = Reader(read, ("series",))

@@ -18,6 +18,7 @@ from watercli.errors import ConfigError, DataError, nearest
 from watercli.log import track
 from watercli.preparation.readers import netcdf, tabular
 from watercli.preparation.readers.gauges import assemble, chosen
+from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import unreadable
 
@@ -227,3 +228,6 @@ def _joined(request: Request, gauge: str, parts: list[tuple[Path, pd.Series]]) -
         names = ", ".join(request.name(path) for path, part in parts if doubled[0] in part.index)
         raise DataError(f"Gauge {gauge} has the date {doubled[0]:%Y-%m-%d} twice, in {names}; keep one")
     return record
+
+
+READER = Reader(read, ("series",))

@@ -82,7 +82,7 @@ def test_a_large_page_leaves_out_methods_and_then_catchments_and_says_so(
 ) -> None:
     per_series = 2 * DAYS * (GAUGES - 1)
     # Room for eight series: observed, scored, the main one, four ends of intervals, one more.
-    monkeypatch.setattr(explorer_data, "MOST_BYTES", 8 * per_series)
+    monkeypatch.setattr(explorer_data, "MAX_BYTES", 8 * per_series)
     keys = [one["key"] for one in payload(flow, insight)["series"]]
     assert keys == [
         "observed",
@@ -95,12 +95,12 @@ def test_a_large_page_leaves_out_methods_and_then_catchments_and_says_so(
         "ema_mlp",
     ]
     # For six: no interval loses one of its ends.
-    monkeypatch.setattr(explorer_data, "MOST_BYTES", 6 * per_series)
+    monkeypatch.setattr(explorer_data, "MAX_BYTES", 6 * per_series)
     found = payload(flow, insight)
     assert [one["key"] for one in found["series"]] == ["observed", "scored", "simulation", "lower0.9", "upper0.9"]
     assert "no curves of 5 series" in found["left_out"]
     # For three series of five catchments: the best and the worst are among them.
-    monkeypatch.setattr(explorer_data, "MOST_BYTES", 3 * 2 * DAYS * 5)
+    monkeypatch.setattr(explorer_data, "MAX_BYTES", 3 * 2 * DAYS * 5)
     found = payload(flow, insight)
     assert len(found["series"]) == 3
     assert [one["id"] for one in found["gauges"]] == ["006", "004", "003", "002", "000"]

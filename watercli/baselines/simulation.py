@@ -1,0 +1,34 @@
+"""The model's own simulation of flow, which all other methods are held against."""
+
+from __future__ import annotations
+
+from watercli.baselines import wording
+from watercli.baselines.context import Context, Floats
+from watercli.baselines.method import Method
+
+
+def simulation(context: Context) -> Floats:
+    """Return the test days of the model's simulation, ``[C, T]``."""
+    return context.simulated[:, context.of_simulated(context.test)]
+
+
+def _saw(context: Context) -> str:
+    structure, target = context.checkpoint.structure, context.target
+    state = structure.antecedent_state
+    before = f" and the antecedent state of {state.past_days} days before" if state else ""
+    later = "" if structure.causal else "; up to half a window of later weather too"
+    return (
+        f"{wording.weather(context)} and static attributes of a window of {context.embedder.days} days{before}{later}; "
+        f"{wording.all_gauges(context)}; the {target} of the days simulated and of all before is hidden"
+    )
+
+
+SIMULATION = Method(
+    name="simulation",
+    label="simulation by the model",
+    colour="#D55E00",
+    saw=_saw,
+    simulate=simulation,
+    in_distribution=False,
+    in_summary=False,
+)
