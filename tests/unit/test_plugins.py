@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +82,10 @@ def test_a_notebook_adds_a_record_for_its_process() -> None:
     assert group.check("mine") == "mine"
     with pytest.raises(ConfigError, match=r"There is no method 'mne'; did you mean 'mine'\?"):
         registry["mne"]
+
+
+@pytest.mark.parametrize("registry", [READERS, METHODS, PROTOCOLS], ids=lambda registry: registry.group.kind)
+def test_the_docs_name_every_built_in(registry: Registry[object]) -> None:
+    pages = [page.read_text(encoding="utf-8") for page in (Path(__file__).parents[2] / "docs").rglob("*.md")]
+    for name in registry.group.built_in:
+        assert any(re.search(rf"^\| `{name}`", page, re.MULTILINE) for page in pages), name

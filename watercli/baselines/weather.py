@@ -1,4 +1,4 @@
-"""Weather of each catchment, without any model: what a regression on raw inputs sees.
+"""Weather of each catchment, as methods without a model read it.
 
 Shapes: I inputs, C catchments, T days, N dates, P land patches.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from watercli.data.blocks import grid_blocks, to_patches
 from watercli.data.scaling import Scaling
 from watercli.data.windows import Indices
+from watercli.hydrology.areal_mean import areal_mean
 from watercli.hydrology.quantities import quantity_of
 from watercli.store import Store
 
@@ -23,23 +24,23 @@ Array = NDArray[np.float32]
 def catchment_weather(store: Store, scaling: Scaling, names: Sequence[str], days: slice) -> Array:
     """Return standardised daily inputs ``[I, C, T]`` of the days of ``days``; NaN where nothing was observed.
 
-    A series is taken as it is; a grid is averaged over the land patches that a catchment draws its weather from, each
-    patch by its share of the catchment's area (shares of patches without a value go to the others).
+    A series is taken as it is; a grid is averaged over the land patches of the catchment, see
+    `watercli.hydrology.areal_mean`.
     """
-    found = np.full((len(names), len(store.gauge_ids), days.stop - days.start), np.nan, dtype=np.float32)
+    weather = np.full((len(names), len(store.gauge_ids), days.stop - days.start), np.nan, dtype=np.float32)
     for number, name in enumerate(names):
         scale = scaling.modalities[name]
         if store.config.modalities[name].kind == "series":
-            found[number] = scale.forward(store.dataset[name].values[:, days])
+            weather[number] = scale.forward(store.dataset[name].values[:, days])
             continue
-        for some, values in grid_blocks(store, name, days):
-            means = _drained(store, scale.forward(values))
-            found[number, :, some.start - days.start : some.stop - days.start] = means
-    return found
+        for block, values in grid_blocks(store, name, days):
+            means = _catchment_means(store, scale.forward(values))
+            weather[number, :, block.start - days.start : block.stop - days.start] = means
+    return weather
 
 
 def catchment_rain(store: Store, days: slice) -> Array | None:
-    """Return daily rain ``[C, T]`` in mm/day: a series of it, else a grid's mean over each catchment; None without."""
+    """Return daily rain ``[C, T]`` in mm/day: a series, or a grid's mean over each catchment; None without."""
     quantities = store.config.recipe.quality.quantities if store.config.recipe else {}
     modalities = store.config.modalities
     for kind in ("series", "grid"):
@@ -51,21 +52,20 @@ def catchment_rain(store: Store, days: slice) -> Array | None:
             if kind == "series":
                 own: Array = store.dataset[name].values[:, days] * np.float32(factor)
                 return own
-            blocks = [_drained(store, values) for _, values in grid_blocks(store, name, days)]
+            blocks = [_catchment_means(store, values) for _, values in grid_blocks(store, name, days)]
             return np.concatenate(blocks, axis=1) * np.float32(factor)
     return None
 
 
-def _drained(store: Store, values: Array) -> Array:
-    """Return catchment means ``[C, T]`` of a field ``[T, Y, X]``."""
+def _catchment_means(store: Store, values: Array) -> Array:
+    """Return the areal means ``[C, T]`` of a field ``[T, Y, X]``: of the land patches, each by its observed cells."""
     patches = to_patches(values, store.patch_size)[:, store.land_patches]
-    there = np.isfinite(patches)
-    number = there.sum(-1)
-    means = np.where(there, patches, 0).sum(-1) / np.maximum(number, 1)
-    weight = store.patch_weight[:, store.land_patches]
-    total, share = weight @ means.T, weight @ (number > 0).T.astype(np.float32)
-    drained: Array = np.divide(total, share, out=np.full_like(total, np.nan), where=share > 0).astype(np.float32)
-    return drained
+    observed = np.isfinite(patches)
+    number = observed.sum(-1)
+    means = np.where(observed, patches, 0).sum(-1) / np.maximum(number, 1)
+    by_patch = np.where(number > 0, means, np.nan)
+    means_of_catchments: Array = areal_mean(by_patch, store.patch_weight[:, store.land_patches]).astype(np.float32).T
+    return means_of_catchments
 
 
 def antecedent(weather: Array, ends: Indices, spans: Sequence[int]) -> Array:
@@ -81,13 +81,13 @@ def antecedent(weather: Array, ends: Indices, spans: Sequence[int]) -> Array:
         Numbers of days; 1 is the day itself.
     """
     assert ends.min(initial=max(spans)) >= max(spans) - 1, "a span reaches before the first day"
-    there = np.isfinite(weather)
+    observed = np.isfinite(weather)
     start = np.zeros((*weather.shape[:2], 1))
-    total = np.concatenate([start, np.where(there, weather, 0).cumsum(-1, dtype=np.float64)], axis=-1)
-    number = np.concatenate([start, there.cumsum(-1)], axis=-1)
+    total = np.concatenate([start, np.where(observed, weather, 0).cumsum(-1, dtype=np.float64)], axis=-1)
+    number = np.concatenate([start, observed.cumsum(-1)], axis=-1)
     means = []
     for span in spans:
-        sums, counts = (one[..., ends + 1] - one[..., ends + 1 - span] for one in (total, number))
+        sums, counts = (running[..., ends + 1] - running[..., ends + 1 - span] for running in (total, number))
         means.append(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
     stacked = np.stack(means, axis=1).astype(np.float32)  # [I, spans, C, N]
     return np.ascontiguousarray(stacked.reshape(-1, *stacked.shape[2:]).transpose(1, 2, 0))

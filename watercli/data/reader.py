@@ -90,7 +90,8 @@ class WindowReader:
     def _over_catchments(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return daily means over the patches that each catchment overlaps, and the shares observed, ``[C, D]`` both.
 
-        ``means`` are those of land patches, ``[L, D]``.
+        ``means`` are those of land patches, ``[L, D]``. Unlike `watercli.hydrology.areal_mean`, a mean of less than
+        half is kept: the model is given the share too, and weighs the day by it.
         """
         assert self._patch_index is not None
         assert self._patch_weight is not None

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import geopandas
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
 from pyproj import CRS, Transformer
+from scipy import sparse
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
 from watercli.preparation import geometry
+from watercli.preparation.readers import derived
 from watercli.store import Store
 
 Build = Callable[..., Store]
@@ -190,3 +193,13 @@ def test_shares_of_a_geographic_grid() -> None:
         weights = geometry.cell_shares(gauges, y, x, crs, shape)
         assert weights.sum() == pytest.approx(1)
         assert weights.nnz > 3
+
+
+def test_half_of_the_land_of_a_catchment_must_be_observed() -> None:
+    """Four cells, of which the last is sea; the sea has half of the second catchment's disc."""
+    fields = np.array([[[1.0, 2, 3, np.nan]], [[np.nan, 2, 3, np.nan]], [[np.nan, np.nan, 3, np.nan]]])
+    weights = sparse.csr_matrix(np.array([[0.4, 0.3, 0.3, 0], [0.0, 0.25, 0.25, 0.5]]))
+    for days in (1, 3):
+        means = derived._means(da.from_array(fields, chunks=(days, 1, 4)), weights)
+        np.testing.assert_allclose(means[:, 0], [1.9, 2.5, np.nan], rtol=1e-6)
+        np.testing.assert_allclose(means[:, 1], [2.5, 2.5, 3.0], rtol=1e-6)

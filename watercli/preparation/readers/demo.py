@@ -22,6 +22,7 @@ from pyproj import CRS, Transformer
 
 from watercli.config import Config, DemoDomain, Period
 from watercli.errors import ConfigError, nearest
+from watercli.hydrology.areal_mean import areal_mean
 from watercli.hydrology.gr4j import Parameters, gr4j, production
 from watercli.preparation import units
 from watercli.preparation.geometry import disc, disc_radius
@@ -101,8 +102,8 @@ def _generate(size: DemoDomain, period: Period, seed: int) -> Domain:
     soil_pet = potential_evaporation(times, temperature[:, land], latitude[land])
     soil = np.full_like(rain, np.nan)
     soil[:, land] = production(rain[:, land], soil_pet, _store_capacity(permeable[land]))[1]
-    pet = potential_evaporation(times, _areal_mean(temperature, shares), attributes["gauge_lat"].to_numpy())
-    flow, _ = gr4j(_areal_mean(rain, shares), pet, _parameters(attributes, _areal_mean(permeable, shares)))
+    pet = potential_evaporation(times, _catchment_means(temperature, shares), attributes["gauge_lat"].to_numpy())
+    flow, _ = gr4j(_catchment_means(rain, shares), pet, _parameters(attributes, _catchment_means(permeable, shares)))
 
     kept = slice(WARM_UP_DAYS, None)
     sea = np.where(land, 0.0, np.nan)
@@ -171,10 +172,9 @@ def _sites(
     return pd.DataFrame(chosen, columns=["gauge_y", "gauge_x", "area"]), np.stack(shares)
 
 
-def _areal_mean(field: Array, shares: Array) -> Array:
+def _catchment_means(field: Array, shares: Array) -> Array:
     """Return the catchments' means ``[..., N]`` of a field ``[..., Y, X]``."""
-    flat = field.reshape(*field.shape[:-2], -1)
-    return np.asarray(flat @ shares.reshape(len(shares), -1).T)
+    return areal_mean(field.reshape(*field.shape[:-2], -1), shares.reshape(len(shares), -1))
 
 
 def _attributes(
@@ -190,13 +190,13 @@ def _attributes(
     to_degrees = Transformer.from_crs(CRS_NAME, "EPSG:4326", always_xy=True)
     table["gauge_lon"], table["gauge_lat"] = to_degrees.transform(sites["gauge_x"], sites["gauge_y"])
     table["area"] = sites["area"]
-    mean_altitude = _areal_mean(altitude, shares)
-    spread = np.sqrt(_areal_mean(altitude**2, shares) - mean_altitude**2) + 0.15 * mean_altitude
+    mean_altitude = _catchment_means(altitude, shares)
+    spread = np.sqrt(_catchment_means(altitude**2, shares) - mean_altitude**2) + 0.15 * mean_altitude
     for name, deviate in (("min", -1.8), ("10", -1.3), ("50", -0.1), ("90", 1.3), ("max", 2.2)):
         table[f"elev_{name}"] = np.maximum(mean_altitude + deviate * spread, 2.0 + deviate + 1.8)
     table["dpsbar"] = 15 + 0.25 * spread + 0.15 * mean_altitude
-    table["propwet"] = np.clip(0.15 + 0.12 * (_areal_mean(mean_rain, shares) - 0.5), 0.2, 0.8)
-    softness = _areal_mean(permeable, shares) + rng.normal(0, 0.1, len(sites))
+    table["propwet"] = np.clip(0.15 + 0.12 * (_catchment_means(mean_rain, shares) - 0.5), 0.2, 0.8)
+    softness = _catchment_means(permeable, shares) + rng.normal(0, 0.1, len(sites))
     table["bfihost"] = 0.25 + 0.65 / (1 + np.exp(-1.2 * softness))
     return table
 

@@ -10,21 +10,23 @@ import dask.array as da
 import numpy as np
 import pyet
 import xarray as xr
+from dask.base import compute
 from numpy.typing import NDArray
+from scipy import sparse
 
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.hydrology.areal_mean import areal_sums, mean_of_sums
 from watercli.preparation import align, geometry, units
 from watercli.preparation.readers import boundaries, grid, hadukgrid
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Context, Request, naming_unreadable, ordered
-from watercli.preparation.regrid import weighted_mean
 
 GRIDS = {"grid": grid.read, "hadukgrid": hadukgrid.read}
 """Readers of the grids of which a mean can be taken."""
 ORDER = ("grid_mean", "pet")
 """Readers of derived series, in the order in which one may need the other."""
-LEAST_COVERED = 0.1
-"""A day has a mean if cells with a value make this share of the catchment: a gauge's disc may lie half in the sea."""
+MIN_COVERED = 0.1
+"""Share of a catchment that the grid must cover: a gauge's disc may lie half in the sea."""
 METHODS = {
     "oudin": (pyet.oudin, ("tmean",)),
     "hamon": (pyet.hamon, ("tmean",)),
@@ -47,9 +49,10 @@ def read_series(requests: Mapping[str, Request], read: Callable[[Request], xr.Da
 
 
 def grid_mean(request: Request) -> xr.DataArray:
-    """Return the mean of a grid modality over each catchment, ``(catchment, time)``, lazily.
+    """Return the mean of a grid modality over each catchment, ``(catchment, time)``.
 
-    The mean is over the catchment's boundary, or its disc, by area, of the cells that have a value.
+    The mean is over the catchment's boundary, or its disc, by area; see `watercli.hydrology.areal_mean`. Cells that
+    never have a value are sea, and no part of it.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def grid_mean(request: Request) -> xr.DataArray:
     outlines = boundaries.read(request.recipe, request.sources, crs)
     gauges = boundaries.matched(gauges, outlines, request.recipe)
     weights = geometry.cell_shares(gauges, data["y"].to_numpy(), data["x"].to_numpy(), crs, outlines)
-    outside = gauges.index[np.asarray(weights.sum(axis=1)).ravel() < LEAST_COVERED]
+    outside = gauges.index[np.asarray(weights.sum(axis=1)).ravel() < MIN_COVERED]
     if len(outside):
         raise DataError(
             f"{geometry.listed(outside, 'catchment')} outside the grid of '{name}'; give a grid that covers them, or "
@@ -86,20 +89,31 @@ def grid_mean(request: Request) -> xr.DataArray:
         )
     request.sources.use(source.paths)
 
-    def block(values: NDArray[np.floating]) -> NDArray[np.floating]:
-        return weighted_mean(values, weights, LEAST_COVERED)
-
-    lazy = data.chunk({"y": -1, "x": -1}).data
-    means = da.map_blocks(block, lazy, dtype=np.float32, drop_axis=2, chunks=(lazy.chunks[0], (len(gauges),)))
-    mean = xr.DataArray(
+    with naming_unreadable(source):
+        means = _means(data.chunk({"y": -1, "x": -1}).data, weights)
+    found = xr.DataArray(
         means.T,
         dims=("catchment", "time"),
         coords={"catchment": gauges.index.to_numpy(dtype=object), "time": data["time"]},
         attrs=data.attrs | {"derived": f"mean of '{name}' over {'boundaries' if outlines else 'discs at the gauges'}"},
     )
-    mean = units.convert(mean, source.modality.units, request.modality.units, f"'{name}'", request.say)
-    with naming_unreadable(source):
-        return mean.compute()
+    return units.convert(found, source.modality.units, request.modality.units, f"'{name}'", request.say)
+
+
+def _means(fields: da.Array, weights: sparse.csr_matrix) -> NDArray[np.float32]:
+    """Return the areal means ``[T, C]`` of fields ``[T, Y, X]``, which are read once."""
+
+    def sums(values: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.stack(areal_sums(values.reshape(len(values), -1), weights), axis=1)
+
+    by_block = da.map_blocks(
+        sums, fields, dtype=np.float64, drop_axis=2, chunks=(fields.chunks[0], (2,), (weights.shape[0],)), new_axis=2
+    )
+    total_and_observed, land = compute(by_block, da.isfinite(fields).any(axis=0))
+    whole = weights @ land.ravel().astype(np.float64)
+    total, observed = total_and_observed.swapaxes(0, 1)
+    means: NDArray[np.float32] = mean_of_sums(total, observed, whole).astype(np.float32)
+    return means
 
 
 def pet(request: Request) -> xr.DataArray:
