@@ -257,13 +257,13 @@ class Embedder:
 
         days = (weight > 0).to(torch.int16)
         seen = at.of(days.cumsum(-1)) if self.causal else days.sum(-1)[at.window]
-        found = {"embedding": pooled(features.maps, places, weight), "visible_days": seen.to(torch.int16)}
+        arrays = {"embedding": pooled(features.maps, places, weight), "visible_days": seen.to(torch.int16)}
         if self.layers:
             layers = pooled(features.layers, places, weight)
             beyond = self.deepest - layers.shape[2]
-            found["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
+            arrays["layer_embedding"] = torch.nn.functional.pad(layers, (0, 0, 0, 0, 0, beyond), value=torch.nan)
         if self.patches and grid:
             land = torch.from_numpy(self.store.land_patches).to(self.device)
             own = replace(places, area=torch.eye(self._area.shape[1], device=self.device)[land])
-            found["patch_embedding"] = pooled(features.maps, own, own.weight())
-        return found
+            arrays["patch_embedding"] = pooled(features.maps, own, own.weight())
+        return arrays
