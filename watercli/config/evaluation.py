@@ -28,7 +28,7 @@ class Evaluate(Section):
     methods: Annotated[tuple[MethodName, ...], BeforeValidator(listed)] = tuple(
         name for name in get_args(MethodName) if name not in ("fine_tuned", "from_scratch")
     )
-    """Methods of simulation, as ``docs/guide/evaluation.md`` lists them; ``fine_tuned`` and ``from_scratch`` train the whole
+    """Methods of simulation, listed in ``docs/guide/evaluation.md``; ``fine_tuned`` and ``from_scratch`` train the
     model once more and are left out unless named."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""

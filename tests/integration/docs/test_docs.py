@@ -39,7 +39,7 @@ TINY_DEMO = (
     "model.causal=true",
     "model.grid_attention_scope=same_day",
 )
-"""The demo, cut down, its model still with cross-modal attention and an antecedent state, and causal, as the pages say."""
+"""The demo, cut down; its model has cross-modal attention and an antecedent state and is causal, as the pages say."""
 TINY_GB12 = (
     "recipe.period={start: 2009-07-01, end: 2013-03-31}",
     "recipe.splits.train={start: 2009-07-01, end: 2011-12-31}",
@@ -317,6 +317,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w]+", "-", heading.lower()).strip("-") for heading in headings}
             assert anchor in slugs, f"{page.name}: no heading for {target}"
+
+
+def test_code_names_pages_that_exist() -> None:
+    for file in (file for folder in ("watercli", "model", "tests", "configs") for file in (ROOT / folder).rglob("*.*")):
+        if file.suffix in (".py", ".yaml", ".j2"):
+            for page in re.findall(r"\bdocs/[\w/-]+\.(?:md|py)\b", file.read_text(encoding="utf-8")):
+                assert (ROOT / page).is_file(), f"{file.relative_to(ROOT)} names {page}"
 
 
 @IN_PAGE
