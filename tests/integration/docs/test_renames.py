@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from watercli import config
 from watercli.config import Config
@@ -71,10 +70,10 @@ def load(path: Path) -> ModuleType:
 RENAMES = load(ROOT / "docs" / "convert.py")
 
 
-def today(section: type[BaseModel] = Config, path: str = "") -> set[str]:
+def today(section: type = Config, path: str = "") -> set[str]:
     """Return the dotted names of all settings, with NAME for a name of the user's choice and N for a list's item."""
     names = set()
-    for name, field in section.model_fields.items():
+    for name, field in config.fields_of(section).items():
         names.add(path + name)
         inner = section_in(field.annotation)
         if inner is not None:
