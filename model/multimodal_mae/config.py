@@ -21,7 +21,7 @@ Positive = Annotated[int, Gt(0)]
 
 @dataclass(frozen=True)
 class AntecedentStateConfig:
-    """What a token knows of the days before it, beyond the window; see ``docs/model.md``."""
+    """What a token knows of the days before it, beyond the window; see ``docs/explain/model.md``."""
 
     time_constants: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = tuple(float(2**k) for k in range(10))
     """Days after which a value has faded to 1/e, one for each moving average."""
@@ -52,7 +52,7 @@ class LayersByKind:
 
 @dataclass(frozen=True)
 class Structure:
-    """Structure of the MultiModalMAE; see ``docs/model.md``."""
+    """Structure of the MultiModalMAE; see ``docs/explain/model.md``."""
 
     width: Positive = 256
     """Width of the encoders."""

@@ -210,7 +210,7 @@ def measure(config: Config) -> Cost:
 
 
 def rows() -> Iterator[str]:
-    """Yield the lines of the tables in ``docs/scaling.md``."""
+    """Yield the lines of the tables in ``docs/results/scaling.md``."""
     window = load("gb").window_days
     found = [(domain, gpus, forecast(domain, gpus, COUNTED, window)) for domain, gpus in CASES]
     yield "| domain | GPUs | FLOP of a window | computing | reading | exchange | a step waits for | an epoch | in all |"

@@ -16,7 +16,7 @@ class DeepSpeedSection(Section):
     """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
     config: Annotated[dict[str, Any] | None, BeforeValidator(json_file)] = None
     """DeepSpeed's own configuration, for what has no setting here: a JSON file, or its content; see
-    ``docs/pretraining.md``."""
+    ``docs/guide/pretraining.md``."""
 
 
 class Tasks(Section):

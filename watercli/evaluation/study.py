@@ -79,7 +79,7 @@ def load_study(file: Path, settings: Sequence[str] = (), config: str | None = No
         reason = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "it is no YAML"}
         where = ".".join(map(str, reason["loc"])) or "the file"
         raise ConfigError(
-            f"{file} is no study of variants ({where}: {reason['msg']}); see docs/evaluation.md"
+            f"{file} is no study of variants ({where}: {reason['msg']}); see docs/guide/comparison.md"
         ) from error
     return study.model_copy(update={"common": (*study.common, *settings), "config": config or study.config})
 

@@ -320,7 +320,7 @@ class _Reporter:
         memory = peak_memory(self._device)
         steps, start = self._job.config.train.steps, self._job.start
         left = (time.monotonic() - self._began) / (done - start) * (steps - done)
-        self._metrics.write(done, "train", values | timing | {"grid_cache_gib": memory / 2**30})
+        self._metrics.write(done, "train", values | timing | {"peak_memory_gib": memory / 2**30})
         self._display.show(Report(done, steps, _losses(values), self._validation, **timing, memory=memory,
                                   seconds_left=left, scores=self._scores))  # fmt: skip
 

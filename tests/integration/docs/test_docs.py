@@ -25,8 +25,11 @@ from watercli.evaluation.study import Study
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 IN_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+HISTORY = (DOCS / "reference" / "renames.md", DOCS / "changelog.md")
+"""Pages that hold old names on purpose."""
 FILES = {"model.safetensors", "embed.py"}
 """Names of files that look like settings."""
 TINY_DEMO = (
@@ -36,7 +39,7 @@ TINY_DEMO = (
     "model.causal=true",
     "model.grid_attention_scope=same_day",
 )
-"""The demo, cut down, and its model still fused, causal and with a memory, as the pages say that it is."""
+"""The demo, cut down; its model has cross-modal attention and an antecedent state and is causal, as the pages say."""
 TINY_GB12 = (
     "recipe.period={start: 2009-07-01, end: 2013-03-31}",
     "recipe.splits.train={start: 2009-07-01, end: 2011-12-31}",
@@ -131,7 +134,7 @@ def needs_data(command: str) -> bool:
 
 
 def takes_long(command: str) -> bool:
-    return command.startswith("watercli evaluate") or "--processes" in command
+    return command.startswith(("watercli evaluate", "watercli compare")) or "--processes" in command
 
 
 def run(command: str) -> None:
@@ -203,7 +206,7 @@ def test_downstream_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page on downstream use prints on the demo domain, in its full size, what it says that it prints."""
-    page = ROOT / "docs" / "downstream.md"
+    page = DOCS / "guide" / "downstream.md"
     monkeypatch.chdir(tmp_path)
     for command in ("watercli prepare", *commands(page)):
         assert _run(shlex.split(command)[1:], debug=True) == 0
@@ -254,7 +257,7 @@ def merged(base: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return both | {key: merged(base[key], part[key]) for key in nested}
 
 
-@IN_PAGE
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in HISTORY], ids=lambda page: page.stem)
 def test_no_stale_names(page: Path) -> None:
     """Settings and paths of the repository that stand in the text exist."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -288,12 +291,12 @@ def test_setting_check_knows_wrong_from_right() -> None:
 
 def test_every_setting_has_its_table() -> None:
     """The hook that writes the tables of settings covers every section, and every field of each."""
-    spec = importlib.util.spec_from_file_location("settings", ROOT / "docs" / "settings.py")
+    spec = importlib.util.spec_from_file_location("settings", DOCS / "settings.py")
     assert spec is not None
     assert spec.loader is not None
     hook = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hook)
-    source = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    source = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
     assert set(settings()) == {match[1] for match in hook.PLACE.finditer(source)}
     page = hook.on_page_markdown(source)
     for name, section in settings().items():
@@ -316,6 +319,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, f"{page.name}: no heading for {target}"
 
 
+def test_code_names_pages_that_exist() -> None:
+    for file in (file for folder in ("watercli", "model", "tests", "configs") for file in (ROOT / folder).rglob("*.*")):
+        if file.suffix in (".py", ".yaml", ".j2"):
+            for page in re.findall(r"\bdocs/[\w/-]+\.(?:md|py)\b", file.read_text(encoding="utf-8")):
+                assert (ROOT / page).is_file(), f"{file.relative_to(ROOT)} names {page}"
+
+
 @IN_PAGE
 def test_python_is_python(page: Path) -> None:
     for block in blocks(page, "python"):
@@ -323,6 +333,6 @@ def test_python_is_python(page: Path) -> None:
 
 
 def test_shipped_configurations_are_named() -> None:
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    text = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
     for name in config.shipped():
         assert f"`{name}`" in text or name.startswith("ablation/"), name

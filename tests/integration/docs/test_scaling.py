@@ -1,4 +1,4 @@
-"""The cost model of ``docs/scaling.md`` is that of the model, and its tables are what the script prints."""
+"""The cost model of ``docs/results/scaling.md`` is that of the model, and its tables are what the script prints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.benchmarks import scaling
 from tests.benchmarks.scaling import COUNTED, GB, Gpus, count, forecast, measure
 from watercli.config import load
 
-DOCS = Path(__file__).parents[3] / "docs" / "scaling.md"
+DOCS = Path(__file__).parents[3] / "docs" / "results" / "scaling.md"
 SMALL = (
     "model.width=32",
     "model.decoder_width=16",

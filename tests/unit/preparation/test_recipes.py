@@ -13,7 +13,7 @@ from watercli.config import Config, parse
 from watercli.preparation.prepare import prepare
 from watercli.store import Store
 
-PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
+PAGE = Path(__file__).parents[3] / "docs" / "guide" / "recipes.md"
 RECIPES = {
     config.name: config
     for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

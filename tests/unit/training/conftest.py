@@ -16,7 +16,7 @@ from watercli.store import Store
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain
 
-TIMES = {"windows_per_second", "data_share", "grid_cache_gib"}
+TIMES = {"windows_per_second", "data_share", "peak_memory_gib"}
 """What depends on the clock and the machine."""
 
 

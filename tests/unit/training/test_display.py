@@ -92,7 +92,7 @@ def test_times_in_words(seconds: float, words: str) -> None:
 
 
 def test_rows_state_memory(tiny_run: Path) -> None:
-    assert all(0.05 < row["grid_cache_gib"] < 64 for row in read_metrics(tiny_run) if row["split"] == "train")
+    assert all(0.05 < row["peak_memory_gib"] < 64 for row in read_metrics(tiny_run) if row["split"] == "train")
 
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow"])
