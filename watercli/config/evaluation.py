@@ -23,8 +23,8 @@ class Evaluate(Section):
     methods: Annotated[tuple[MethodName, ...], BeforeValidator(listed)] = tuple(
         name for name in METHODS.built_in if name not in ON_REQUEST
     )
-    """Methods of simulation, listed in ``docs/guide/evaluation.md``; ``fine_tuned`` and ``from_scratch``, which train the
-    model once more, and plug-ins are left out unless named."""
+    """Methods of simulation, listed in ``docs/guide/evaluation.md``; ``fine_tuned`` and ``from_scratch``, which train
+    the model once more, and plug-ins are left out unless named."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""
     probe_stride: Positive = 5
