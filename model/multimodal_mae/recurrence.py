@@ -1,5 +1,9 @@
 """A recurrence as the encoder of all series: one learnt state for each catchment and day, causal and cheap.
 
+Its inputs are what is visible of every modality that a catchment may see; what is hidden enters as hidden. Decoders of
+series read the state of a day, as weighted feature maps of its blocks, and need no attention: all that is visible on
+the day and before is in the state.
+
 A day's state holds what the days up to it left behind, ``h(t) = f(t) h(t-1) + (1 - f(t)) u(t)``. Gate f and candidate u
 depend on the visible values of the day and on the static attributes, never on h, so that matrix products cover all days
 at once and one multiply-add a day is all that is sequential (gated linear recurrences: Martin & Cundy 2018,
@@ -12,13 +16,19 @@ read, A attributes, D width. Inside, days come first: ``[S, R, D]``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import silu, softplus
 
-from multimodal_mae.config import RecurrenceConfig
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import MAEConfig, RecurrenceConfig
+from multimodal_mae.encoder import Features
+from multimodal_mae.feature_maps import WeightedFeatureMaps
+from multimodal_mae.layers import patchify
+from multimodal_mae.masking import Selection, TokenMask
 
 SHORTEST, LONGEST = 1.0, 500.0
 """Time constants in days over which the gates are spread at first."""
@@ -47,7 +57,9 @@ class GatedScan(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of the packed logits and candidates, and of the initial state."""
         gate, candidate, states, initial = ctx.saved_tensors
-        total = gradients[0].clone(memory_format=torch.contiguous_format)  # through the later days too, once the loop is done
+        total = gradients[0].clone(
+            memory_format=torch.contiguous_format
+        )  # through the later days too, once the loop is done
         gates, totals = gate.unbind(0), total.unbind(0)
         for day in range(len(totals) - 2, -1, -1):
             totals[day].addcmul_(gates[day + 1], totals[day + 1])
@@ -89,11 +101,11 @@ class RecurrentBlock(nn.Module):
         self.recurrence.weight[:width] *= 0.5
 
     def forward(self, x: Tensor, warmup: int, *, keep: int | None = None) -> Tensor:
-        """Return ``[S, R, D]`` of ``[S, R, D]``, or only the last ``keep`` days; the state settles on ``warmup`` days."""
+        """Return ``[S, R, D]`` of ``[S, R, D]``, or only its last ``keep`` days; the state settles on ``warmup`` days."""
         normed = self.norm(x)
         # In float32 whatever the precision of the products: a slow store changes by a thousandth a day.
         packed = self.recurrence(normed).float()
-        states: Tensor = GatedScan.apply(packed, balanced_state(packed, warmup))
+        states: Tensor = GatedScan.apply(packed, balanced_state(packed, warmup))  # type: ignore[no-untyped-call]
         if keep is not None:
             states, normed, x = states[-keep:], normed[-keep:], x[-keep:]
         changed: Tensor = x + self.out(states.to(normed.dtype) * silu(self.read_gate(normed)))
@@ -134,3 +146,99 @@ class Recurrence(nn.Module):
             return x
         kept = torch.rand_like(x[:1]) >= self.dropout
         return x * (kept.to(x.dtype) / (1 - self.dropout))
+
+
+class RecurrentEncoder(nn.Module):
+    """Encodes all series of catchments, and the grids that feed them, by one `Recurrence`."""
+
+    def __init__(self, config: MAEConfig) -> None:
+        super().__init__()
+        assert config.recurrence is not None
+        self.config = config
+        self.inputs = config.read_by(config.of_kind("series")[0])
+        self.recurrence = Recurrence(
+            config.recurrence, config.width, len(self.inputs), config.attributes, config.dropout
+        )
+        self.handed = config.map_layers("series")
+
+    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> tuple[Tensor, ...]:
+        """Return the layers that are handed over, ``[R, T, D]`` each."""
+        days = [self._days(name, batch, masks[name]) for name in self.inputs]
+        values = torch.stack([value for value, _ in days], dim=1)
+        visible = torch.stack([shown for _, shown in days], dim=1)
+        embedded, *blocks = self.recurrence(values, visible, batch.static.flatten(0, 1), batch.days)
+        chosen = [blocks[number] for number in self.handed]
+        return (embedded, *chosen) if self.config.use_input else tuple(chosen)
+
+    def _days(self, name: str, batch: Batch, mask: TokenMask) -> tuple[Tensor, Tensor]:
+        """Return values and how visible they are (0 to 1), ``[R, S]`` both: of the warm-up, then of the window."""
+        if name in batch.series:
+            values, weight = batch.series[name].flatten(0, 1), mask.visible
+        else:
+            values, weight = self._over_catchments(name, batch, mask)
+        assert self.config.recurrence is not None
+        warmup = self.config.recurrence.warmup_days
+        before = batch.history[name].flatten(0, 1) if name in batch.history else values[:, :0]
+        if before.shape[1] < warmup:  # the store begins later
+            before = nn.functional.pad(before, (warmup - before.shape[1], 0), value=torch.nan)
+        known = torch.isfinite(before)
+        if mask.past is not None:
+            known = known & mask.past.repeat_interleave(len(known) // len(mask.past))[:, None]
+        values, weight = torch.cat((before, values), 1), torch.cat((known.to(values.dtype), weight.to(values.dtype)), 1)
+        return torch.where(weight > 0, values, 0).nan_to_num(0.0), weight
+
+    def _over_catchments(self, name: str, batch: Batch, mask: TokenMask) -> tuple[Tensor, Tensor]:
+        """Return a grid's mean over the visible patches of each catchment, and their weight, ``[R, T]`` both."""
+        if batch.patch_index is None or batch.patch_weight is None:
+            raise ValueError("patch_index and patch_weight: a grid that feeds catchments needs those of each catchment")
+        assert self.config.grid is not None
+        means = patchify(batch.grids[name], self.config.grid.patch_size).nanmean(-1).nan_to_num(0.0)  # [B, T, P]
+        visible = mask.visible.unflatten(1, (batch.days, -1)).to(means.dtype)
+        window = torch.arange(batch.windows, device=means.device)[:, None, None]
+        index = batch.patch_index.clamp_min(0)  # [B, C, K]
+        share = torch.where(batch.patch_index >= 0, batch.patch_weight, 0)[..., None]
+        weight = share * visible.transpose(1, 2)[window, index]  # [B, C, K, T]
+        total = weight.sum(2)
+        mean = (weight * means.transpose(1, 2)[window, index]).sum(2) / total.clamp_min(1e-6)
+        return mean.flatten(0, 1), total.flatten(0, 1)
+
+
+class StateDecoder(nn.Module):
+    """Predicts a series from the recurrence's state of the day: feature maps, one hidden layer, a head."""
+
+    def __init__(self, config: MAEConfig, non_negative: bool = False) -> None:
+        super().__init__()
+        maps = config.decoder_layers if config.use_weighted_fm else 1
+        layers = len(config.map_layers("series")) + config.use_input
+        self.maps = WeightedFeatureMaps(layers, maps, config.width) if config.use_weighted_fm else None
+        self.norm = nn.Identity() if config.use_weighted_fm else nn.LayerNorm(config.width)
+        self.hidden = nn.ModuleList(nn.Linear(config.width, config.decoder_width) for _ in range(maps))
+        self.head = nn.Linear(config.decoder_width, 1)
+        self.non_negative = non_negative
+
+    def feature_maps(self, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return what the hidden layers read, ``[..., D]`` each, of encoder layers ``[..., D]``."""
+        return (self.norm(layers[-1]),) if self.maps is None else tuple(self.maps(layers))
+
+    def forward(self, layers: Sequence[Tensor], queries: Selection) -> tuple[Tensor, Tensor]:
+        """Predict ``[R, Q, 1]`` at days ``[R, Q]`` of layers ``[R, T, D]``; return also what the head reads.
+
+        That is ``[R, Q, E]``, zero in rows without a query.
+        """
+        busy = queries.valid.any(1)
+        busy[0] = True  # weights that are never used would get no gradient
+        day = queries.index[busy][..., None]
+        at_queries = [layer[busy].gather(1, day.expand(-1, -1, layer.shape[-1])) for layer in layers]
+        hidden = sum(linear(read) for linear, read in zip(self.hidden, self.feature_maps(at_queries), strict=True))
+        assert isinstance(hidden, Tensor)
+        decoded = nn.functional.gelu(hidden)
+        states = decoded.new_zeros(len(busy), *decoded.shape[1:])
+        states[busy] = decoded
+        values: Tensor = self.head(states)
+        return softplus(values) if self.non_negative else values, states
+
+
+def features_of(layers: tuple[Tensor, ...], mask: TokenMask, maps: tuple[Tensor, ...]) -> Features:
+    """Return the features of one series: those of its catchment's days, valid where the series is visible."""
+    day = torch.arange(layers[0].shape[1], device=layers[0].device).expand(layers[0].shape[:2])
+    return Features(layers, day, mask.visible, day, maps)

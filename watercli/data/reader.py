@@ -57,6 +57,8 @@ class WindowReader:
             self._patch_index, self._patch_weight = map(torch.from_numpy, overlapping_patches(store.patch_weight))
         self._past: dict[str, History] = {}
         self._catchment_grid_past: dict[str, History] = {}
+        self._warmup = config.model.recurrence.warmup_days if config.model.recurrence else 0
+        self._daily = self._daily_values(config) if self._warmup else {}
         if config.model.antecedent_state:
             self._keep_past(config, partial(History, config=config.model.antecedent_state))
 
@@ -86,6 +88,15 @@ class WindowReader:
             if self._patch_index is not None and config.modalities[name].feeds_catchments:
                 catchment_means, observed = self._over_catchments(means)
                 self._catchment_grid_past[name] = history(catchment_means, weight=observed)
+
+    def _daily_values(self, config: Config) -> dict[str, Tensor]:
+        """Return what a recurrence reads of days before a window, ``[C, D]``: series, and means of grids that feed."""
+        daily = dict(self._series)
+        for name, grid in self._grids.items():
+            if self._patch_index is not None and config.modalities[name].feeds_catchments:
+                means, observed = self._over_catchments(grid.patch_means(self.store))
+                daily[name] = torch.where(observed > 0, means, torch.nan)
+        return daily
 
     def _over_catchments(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return daily means over the patches that each catchment overlaps, and the shares observed, ``[C, D]`` both.
@@ -144,6 +155,7 @@ class WindowReader:
             catchment_grid_past={
                 name: history.before(first, which) for name, history in self._catchment_grid_past.items()
             },
+            history=self._history(first, which),
             targets=self._windows(self._targets, first, which),
             basin_std={name: std[which] for name, std in self._basin_std.items()},
         )
@@ -155,6 +167,13 @@ class WindowReader:
         chosen = catchments[..., None], days.clamp_max(last)[:, None]
         beyond = (days > last)[:, None]
         return {name: values[chosen].masked_fill(beyond, torch.nan) for name, values in series.items()}
+
+    def _history(self, first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
+        """Return the days before windows ``[B, C, H]``; NaN before the store's first."""
+        days = first[:, None] + torch.arange(-self._warmup, 0)
+        chosen = catchments[..., None], days.clamp_min(0)[:, None]
+        before = (days < 0)[:, None]
+        return {name: values[chosen].masked_fill(before, torch.nan) for name, values in self._daily.items()}
 
     def _before(self, name: str, first: Tensor, catchments: Tensor) -> Tensor:
         """Return what the days before windows leave of a series ``[B, C, G]`` or of a grid's patches ``[B, L, G]``."""
