@@ -277,6 +277,10 @@ class MAEConfig(Structure):
             if (modality.kind == "series" or modality.feeds_catchments if series else modality.kind == "grid")
         ]
 
+    def reads_others(self, name: str) -> bool:
+        """Return whether a modality is predicted from others too: without, one that is hidden wholly is unknown."""
+        return len(self.read_by(name)) > 1
+
     def of_kind(self, kind: Kind) -> list[str]:
         """Return the names of the modalities of one kind."""
         return [name for name, modality in self.modalities.items() if modality.kind == kind]

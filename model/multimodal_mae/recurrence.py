@@ -30,6 +30,8 @@ from multimodal_mae.feature_maps import WeightedFeatureMaps
 from multimodal_mae.layers import patchify
 from multimodal_mae.masking import Selection, TokenMask
 
+ROWS = 64
+"""Rows that are read at once where no gradient is wanted: more do not fit into a processor's cache."""
 SHORTEST, LONGEST = 1.0, 500.0
 """Time constants in days over which the gates are spread at first."""
 
@@ -101,7 +103,7 @@ class RecurrentBlock(nn.Module):
         self.recurrence.weight[:width] *= 0.5
 
     def forward(self, x: Tensor, warmup: int, *, keep: int | None = None) -> Tensor:
-        """Return ``[S, R, D]`` of ``[S, R, D]``, or only its last ``keep`` days; the state settles on ``warmup`` days."""
+        """Return ``[S, R, D]`` of ``[S, R, D]``, or its last ``keep`` days; the state settles over ``warmup`` days."""
         normed = self.norm(x)
         # In float32 whatever the precision of the products: a slow store changes by a thousandth a day.
         packed = self.recurrence(normed).float()
@@ -128,6 +130,9 @@ class Recurrence(nn.Module):
         ``values`` and ``visible`` are ``[R, M, S]``, standardised and 0 to 1; what is not visible has no part.
         ``static`` is ``[R, A]``.
         """
+        if not torch.is_grad_enabled() and len(values) > ROWS:
+            parts = zip(values.split(ROWS), visible.split(ROWS), static.split(ROWS), strict=True)
+            return [torch.cat(layer) for layer in zip(*(self(*part, days) for part in parts), strict=True)]
         # Squares too: of a square root of rain, the rain itself.
         channels = torch.cat((values * visible, values.square() * visible, visible), dim=1).permute(2, 0, 1)
         weight = self.values.weight.dtype

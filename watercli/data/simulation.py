@@ -18,20 +18,21 @@ ROWS = 512
 """Catchment windows that go through the model at once."""
 
 
-def window_starts(dates: Indices, days: int) -> Indices:
+def window_starts(dates: Indices, days: int, structure: MAEConfig) -> Indices:
     """Return the first day of the window that each date is simulated in, ``[N]``.
 
     A window of ``days`` begins every half window from the store's first day, and serves the dates of its second half:
-    a date sees half a window at least, and what came before; the first dates of the store have less.
+    a date sees half a window at least, and what came before; the first dates of the store have less. A recurrence has
+    settled before its window begins, so that each window serves all of its dates.
     """
-    step = max(days // 2, 1)
+    step = days if structure.recurrence else max(days // 2, 1)
     starts: Indices = (dates - (days - step)) // step * step
     return np.maximum(starts, 0)
 
 
-def passes(dates: Indices, days: int, catchments: int) -> list[Indices]:
+def passes(dates: Indices, days: int, catchments: int, structure: MAEConfig) -> list[Indices]:
     """Cut ascending dates into those that go through the model at once, for so many catchments."""
-    unique, window = np.unique(window_starts(dates, days), return_inverse=True)
+    unique, window = np.unique(window_starts(dates, days, structure), return_inverse=True)
     size = max(ROWS // max(catchments, 1), 1)
     return [dates[(window >= first) & (window < first + size)] for first in range(0, len(unique), size)]
 

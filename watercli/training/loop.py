@@ -147,6 +147,9 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
         If a loss is not finite, the store changes, or the run was asked to stop (a checkpoint is saved first).
     """
     config, structure = job.config, job.structure
+    if structure.recurrence:
+        # Gradients fade over the warm-up into numbers too small to be normal, on which a processor is thrice as slow.
+        torch.set_flush_denormal(True)
     reader = WindowReader(job.store, config, job.scaling, unseen=job.store.period("test"))
     if job.new and structure.antecedent_state:
         if engine.rank == 0:
