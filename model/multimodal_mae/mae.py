@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,9 @@ class MultiModalMAE(nn.Module):
         self.decoders = nn.ModuleDict()
         self.recurrence = RecurrentEncoder(config) if config.recurrence and config.of_kind("series") else None
         for name, modality in config.modalities.items():
+            if config.use_weighted_fm:
+                layers = len(config.map_layers(modality.kind)) + config.use_input
+                self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
             if self.recurrence is not None and modality.kind == "series":
                 self.decoders[name] = StateDecoder(config, modality.non_negative)
                 continue
@@ -79,9 +83,6 @@ class MultiModalMAE(nn.Module):
                 self.encoders[name] = GridEncoder(config, config.grid)
             else:
                 self.encoders[name] = SeriesEncoder(config)
-            if config.use_weighted_fm:
-                layers = len(config.map_layers(modality.kind)) + config.use_input
-                self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
             decoder = CrossDecoder if config.use_cross_attn else StandardDecoder
             self.decoders[name] = decoder(config, patches, values, modality.non_negative)
         self.cross_modal = None if config.cross_modal_attention == "none" else CrossModalKeys(config)
@@ -184,13 +185,9 @@ class MultiModalMAE(nn.Module):
         if self.recurrence is None or not names:
             return {}
         layers = self.recurrence(batch, masks)
-        encoded = {}
-        for name in names:
-            decoder = self.decoders[name]
-            assert isinstance(decoder, StateDecoder)
-            maps = decoder.feature_maps(layers) if name in mapped else ()
-            encoded[name] = features_of(layers, masks[name], maps)
-        return encoded
+        return {
+            name: features_of(layers, masks[name], self._maps(name, layers) if name in mapped else ()) for name in names
+        }
 
     def _encode(self, batch: Batch, name: str, mask: TokenMask, antecedent: Antecedent | None) -> Features:
         values = self.values(batch, name)
@@ -199,9 +196,11 @@ class MultiModalMAE(nn.Module):
             features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible, antecedent)
         else:
             features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible, antecedent)
-        if name not in self.feature_maps:
-            return replace(features, maps=features.layers[-1:])
-        return replace(features, maps=tuple(self.feature_maps[name](features.layers)))
+        return replace(features, maps=self._maps(name, features.layers))
+
+    def _maps(self, name: str, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return what the decoder layers of a modality read: weighted maps of encoder layers, or the last layer."""
+        return tuple(self.feature_maps[name](layers)) if name in self.feature_maps else tuple(layers[-1:])
 
     def _decode(
         self,
@@ -215,7 +214,7 @@ class MultiModalMAE(nn.Module):
         queries = select(mask.target)
         decoder = self.decoders[name]
         if isinstance(decoder, StateDecoder):
-            predicted, states = decoder(features[name].layers, queries)
+            predicted, states = decoder(features[name].layers, queries, partial(self._maps, name))
         else:
             read = features[name] if self.cross_modal is None else self.cross_modal(name, features, batch)
             predicted, states = decoder(read, queries, batch.days, antecedent)

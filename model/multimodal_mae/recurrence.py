@@ -16,7 +16,7 @@ read, A attributes, D width. Inside, days come first: ``[S, R, D]``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,6 @@ from torch.nn.functional import silu, softplus
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig, RecurrenceConfig
 from multimodal_mae.encoder import Features
-from multimodal_mae.feature_maps import WeightedFeatureMaps
 from multimodal_mae.layers import patchify
 from multimodal_mae.masking import Selection, TokenMask
 
@@ -214,27 +213,28 @@ class StateDecoder(nn.Module):
     def __init__(self, config: MAEConfig, non_negative: bool = False) -> None:
         super().__init__()
         maps = config.decoder_layers if config.use_weighted_fm else 1
-        layers = len(config.map_layers("series")) + config.use_input
-        self.maps = WeightedFeatureMaps(layers, maps, config.width) if config.use_weighted_fm else None
         self.norm = nn.Identity() if config.use_weighted_fm else nn.LayerNorm(config.width)
         self.hidden = nn.ModuleList(nn.Linear(config.width, config.decoder_width) for _ in range(maps))
         self.head = nn.Linear(config.decoder_width, 1)
         self.non_negative = non_negative
 
-    def feature_maps(self, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return what the hidden layers read, ``[..., D]`` each, of encoder layers ``[..., D]``."""
-        return (self.norm(layers[-1]),) if self.maps is None else tuple(self.maps(layers))
+    def forward(
+        self,
+        layers: Sequence[Tensor],
+        queries: Selection,
+        feature_maps: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Predict ``[R, Q, 1]`` at days ``[R, Q]``; return also what the head reads, ``[R, Q, E]``.
 
-    def forward(self, layers: Sequence[Tensor], queries: Selection) -> tuple[Tensor, Tensor]:
-        """Predict ``[R, Q, 1]`` at days ``[R, Q]`` of layers ``[R, T, D]``; return also what the head reads.
-
-        That is ``[R, Q, E]``, zero in rows without a query.
+        That is zero in rows without a query. ``layers`` are those of the encoder, ``[R, T, D]`` each; ``feature_maps``
+        makes of them, at the queries alone, what each hidden layer reads.
         """
         busy = queries.valid.any(1)
         busy[0] = True  # weights that are never used would get no gradient
         day = queries.index[busy][..., None]
         at_queries = [layer[busy].gather(1, day.expand(-1, -1, layer.shape[-1])) for layer in layers]
-        hidden = sum(linear(read) for linear, read in zip(self.hidden, self.feature_maps(at_queries), strict=True))
+        maps = feature_maps(at_queries)
+        hidden = sum(linear(self.norm(read)) for linear, read in zip(self.hidden, maps, strict=True))
         assert isinstance(hidden, Tensor)
         decoded = nn.functional.gelu(hidden)
         states = decoded.new_zeros(len(busy), *decoded.shape[1:])

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import torch
 
-from tests.conftest import FUSED
+from tests.conftest import FUSED, RECURRENT
 from tests.unit.training.conftest import longer, rows, same_losses
 from watercli.config import with_overrides
 from watercli.errors import ConfigError
@@ -393,3 +393,20 @@ def test_deepspeed_settings_of_a_file_are_taken(tiny_store: Store, tmp_path: Pat
             file.unlink()
         with pytest.raises(ConfigError, match=rf"train.deepspeed.config.*{message}"):
             with_overrides(tiny_store.config, settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_recurrence_learns_alike_in_several_processes_and_goes_on(
+    tiny_store: Store, tmp_path: Path, stage: int
+) -> None:
+    settings = ("model.dropout=0", *RECURRENT)
+    pretrain(longer(tiny_store.config, *settings), tiny_store, tmp_path / "one")
+    options = [word for one in (*settings, f"train.deepspeed.zero_stage={stage}") for word in ("--set", one)]
+    done = command(tiny_store, tmp_path / "two", "--processes", "2", *options)
+    assert done.returncode == 0, done.stderr
+    same_losses(tmp_path / "one", tmp_path / "two")
+    run = halved(tmp_path / "two", tmp_path / "half")
+    done = command(tiny_store, run, "--resume", "--processes", "2", *options)
+    assert done.returncode == 0, done.stderr
+    same_losses(tmp_path / "one", run)
