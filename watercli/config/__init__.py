@@ -6,7 +6,7 @@ evaluated and exported. A store and a run each carry the whole of it. Each modul
 
 from __future__ import annotations
 
-from multimodal_mae.config import AntecedentStateConfig, LayersByKind, Structure
+from multimodal_mae.config import AntecedentStateConfig, LayersByKind, RecurrenceConfig, Structure
 
 from watercli.config.base import CheckName, LoggerName, QuantityName, Section
 from watercli.config.config import Config
@@ -64,6 +64,7 @@ __all__ = [
     "Quality",
     "QuantityName",
     "Recipe",
+    "RecurrenceConfig",
     "Section",
     "Shape",
     "Simulate",
