@@ -40,6 +40,7 @@ REPORT = Report(
 def test_a_terminal_shows_all(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     monkeypatch.setattr(display, "console", console)
+    monkeypatch.setattr("watercli.log.console", console)
     screen = display.display()
     assert isinstance(screen, display.Screen)
     with screen:
