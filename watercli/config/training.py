@@ -94,6 +94,9 @@ class Train(Section):
     """Where the cosine ends."""
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     """Steps of the linear warm-up."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """``muon`` moves the matrices between hidden layers along orthogonalised momentum, and all other weights as AdamW
+    does. It learns faster where it can be used: with whole matrices, so with ``train.deepspeed.zero_stage: 0``."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """AdamW's; norms, biases, positions and mask tokens do not decay."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
@@ -137,3 +140,12 @@ class Train(Section):
     """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()
     """For ``--gpus`` and ``--processes``."""
+
+    @model_validator(mode="after")
+    def _whole_matrices(self) -> Self:
+        if self.optimiser == "muon" and self.deepspeed.zero_stage > 0:
+            raise ValueError(
+                f"optimiser muon needs whole matrices, which deepspeed.zero_stage {self.deepspeed.zero_stage} spreads; "
+                "set zero_stage to 0, or optimiser to adamw"
+            )
+        return self

@@ -17,7 +17,8 @@ from torch import Tensor
 from watercli.config import Config, Train
 from watercli.data.steps import Step
 from watercli.errors import ConfigError
-from watercli.training.engine import AUTOCAST, MOMENTS, Engine, State, load_adam, optimiser, prepared
+from watercli.training.engine import AUTOCAST, MOMENTS, Engine, State, load_adam, prepared
+from watercli.training.optimiser import optimiser
 
 GOVERNED = {
     "train_batch_size": "train.batch_size",
@@ -108,7 +109,7 @@ class DeepSpeedEngine(Engine):
             moments = {
                 key: safe_get_full_optimizer_state(parameter, key) if spread else adam.state[parameter][key]
                 for key in MOMENTS
-                if adam.state[owner]  # none before the first step that fp16 does not skip
+                if key in adam.state[owner]  # none before the first step that fp16 does not skip
             }
             if self.rank == 0:
                 weights[name] = whole.detach().cpu().clone()

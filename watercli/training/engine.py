@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from multimodal_mae.layers import DecoderBlock, EncoderLayer, SelfBlock
@@ -19,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from watercli.config import Train
 from watercli.data.steps import Step
+from watercli.training.optimiser import optimiser
 from watercli.training.weight_averaging import EVERY, PREFIX, Average
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -109,22 +109,9 @@ class State:
 
     weights: dict[str, Tensor]
     optimiser: dict[str, Tensor]
-    """``exp_avg/NAME``, ``exp_avg_sq/NAME`` and ``step/NAME`` of AdamW; ``loss_scale/...`` of fp16; ``weights/NAME``,
+    """``exp_avg/NAME``, ``exp_avg_sq/NAME`` and ``step/NAME`` of AdamW, without the second of Muon;
+    ``loss_scale/...`` of fp16; ``weights/NAME``,
     the weights as they are trained, where the others are their average."""
-
-
-def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
-    """Return AdamW (fused); norms, biases, positions and mask tokens do not decay."""
-    decayed: list[torch.nn.Parameter] = []
-    free: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        plain = parameter.ndim < 2 or "position" in name
-        (free if plain else decayed).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": train.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=train.betas, fused=True)
 
 
 class TorchEngine(Engine):
@@ -192,7 +179,9 @@ def load_adam(optimiser: torch.optim.Optimizer, model: MultiModalMAE, file: Path
         for name, parameter in model.named_parameters():
             if f"step/{name}" in there:
                 optimiser.state[parameter] = {
-                    key: held.get_tensor(f"{key}/{name}").to(parameter.device) for key in (*MOMENTS, "step")
+                    key: held.get_tensor(f"{key}/{name}").to(parameter.device)
+                    for key in (*MOMENTS, "step")
+                    if f"{key}/{name}" in there
                 }
 
 

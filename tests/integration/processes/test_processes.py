@@ -20,10 +20,9 @@ import pytest
 import torch
 
 from tests.conftest import FUSED, RECURRENT
-from tests.unit.training.conftest import longer, rows, same_losses
+from tests.unit.training.conftest import halved, longer, rows, same_losses
 from watercli.config import with_overrides
 from watercli.errors import ConfigError
-from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.store import Store
 from watercli.training import launch
@@ -59,13 +58,6 @@ def whole(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("one") / "run"
     pretrain(longer(tiny_store.config, "model.dropout=0"), tiny_store, run)
     return run
-
-
-def halved(run: Path, to: Path) -> Path:
-    """Return a copy of a run that has come to step 4."""
-    shutil.copytree(run, to)
-    shutil.rmtree(checkpoints.folder_of(to, 8))
-    return to
 
 
 def test_two_processes_do_what_one_does_and_one_goes_on(tiny_store: Store, whole: Path, tmp_path: Path) -> None:
