@@ -37,7 +37,7 @@ def json_file(value: object) -> object:
 Strings = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
-Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(one) for one in iterated(value)))]
+Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(mark) for mark in iterated(value)))]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

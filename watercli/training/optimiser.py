@@ -22,8 +22,8 @@ class Muon(torch.optim.AdamW):
     """AdamW, but for groups that are marked ``orthogonal``: their weights move along orthogonalised momentum.
 
     All directions of a matrix then learn at one pace, where AdamW follows the few in which gradients are large (Jordan
-    et al. 2024, kellerjordan.github.io/posts/muon; the step's length is that of AdamW's, Liu et al. 2025,
-    arXiv:2502.16982). It needs whole matrices. The momentum is kept as AdamW's first moment.
+    et al. 2024, kellerjordan.github.io/posts/muon; a step is as long as AdamW's, Liu et al. 2025, arXiv:2502.16982). It
+    needs matrices that are not spread over processes. The momentum is kept as AdamW's first moment.
     """
 
     @torch.no_grad()
@@ -54,7 +54,7 @@ class Muon(torch.optim.AdamW):
 
 
 def matrices_of(weight: Tensor) -> tuple[Tensor, ...]:
-    """Return the square matrices that are stacked in one, such as those of a gate and its candidate; or the one."""
+    """Return the square matrices stacked in a weight, such as a gate's and its candidate's; otherwise the weight."""
     rows, columns = weight.shape
     return weight.split(columns) if rows > columns and rows % columns == 0 else (weight,)
 

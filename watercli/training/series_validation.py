@@ -45,21 +45,21 @@ class SeriesValidation:
 
     @classmethod
     def of_run(cls, reader: WindowReader, config: Config, structure: MAEConfig) -> list[SeriesValidation]:
-        """Return one for each series that the run's tasks predict and its model can simulate.
+        """Return a validation for each series that the run's tasks predict and its model can simulate.
 
-        There is none where decoders read their own modality alone, or no validation day is observed.
+        The list is empty where decoders read their own modality alone, or no validation day is observed.
         """
         if not config.train.validation_catchments:
             return []
         period = reader.store.period("validation")
         first = max(period.start, period.stop - round(config.train.validation_years * DAYS_IN_YEAR))
-        dates, found = np.arange(first, period.stop), []
+        dates, validations = np.arange(first, period.stop), []
         for target in config.train.tasks.targets:
             if target in config.of_kind("series") and structure.reads_others(target):
                 catchments = _sample(reader, config, target, dates)
                 if len(catchments):
-                    found.append(cls(reader, structure, target, catchments, dates))
-        return found
+                    validations.append(cls(reader, structure, target, catchments, dates))
+        return validations
 
     @property
     def parts(self) -> list[Indices]:

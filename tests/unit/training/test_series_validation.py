@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from tests.unit.training.conftest import longer
+from watercli.cli.pretrain import why_best
 from watercli.config import with_overrides
 from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
@@ -53,6 +54,13 @@ def test_the_best_checkpoint_is_that_of_the_highest_nse(fused_run: Path) -> None
     never = dataclasses.replace(found[0], validation_nse=None, validation_loss=0.0)
     assert directory.best_of([low, high, never]) is high
     assert directory.best_of([dataclasses.replace(low, validation_nse=None), never]) is never
+
+
+def test_the_command_says_what_chose_the_best_checkpoint(fused_run: Path) -> None:
+    checkpoint = dataclasses.replace(directory.open_run(fused_run), step=40, validation_nse=0.712, validation_loss=0.5)
+    assert why_best(checkpoint) == "step 40 is best, by the median NSE of its simulated series, 0.712"
+    by_loss = dataclasses.replace(checkpoint, validation_nse=None)
+    assert why_best(by_loss) == "step 40 is best, by its validation loss of 0.5000"
 
 
 def test_a_model_that_cannot_simulate_is_chosen_by_its_loss(tiny_run: Path) -> None:
