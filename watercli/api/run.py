@@ -135,9 +135,9 @@ class Run:
         from watercli.inference.simulate import export_simulation
 
         device = choose_device(0, gpus)
-        chosen = self._simulation(options)
+        selection = self._simulation(options)
         return export_simulation(
-            self.checkpoint, self.store(store), Path(out), chosen, overwrite=overwrite, device=device
+            self.checkpoint, self.store(store), Path(out), selection, overwrite=overwrite, device=device
         )
 
     def _simulation(self, options: SimulateOptions) -> Simulate:
@@ -217,13 +217,19 @@ class Run:
         """
         from watercli.inference import embed as exports
 
-        chosen = self._embedding(options, format)
+        selection = self._embedding(options, format)
         if append:
             _check_append(options, format, overwrite)
-            until = chosen.until if options.get("until") or options.get("settings") else None
+            until = selection.until if options.get("until") or options.get("settings") else None
             return exports.append(self.checkpoint, self.store(store), Path(out), until, processes=processes, gpus=gpus)
         return exports.embed(
-            self.checkpoint, self.store(store), Path(out), chosen, overwrite=overwrite, processes=processes, gpus=gpus
+            self.checkpoint,
+            self.store(store),
+            Path(out),
+            selection,
+            overwrite=overwrite,
+            processes=processes,
+            gpus=gpus,
         )
 
     def preview_embeddings(
@@ -241,9 +247,9 @@ class Run:
         from watercli.inference.dry_run import dry_run
         from watercli.inspection.show import wide_console
 
-        chosen = self._embedding(options, format)
+        selection = self._embedding(options, format)
         dry_run(
-            self.checkpoint, self.store(store), Path(out), chosen, wide_console(), overwrite=overwrite,
+            self.checkpoint, self.store(store), Path(out), selection, wide_console(), overwrite=overwrite,
             processes=processes, gpus=gpus,
         )  # fmt: skip
 

@@ -56,9 +56,9 @@ def pretrain(
     RunError
         If training fails or is interrupted.
     """
-    parts = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
-    opened, directory, chosen = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
-    best = training.pretrain(chosen, opened, directory, resume=resume, overwrite=overwrite, processes=parts)
+    all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
+    opened, directory, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
+    best = training.pretrain(experiment, opened, directory, resume=resume, overwrite=overwrite, processes=all_processes)
     return Run(directory, best)
 
 
@@ -83,10 +83,10 @@ def preview_pretrain(
     """
     from watercli.training.dry_run import estimate, show
 
-    parts = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
-    opened, _, chosen = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
-    training.check(chosen, opened, parts)
-    show(estimate(chosen, opened, parts), chosen, parts)
+    all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
+    opened, _, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
+    training.check(experiment, opened, all_processes)
+    show(estimate(experiment, opened, all_processes), experiment, all_processes)
 
 
 def _with_steps(settings: Settings, steps: int | None) -> list[str]:

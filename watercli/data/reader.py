@@ -164,16 +164,16 @@ class WindowReader:
         """Return windows ``[B, C, T]`` of each series ``[C, D]``."""
         days = first[:, None] + torch.arange(self.days)
         last = len(self.store.times) - 1
-        chosen = catchments[..., None], days.clamp_max(last)[:, None]
+        index = catchments[..., None], days.clamp_max(last)[:, None]
         beyond = (days > last)[:, None]
-        return {name: values[chosen].masked_fill(beyond, torch.nan) for name, values in series.items()}
+        return {name: values[index].masked_fill(beyond, torch.nan) for name, values in series.items()}
 
     def _history(self, first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
         """Return the days before windows ``[B, C, H]``; NaN before the store's first day."""
         days = first[:, None] + torch.arange(-self._warmup, 0)
-        chosen = catchments[..., None], days.clamp_min(0)[:, None]
+        index = catchments[..., None], days.clamp_min(0)[:, None]
         before = (days < 0)[:, None]
-        return {name: values[chosen].masked_fill(before, torch.nan) for name, values in self._daily.items()}
+        return {name: values[index].masked_fill(before, torch.nan) for name, values in self._daily.items()}
 
     def _before(self, name: str, first: Tensor, catchments: Tensor) -> Tensor:
         """Return the antecedent states of a series ``[B, C, G]`` or a grid's patches ``[B, L, G]`` before windows."""

@@ -27,13 +27,13 @@ class History:
         places, days = values.shape
         # In float64: a rounding error here stays in all later sums.
         kernel = gains(config, torch.arange(EVERY - 1, -1, -1, dtype=torch.float64))
-        left = fading(config, torch.tensor(EVERY, dtype=torch.float64))
+        decay = fading(config, torch.tensor(EVERY, dtype=torch.float64))
         kept = torch.zeros(days // EVERY + 1, places, 3, len(config.time_constants))
         sums = kept[0].double()
         everywhere, block = torch.arange(places)[None], torch.arange(EVERY)[None]
         for number in range(1, len(kept)):
             values, weight = self._read(block + (number - 1) * EVERY, everywhere)
-            sums = sums * left + channels(values[0], weight[0]).double() @ kernel
+            sums = sums * decay + channels(values[0], weight[0]).double() @ kernel
             kept[number] = sums
         self._kept = kept
 

@@ -95,12 +95,12 @@ class Engine(ABC):
         if state is None:
             return None
         trained = {name for name, _ in self.model.named_parameters()}
-        kept = {name: value.cpu().clone() for name, value in self.model.state_dict().items() if name not in trained}
+        buffers = {name: value.cpu().clone() for name, value in self.model.state_dict().items() if name not in trained}
         if self.average is None or not self.average.values:
-            return State(state.weights | kept, state.optimiser)
+            return State(state.weights | buffers, state.optimiser)
         beside = {f"{PREFIX}{name}": weight for name, weight in state.weights.items()}
         average = {name: mean.detach().cpu().clone() for name, mean in self.average.values.items()}
-        return State(average | kept, state.optimiser | beside)
+        return State(average | buffers, state.optimiser | beside)
 
 
 @dataclass(frozen=True)

@@ -96,16 +96,17 @@ def slots(hostfile: Path, needed: int = 1) -> dict[str, int]:
         match = re.fullmatch(r"(\S+)\s+slots=(\d+)", words)
         if match is None:
             raise ConfigError(f"Line {number} of {hostfile} is no 'HOST slots=N': {words}")
-        host, held = match[1], int(match[2])
+        host, available = match[1], int(match[2])
         if host in slots_of:
             raise ConfigError(
                 f"Line {number} of {hostfile} names {host} a second time; leave one line for each machine"
             )
-        if held < needed:
+        if available < needed:
             raise ConfigError(
-                f"{host} has {held} slots in {hostfile}, fewer than the {needed} processes of each machine; start fewer"
+                f"{host} has {available} slots in {hostfile}, fewer than the {needed} processes of each machine; "
+                "start fewer"
             )
-        slots_of[host] = held
+        slots_of[host] = available
     if not slots_of:
         raise ConfigError(f"{hostfile} names no machine; write a line such as 'node1 slots=4' for each")
     return slots_of
@@ -240,8 +241,8 @@ def _forward(process: subprocess.Popen[str], file: Path, display: Display) -> No
 
 def _failure(logs: Path) -> WatercliError | None:
     """Return the error that was left first, None if there is none; those that lost another process come last."""
-    left = sorted(logs.glob("rank-*.*"), key=lambda file: (file.suffix, file.stat().st_mtime_ns))
-    for file in (file for file in left if file.suffix in (".error", ".lost")):
+    reports = sorted(logs.glob("rank-*.*"), key=lambda file: (file.suffix, file.stat().st_mtime_ns))
+    for file in (file for file in reports if file.suffix in (".error", ".lost")):
         code, _, message = file.read_text(encoding="utf-8").partition("\n")
         return (ConfigError if code == "2" else RunError)(message)
     return None

@@ -58,10 +58,10 @@ class Reporter:
     def training(self, done: int, values: dict[str, float], timing: dict[str, float]) -> None:
         """Report the losses of step ``done``, and what `Clock.report` measured."""
         memory = peak_memory(self._device)
-        left = (time.monotonic() - self._began) / (done - self._start) * (self._steps - done)
+        seconds_left = (time.monotonic() - self._began) / (done - self._start) * (self._steps - done)
         self._metrics.write(done, "train", values | timing | {"peak_memory_gib": memory / 2**30})
         self._display.show(Report(done, self._steps, _losses(values), self._validation, **timing, memory=memory,
-                                  seconds_left=left, scores=self._scores))  # fmt: skip
+                                  seconds_left=seconds_left, scores=self._scores))  # fmt: skip
 
     def validation(self, done: int, values: dict[str, float]) -> None:
         """Report the losses and scores of the validation after step ``done``."""

@@ -106,8 +106,8 @@ def _sample(reader: WindowReader, config: Config, target: str, dates: Indices) -
         varies &= ~held_out_catchments(store, config)
     usable = np.flatnonzero(varies)
     number = min(config.train.validation_catchments, len(usable))
-    chosen: Indices = usable[np.linspace(0, len(usable) - 1, number).round().astype(np.int64)]
-    return chosen
+    sample: Indices = usable[np.linspace(0, len(usable) - 1, number).round().astype(np.int64)]
+    return sample
 
 
 def _median(values: Floats) -> float:
