@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from watercli.config import CheckName, Config
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.hydrology.quantities import Quantity, quantity_of
+from watercli.hydrology.units import parse
 from watercli.log import log
 from watercli.preparation import align
 from watercli.preparation.blocks import Rules, Summary
@@ -150,12 +151,13 @@ class Quality:
 
     def in_mm(self, data: xr.DataArray) -> xr.DataArray:
         """Return a flux in mm/day; a discharge by the area (km2) that goes with it."""
-        unit = registry.Quantity(1.0, self._units(str(data.name)))
+        unit = parse(self._units(str(data.name)))
         if unit.check("[length]**3/[time]"):
             converted = data * (unit.to("m3/s").magnitude * 86.4) / data["area"]
         else:
             converted = data * unit.to("mm/day").magnitude
-        return converted.rename(data.name)
+        renamed: xr.DataArray = converted.rename(data.name)
+        return renamed
 
     def named(self, quantity: str, kind: str | None = None) -> list[str]:
         """Return the modalities that measure a quantity."""
@@ -209,7 +211,7 @@ class Quality:
     def _kelvin(self, name: str) -> float:
         """Return the greatest change from day to day in the modality's units."""
         one_kelvin, two_kelvin = (
-            registry.Quantity(value, "kelvin").to(self._units(name)).magnitude for value in (1.0, 2.0)
+            registry.Quantity(value, "kelvin").to(parse(self._units(name)).units).magnitude for value in (1.0, 2.0)
         )
         return float(self.settings.jump * (two_kelvin - one_kelvin))
 

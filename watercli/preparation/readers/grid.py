@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.hydrology.units import stated_in
 from watercli.log import track
 from watercli.preparation import align, regrid, units
 from watercli.preparation.readers import cf, daily, netcdf
@@ -81,9 +82,9 @@ def _daily(files: Sequence[Part], request: Request) -> xr.DataArray:
     data = _concatenate(files, request)
     where = f"'{data.name}' in {request.name(files[0][0])}"
     data = daily.to_dates(data, where, request)
-    given = units.stated(request.source.units, data.attrs.get("units"), where, request.say)
-    if request.source.daily is not None and request.source.daily.aggregation == "sum":
-        units.check_amount(given, request.modality.units, where)
+    given = units.stated(request.source.units, stated_in(data.attrs), where, request.say)
+    if request.source.daily is not None:
+        units.check_aggregation(given, request.modality.units, request.source.daily.aggregation, where)
     data = data.where(data < FILL)
     data = units.convert(data.astype(np.float32), given, request.modality.units, where, request.say)
     cells = data.sizes["y"] * data.sizes["x"]
@@ -96,8 +97,8 @@ def _concatenate(files: Sequence[Part], request: Request) -> xr.DataArray:
     for path, data in files[1:]:
         if not all(align.same_centres(data[axis].values, first[axis].values) for axis in ("y", "x")):
             raise DataError(f"{request.name(path)} is on another grid than {request.name(first_path)}; choose one")
-        if data.attrs.get("units") != first.attrs.get("units"):
-            first_units, second_units = (f"'{part.attrs.get('units')}'" for part in (first, data))
+        if stated_in(data.attrs) != stated_in(first.attrs):
+            first_units, second_units = (f"'{stated_in(part.attrs)}'" for part in (first, data))
             raise DataError(
                 f"{request.name(first_path)} is in {first_units}, {request.name(path)} in {second_units}; mend one, or "
                 "give them as two modalities"

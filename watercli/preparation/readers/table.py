@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.hydrology.units import stated_in
 from watercli.log import track
 from watercli.preparation.readers import netcdf, tabular
 from watercli.preparation.readers.gauges import assemble, chosen
@@ -115,8 +116,8 @@ def _cube(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | Non
     for mark in layout.missing_values:
         rows = np.where(rows == pd.to_numeric(mark, errors="coerce"), np.nan, rows)
     records = (pd.Series(row.astype(np.float64), index=days) for row in rows)
-    return {gauge: _every_day(request, record) for gauge, record in zip(ids, records, strict=True)}, values.attrs.get(
-        "units"
+    return {gauge: _every_day(request, record) for gauge, record in zip(ids, records, strict=True)}, stated_in(
+        values.attrs
     )
 
 
@@ -141,7 +142,7 @@ def _table(request: Request, path: Path, columns: Collection[str]) -> tuple[pd.D
     needed = [*_when(request), *columns]
     if _is_netcdf(path):
         with netcdf.opened(path, name) as dataset:
-            units = dataset[request.source.variable].attrs.get("units") if request.source.variable in dataset else None
+            units = stated_in(dataset[request.source.variable].attrs) if request.source.variable in dataset else None
             table = _flat(dataset, needed if columns else None, name)
     elif path.suffix.lower() in (".parquet", ".pq"):
         table = _parquet(path, name)
