@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import warnings
+from typing import Any
 
 import cf_xarray  # noqa: F401  (registers the accessor)
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from watercli.errors import DataError
 from watercli.preparation.readers.request import Request
 
+DAY = dt.timedelta(days=1)
 COORDINATES = {"T": "time", "Y": "latitude", "X": "longitude"}
 
 
@@ -33,7 +37,7 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
     axes, is_latitude = _axes(about, where, request)
     crs = _crs(dataset, data, is_latitude, where, request)
     day = _day(dataset, data, axes["T"])
-    bounds = _beginnings(dataset, axes["T"])
+    bounds = _bounds(dataset, axes["T"])
     others = [dim for dim in data.dims if dim not in axes.values()]
     if any(data.sizes[dim] != 1 for dim in others):
         raise DataError(f"{where} has the dims {data.dims}; a grid has time, y and x only")
@@ -45,7 +49,7 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
     if crs.is_geographic and float(data["x"].max()) > 180:
         data = data.assign_coords(x=(data["x"] + 180) % 360 - 180)
     if bounds is not None:
-        data = data.assign_coords(begins=("time", bounds))
+        data = data.assign_coords(begins=("time", bounds[:, 0]), ends=("time", bounds[:, 1]))
     return data.sortby(["y", "x"]).assign_attrs(crs_wkt=crs.to_wkt(), day=day)
 
 
@@ -90,10 +94,13 @@ def _crs(dataset: xr.Dataset, data: xr.DataArray, is_latitude: bool, where: str,
     return CRS(crs)
 
 
-def _beginnings(dataset: xr.Dataset, time: str) -> np.ndarray | None:
-    """Return when the interval of each time begins, by its bounds; None where there are none."""
+def _bounds(dataset: xr.Dataset, time: str) -> NDArray[Any] | None:
+    """Return when the interval of each time begins and ends ``[T, 2]``, by its bounds; None where there are none."""
     bounds = dataset[time].attrs.get("bounds", dataset[time].encoding.get("bounds"))
-    return np.atleast_2d(dataset[bounds].values)[:, 0] if bounds in dataset else None
+    if bounds not in dataset or dataset[bounds].dtype.kind not in "MO":
+        return None
+    values = np.atleast_2d(dataset[bounds].values)
+    return np.sort(values, axis=1) if values.shape[1] == 2 else None
 
 
 def _day(dataset: xr.Dataset, data: xr.DataArray, time: str) -> str:
@@ -126,9 +133,14 @@ def standard_calendar(data: xr.DataArray, where: str, request: Request) -> xr.Da
         return data
     if not isinstance(index, xr.CFTimeIndex):
         raise DataError(f"The times of {where} are no dates; mend the units of the file's time")
+    if "begins" in data.coords:
+        begins, ends = data["begins"].values, data["ends"].values
+        # The date of the middle, as `daily` takes it: a day may be stamped at its end.
+        if (abs(ends - begins - DAY) < DAY / 2).all():
+            data = data.assign_coords(time=begins + (ends - begins) / 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        converted = data.drop_vars("begins", errors="ignore").convert_calendar(
+        converted = data.drop_vars(["begins", "ends"], errors="ignore").convert_calendar(
             "standard", align_on="date", use_cftime=False
         )
     days = pd.DatetimeIndex(converted["time"].values).normalize().unique()

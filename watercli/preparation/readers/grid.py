@@ -111,7 +111,9 @@ def _concatenate(files: Sequence[Part], request: Request) -> xr.DataArray:
             f"{len(doubled)} dates of '{first.name}' come twice, first {doubled[0]:%Y-%m-%d} in {names}; "
             "give each date in one file"
         )
-    joined = xr.concat([data for _, data in files], dim="time", join="override", combine_attrs="override")
+    bounded = all("begins" in data.coords for _, data in files)
+    parts = [data if bounded else data.drop_vars(["begins", "ends"], errors="ignore") for _, data in files]
+    joined = xr.concat(parts, dim="time", join="override", combine_attrs="override")
     return joined.sortby("time")
 
 

@@ -75,7 +75,7 @@ def days_of(data: xr.DataArray, time: str, where: str) -> pd.DatetimeIndex:
     index = data.indexes.get(time)
     if not isinstance(index, pd.DatetimeIndex):
         raise DataError(f"The times of {where} are no dates of the standard calendar; convert the file's calendar")
-    days = index.normalize().as_unit("ns")
+    days = index.round("s").normalize().as_unit("ns")  # a stamp may be a fraction of a second short of midnight
     if days.has_duplicates:
         raise DataError(f"{where} has the date {days[days.duplicated()][0]:%Y-%m-%d} twice; keep one")
     return days
