@@ -24,7 +24,8 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str, say
     """Return ``data`` in ``target`` units; ``where`` names variable and file, ``say(topic, message)`` tells of a guess.
 
     A sum over a day (``cell_methods: time: sum``) is a rate per day: ``mm`` becomes ``mm/day``. A mass of water over
-    an area is a depth: ``kg m-2 s-1`` becomes ``mm/day`` too.
+    an area is a depth: ``kg m-2 s-1`` becomes ``mm/day`` too. The attributes ``source_scale`` and ``source_offset``
+    say by what the values were multiplied, and what was added.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str, say
     # A unit conversion must not touch the values where there is nothing to convert.
     if scale != 1.0 or offset != 0.0:
         data = (data * float(scale) + float(offset)).assign_attrs(data.attrs)
-    return data.assign_attrs(units=target)
+    return data.assign_attrs(units=target, source_scale=float(scale), source_offset=float(offset))
 
 
 def check_aggregation(source: str | None, target: str, aggregation: str, where: str) -> None:

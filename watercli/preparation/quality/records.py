@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ from watercli.preparation.quality import checks
 
 GRID = "grid"
 """What stands in place of a gauge id in a finding about a grid."""
+LEAST_REPEATS = 10
+"""Cells and days in which one impossible value of a grid must come to look like a mark of missing values."""
 RUNOFF_LEAST_DAYS = 365
 """Days on which both rain and flow must be known for their ratio to mean anything."""
 
@@ -117,8 +119,10 @@ class Quality:
                 data = data.where(~wrong[check])
         return data
 
-    def grid(self, name: str, summary: Summary, index: pd.DatetimeIndex) -> None:
-        """Look at what was summed up of a grid; ``index`` ``[T]`` holds its days."""
+    def grid(
+        self, name: str, summary: Summary, index: pd.DatetimeIndex, attributes: Mapping[Hashable, Any] | None = None
+    ) -> None:
+        """Look at what was summed up of a grid; ``index`` ``[T]`` holds its days, ``attributes`` how units changed."""
         outside, units = summary.outside, self._units(name)
         if outside.any():
             self._add(name, GRID, "range", index[outside > 0], f"{outside.sum():,} values in cells")
@@ -131,7 +135,31 @@ class Quality:
             leap = checks.jump(summary.mean[None], self._kelvin(name))[0]
             if leap.any():
                 self._add(name, GRID, "jump", index[leap], f"mean of the grid to {summary.mean[leap][0]:.4g} {units}")
-        self._mean(name, GRID, summary.mean, index)
+        marks = self._marks_of_grid(name, summary, index, attributes or {})
+        in_all, of_marks = int(summary.count.sum()), sum(count for _, count in marks)
+        if marks and in_all > of_marks:
+            total = np.nansum(summary.mean * summary.count) - sum(value * count for value, count in marks)
+            self._mean(name, GRID, np.array([total / (in_all - of_marks)]), index[:1])
+        else:
+            self._mean(name, GRID, summary.mean, index)
+
+    def _marks_of_grid(
+        self, name: str, summary: Summary, index: pd.DatetimeIndex, attributes: Mapping[Hashable, Any]
+    ) -> list[tuple[float, int]]:
+        """Report impossible values that come again and again, and return each with its count."""
+        possible = int(summary.count.sum()) > int(summary.outside.sum())
+        repeated = [(value, int(count)) for value, count in summary.repeated if count >= LEAST_REPEATS and possible]
+        source = self.config.modalities[name].source
+        for value, count in repeated:
+            own = (value - attributes.get("source_offset", 0.0)) / attributes.get("source_scale", 1.0)
+            is_own = source is None or source.daily is not None or "regridding" in attributes or own == value
+            extreme = "" if is_own else f" ({own:.7g} in the files)"
+            detail = (
+                f"{value:.7g} {self._units(name)}{extreme} in {count:,} cells: a missing mark? Name it in "
+                f"modalities.{name}.source.missing_values, or set recipe.quality.to_missing to [range]"
+            )
+            self._add(name, GRID, "mark", index[summary.outside > 0], detail)
+        return repeated
 
     def count_missing(self, name: str, index: pd.DatetimeIndex, present: NDArray[np.integer], places: int) -> None:
         """Keep the share of missing values in each year; ``present`` ``[T]`` of ``places`` have one."""

@@ -18,13 +18,11 @@ from watercli.errors import ConfigError, DataError, nearest
 from watercli.hydrology.units import stated_in
 from watercli.log import track
 from watercli.preparation import align, regrid, units
-from watercli.preparation.readers import cf, daily, netcdf
+from watercli.preparation.readers import cf, daily, missing, netcdf
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import unreadable
 
-FILL = 1e19
-"""From here on a number is a fill value (1e20) that the file does not declare."""
 CHUNK_DAYS = 360
 """Days read at once; a whole shard of the store, so that writing reads each source value once."""
 CHUNK_BYTES = 512e6
@@ -55,6 +53,7 @@ def read(request: Request, mean_of: Sequence[str] = ()) -> xr.DataArray:
             raise DataError(f"{request.name(path)} has no variable '{variable}'{nearest(variable, known)}")
         for name in names:
             where = f"'{name}' in {request.name(path)}"
+            dataset[name] = missing.valid(dataset[name], where, request.say, request.source.missing_values)
             data = cf.field(dataset, name, where, request)
             parts.setdefault(name, []).append((path, cf.standard_calendar(data, where, request)))
     fields = {name: _daily(files, request) for name, files in parts.items()}
@@ -72,7 +71,9 @@ def _open(path: Path, request: Request) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other calendars are converted, and said, below
-            return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
+            if kind == "GRIB":
+                return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
+            return netcdf.decoded(xr.open_dataset(address, chunks={}, decode_cf=False, **options))
     except Exception as error:
         raise unreadable(name, kind) from error
 
@@ -85,7 +86,6 @@ def _daily(files: Sequence[Part], request: Request) -> xr.DataArray:
     given = units.stated(request.source.units, stated_in(data.attrs), where, request.say)
     if request.source.daily is not None:
         units.check_aggregation(given, request.modality.units, request.source.daily.aggregation, where)
-    data = data.where(data < FILL)
     data = units.convert(data.astype(np.float32), given, request.modality.units, where, request.say)
     cells = data.sizes["y"] * data.sizes["x"]
     return data.chunk({"time": min(CHUNK_DAYS, max(1, int(CHUNK_BYTES / 4 / cells))), "y": -1, "x": -1})

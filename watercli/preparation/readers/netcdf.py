@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import DataError
+from watercli.preparation.readers import missing
 from watercli.preparation.readers.sources import unreadable
 
 GRIB = (".grib", ".grib2", ".grb", ".grb2")
@@ -27,6 +28,11 @@ def reading(address: str) -> tuple[str, dict[str, Any]]:
     return ("Zarr", {"engine": "zarr"}) if ending == ".zarr" else ("NetCDF", {"engine": "netcdf4"})
 
 
+def decoded(raw: xr.Dataset) -> xr.Dataset:
+    """Return a dataset as CF reads it; what lies outside a valid range is left to `missing.valid`."""
+    return xr.decode_cf(missing.declared(raw), decode_timedelta=False)
+
+
 @contextmanager
 def opened(path: Path, name: str) -> Iterator[xr.Dataset]:
     """Yield a small file's dataset in memory.
@@ -39,8 +45,10 @@ def opened(path: Path, name: str) -> Iterator[xr.Dataset]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other calendars are refused, by name
-            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
-                loaded = dataset.load()
+            with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as raw:
+                loaded = decoded(raw).load()
+                for variable in loaded.data_vars:
+                    loaded[variable] = missing.valid(loaded[variable], f"'{variable}' in {name}", lambda *_: None)
     except Exception as error:  # what HDF5 and its wrappers raise is of many kinds
         raise unreadable(name, "NetCDF") from error
     yield loaded
@@ -58,8 +66,8 @@ def peeked(path: Path, name: str) -> Iterator[xr.Dataset]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
-                yield dataset
+            with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as raw:
+                yield decoded(raw)
     except (OSError, RuntimeError, ValueError) as error:
         raise unreadable(name, "NetCDF") from error
 

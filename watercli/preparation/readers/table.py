@@ -17,7 +17,7 @@ import xarray as xr
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.hydrology.units import stated_in
 from watercli.log import track
-from watercli.preparation.readers import netcdf, tabular
+from watercli.preparation.readers import missing, netcdf, tabular
 from watercli.preparation.readers.gauges import assemble, chosen
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
@@ -110,6 +110,7 @@ def _cube(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | Non
             kept = np.flatnonzero(own.isin(request.gauges))
             values, ids = values[{layout.gauge_id: kept}], ids[kept]
         days = _days(request, pd.DataFrame({column: values[column].to_numpy() for column in when}), name)
+        values = missing.valid(values, f"'{values.name}' in {name}", request.say)
         rows = values.transpose(layout.gauge_id, *when).to_numpy()
     if rows.dtype.kind not in "iuf":
         return None
