@@ -25,6 +25,7 @@ LEAST_NEAR = -900.0
 """Marks below this are far from any value of weather or rivers, so that what is near them is missing too."""
 SAME = 1e-6
 """Share by which a value may differ from a mark that the recipe names: -999.9 is no number of single precision."""
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def declared(raw: xr.Dataset) -> xr.Dataset:
@@ -40,7 +41,7 @@ def _plain(variable: xr.Variable) -> xr.Variable:
     attributes = dict(variable.attrs)
     for name in ("scale_factor", "add_offset"):
         if isinstance(attributes.get(name), str):
-            attributes[name] = float(attributes[name])
+            attributes[name] = float(numbers(attributes[name])[0])
     given = [attributes.pop(name) for name in ("_FillValue", "missing_value") if name in attributes]
     marks = {
         mark for value in given for number in numbers(value) for mark in _packed(number, variable.dtype, attributes)
@@ -50,13 +51,15 @@ def _plain(variable: xr.Variable) -> xr.Variable:
         marks = {default}  # as the netCDF library writes where nothing was written
     if marks:
         attributes["missing_value"] = np.array(sorted(marks), dtype=variable.dtype)
-    return variable._replace(attrs=attributes)
+    plain = variable.copy(deep=False)
+    plain.attrs = attributes
+    return plain
 
 
 def numbers(value: Any) -> NDArray[np.float64]:
     """Return the numbers of an attribute: one, a list, or text that holds some; NaN counts as none."""
     if isinstance(value, str):
-        value = [float(part) for part in re.split(r"[\s,;]+", value.strip()) if re.fullmatch(r"[-+.\deE]+", part)]
+        value = [float(part) for part in re.split(r"[\s,;]+", value) if NUMBER.fullmatch(part)]
     found = np.atleast_1d(np.asarray(value, dtype=np.float64)).ravel()
     return found[~np.isnan(found)]
 
