@@ -94,14 +94,15 @@ def disc(y: Array, x: Array, centre: tuple[float, float], radius: tuple[float, f
     line = np.linspace(-1, 1, DISC_POINTS)
     down, right = np.meshgrid(line, line, indexing="ij")
     inside = down**2 + right**2 <= 1
-    rows = np.searchsorted(_edges(y), centre[0] + radius[0] * down[inside], side="right") - 1
-    columns = np.searchsorted(_edges(x), centre[1] + radius[1] * right[inside], side="right") - 1
+    rows = np.searchsorted(edges_of(y), centre[0] + radius[0] * down[inside], side="right") - 1
+    columns = np.searchsorted(edges_of(x), centre[1] + radius[1] * right[inside], side="right") - 1
     within = (rows >= 0) & (rows < len(y)) & (columns >= 0) & (columns < len(x))
     flat = np.bincount(rows[within] * len(x) + columns[within], minlength=len(y) * len(x))
     return np.asarray(flat.reshape(len(y), len(x)) / inside.sum())
 
 
-def _edges(centres: Array) -> Array:
+def edges_of(centres: Array) -> Array:
+    """Return the edges of cells along an axis, one more than centres: half-way, as far beyond the outer ones."""
     middle = (centres[1:] + centres[:-1]) / 2
     first, last = 2 * centres[0] - middle[0], 2 * centres[-1] - middle[-1]
     return np.concatenate([[first], middle, [last]])

@@ -21,7 +21,6 @@ from watercli.preparation import align, regrid, units
 from watercli.preparation.readers import cf, daily, missing, netcdf
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
-from watercli.preparation.readers.sources import unreadable
 
 CHUNK_DAYS = 360
 """Days read at once; a whole shard of the store, so that writing reads each source value once."""
@@ -75,7 +74,7 @@ def _open(path: Path, request: Request) -> xr.Dataset:
                 return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
             return netcdf.decoded(xr.open_dataset(address, chunks={}, decode_cf=False, **options))
     except Exception as error:
-        raise unreadable(name, kind) from error
+        raise netcdf.refused(path, name, kind) from error
 
 
 def _daily(files: Sequence[Part], request: Request) -> xr.DataArray:
@@ -95,7 +94,8 @@ def _concatenate(files: Sequence[Part], request: Request) -> xr.DataArray:
     """Join the files of a variable in time; each time may come from one file only."""
     first_path, first = files[0]
     for path, data in files[1:]:
-        if not all(align.same_centres(data[axis].values, first[axis].values) for axis in ("y", "x")):
+        places = [axis for axis in ("y", "x", "latitude", "longitude") if axis in first.coords]
+        if not all(axis in data.coords and align.same_centres(data[axis], first[axis]) for axis in places):
             raise DataError(f"{request.name(path)} is on another grid than {request.name(first_path)}; choose one")
         if stated_in(data.attrs) != stated_in(first.attrs):
             first_units, second_units = (f"'{stated_in(part.attrs)}'" for part in (first, data))
