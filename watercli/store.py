@@ -23,7 +23,8 @@ Coordinates: ``time`` (days, at midnight; a day is the source's own, see each va
 ``gauge_x`` (in the grid's CRS), ``patch`` (row-major index), ``patch_y``, ``patch_x`` (patch centres), ``patch_land``
 (True: a land patch).
 
-Root attributes: those of `ROOT_ATTRIBUTES`; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
+Root attributes: those of `ROOT_ATTRIBUTES`, and ``files``, the number of files of each array, by which a torn copy is
+known; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from numpy.typing import NDArray
 
 from watercli.config import Config, Period, parse
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.output import zarr_files
 from watercli.transforms import TransformName
 
 SCHEMA_VERSION = 2
@@ -99,6 +101,12 @@ class Store:
         path = Path(path)
         if not path.exists():
             raise ConfigError(f"No store at {path}; make one with 'watercli prepare --out {path}'")
+        if (torn := zarr_files.lost(path)) is not None:
+            name, present, written = torn
+            raise DataError(
+                f"{path} has {present:,} of the {written:,} files of its variable '{name}': it was copied or removed "
+                "in part; copy the whole store again, or prepare it again"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

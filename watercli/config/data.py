@@ -95,6 +95,8 @@ class Source(Section):
     """Glob patterns below the data folder."""
     units: str | None = None
     """Units of the source, where its files state none or wrong ones; null takes the files' own."""
+    missing_values: Marks = ()
+    """What means missing in grids, beside what the files declare, in the units of the files: ``[-9999]``."""
     mean_of: Strings = ()
     """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
     daily: Daily | None = None

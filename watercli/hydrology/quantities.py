@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import pint
 from cf_xarray.units import units as registry
 
 from watercli.config import Modality, QuantityName
+from watercli.hydrology.units import parse
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,21 @@ class Quantity:
     usual: tuple[float, float]
     """Between these lies the mean of a record; outside, the units are probably others than stated."""
 
+    noise: float = 0.0
+    """By so much may a value lie beyond: what packing and sums leave, such as -4.5e-05 mm of rain."""
+
     def possible_in(self, units: str) -> tuple[float, float]:
-        """Return the limits of a daily value in other units."""
-        least, greatest = (float(registry.Quantity(limit, self.units).to(units).magnitude) for limit in self.possible)
-        return least, greatest
+        """Return the limits of a daily value in other units, with room for rounding noise."""
+        least, greatest = self.possible
+        return self._in(units, (least - self.noise, greatest + self.noise))
 
     def usual_in(self, units: str) -> tuple[float, float]:
         """Return the limits of a record's mean in other units."""
-        least, greatest = (float(registry.Quantity(limit, self.units).to(units).magnitude) for limit in self.usual)
+        return self._in(units, self.usual)
+
+    def _in(self, units: str, limits: tuple[float, float]) -> tuple[float, float]:
+        target = parse(units).units
+        least, greatest = (float(registry.Quantity(limit, self.units).to(target).magnitude) for limit in limits)
         return least, greatest
 
 
@@ -39,11 +46,11 @@ class Quantity:
 # 56.7 degrees C). The wettest places have 33 mm/day over the years. No daily runoff exceeds the greatest daily rain.
 # The Amazon carries 2e5 m3/s, and twice that at most.
 QUANTITIES = (
-    Quantity("soil_moisture", "1", r"soil|swvl|moisture", (0, 1), (0.005, 1)),
+    Quantity("soil_moisture", "1", r"soil|swvl|moisture", (0, 1), (0.005, 1), 1e-3),
     Quantity("evaporation", "mm/day", r"evap|\bpet|\bet0?\b|\beto\b", (-5, 30), (0.05, 15)),
-    Quantity("precipitation", "mm/day", r"precip|rain|prcp|\bpr\b|\btp\b", (0, 1825), (0.01, 40)),
-    Quantity("river_flow", "mm/day", r"flow|discharge|runoff|\bq", (0, 1825), (1e-4, 40)),
-    Quantity("river_flow", "m3/s", r"flow|discharge|runoff|\bq", (0, 4e5), (1e-4, 2.5e5)),
+    Quantity("precipitation", "mm/day", r"precip|rain|prcp|\bpr\b|\btp\b", (0, 1825), (0.01, 40), 1e-3),
+    Quantity("river_flow", "mm/day", r"flow|discharge|runoff|\bq", (0, 1825), (1e-4, 40), 1e-6),
+    Quantity("river_flow", "m3/s", r"flow|discharge|runoff|\bq", (0, 4e5), (1e-4, 2.5e5), 1e-6),
     Quantity("air_temperature", "degC", r"temp|\btas|\bt2m\b|\bt(max|min|mean|avg)\b", (-89.2, 56.7), (-60, 40)),
 )
 
@@ -61,6 +68,6 @@ def quantity_of(name: str, modality: Modality, stated: QuantityName | None = Non
 
 def _same_dimension(first: str, second: str) -> bool:
     try:
-        return bool(registry.Unit(first).dimensionality == registry.Unit(second).dimensionality)
-    except (pint.PintError, ValueError, TypeError):
+        return bool(parse(first).dimensionality == parse(second).dimensionality)
+    except ValueError:
         return False  # units that are none are refused by the readers, with a sentence

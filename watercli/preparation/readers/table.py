@@ -15,8 +15,9 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.hydrology.units import stated_in
 from watercli.log import track
-from watercli.preparation.readers import netcdf, tabular
+from watercli.preparation.readers import missing, netcdf, tabular
 from watercli.preparation.readers.gauges import assemble, chosen
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
@@ -109,14 +110,15 @@ def _cube(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | Non
             kept = np.flatnonzero(own.isin(request.gauges))
             values, ids = values[{layout.gauge_id: kept}], ids[kept]
         days = _days(request, pd.DataFrame({column: values[column].to_numpy() for column in when}), name)
+        values = missing.valid(values, f"'{values.name}' in {name}", request.say)
         rows = values.transpose(layout.gauge_id, *when).to_numpy()
     if rows.dtype.kind not in "iuf":
         return None
     for mark in layout.missing_values:
         rows = np.where(rows == pd.to_numeric(mark, errors="coerce"), np.nan, rows)
     records = (pd.Series(row.astype(np.float64), index=days) for row in rows)
-    return {gauge: _every_day(request, record) for gauge, record in zip(ids, records, strict=True)}, values.attrs.get(
-        "units"
+    return {gauge: _every_day(request, record) for gauge, record in zip(ids, records, strict=True)}, stated_in(
+        values.attrs
     )
 
 
@@ -141,7 +143,7 @@ def _table(request: Request, path: Path, columns: Collection[str]) -> tuple[pd.D
     needed = [*_when(request), *columns]
     if _is_netcdf(path):
         with netcdf.opened(path, name) as dataset:
-            units = dataset[request.source.variable].attrs.get("units") if request.source.variable in dataset else None
+            units = stated_in(dataset[request.source.variable].attrs) if request.source.variable in dataset else None
             table = _flat(dataset, needed if columns else None, name)
     elif path.suffix.lower() in (".parquet", ".pq"):
         table = _parquet(path, name)
