@@ -25,6 +25,7 @@ from watercli.config.data import (
     Source,
     Splits,
     Table,
+    TextFormat,
 )
 from watercli.config.evaluation import Evaluate
 from watercli.config.inference import Embed, Simulate
@@ -72,6 +73,7 @@ __all__ = [
     "Structure",
     "Table",
     "Tasks",
+    "TextFormat",
     "Train",
     "config_folder",
     "difference",

@@ -37,7 +37,23 @@ def json_file(value: object) -> object:
 Strings = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
-Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(one) for one in iterated(value)))]
+def as_written(value: object) -> object:
+    """Let numbers stand for their text, in a list or alone; YAML's guesses at words are refused.
+
+    Raises
+    ------
+    ValueError
+        If one is a boolean: YAML takes NO, yes, on and off for one.
+    """
+    marks = tuple(iterated(value))
+    if any(isinstance(mark, bool) for mark in marks):
+        raise ValueError(
+            "must be text, but YAML takes no, NO, yes, on and off for true and false; write such words in quotes"
+        )
+    return tuple(str(mark) for mark in marks)
+
+
+Marks = Annotated[tuple[str, ...], BeforeValidator(as_written)]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -46,7 +62,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
-CheckName = Literal["range", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
+CheckName = Literal["range", "mark", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
 
 
 def _known(group: Group) -> AfterValidator:

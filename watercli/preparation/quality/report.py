@@ -16,6 +16,7 @@ from watercli.preparation.quality.records import Finding, Quality
 
 MEANINGS: dict[CheckName, str] = {
     "range": "a value that is physically impossible",
+    "mark": "one impossible value again and again, as marks of missing values are that nobody declared",
     "units": "the mean of the record is not one of these units",
     "dates": "dates between the first and the last that no file holds",
     "flat": "one flow above zero, day after day: a gap filled with the last value, or a frozen gauge",
