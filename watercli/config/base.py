@@ -47,9 +47,7 @@ def as_written(value: object) -> object:
     """
     marks = tuple(iterated(value))
     if any(isinstance(mark, bool) for mark in marks):
-        raise ValueError(
-            "must be text, but YAML takes no, NO, yes, on and off for true and false; write such words in quotes"
-        )
+        raise ValueError("must be text; write no, NO, yes, on and off in quotes, as YAML takes them for true and false")
     return tuple(str(mark) for mark in marks)
 
 

@@ -145,7 +145,7 @@ def test_dropped_gauges_are_counted(data: Path, build: Build, logged: pytest.Log
     with pytest.raises(DataError, match="No gauge has a value of every attribute"):
         build(recipe__catchments__on_missing="drop")
     remedy = r"it is 1001 there: they differ only in leading zeros; set recipe.catchments.tables.0.gauge_id_digits to 5"
-    with pytest.raises(DataError, match=rf"4 gauges .* have no value .* \({remedy}\)"):
+    with pytest.raises(DataError, match=rf"4 gauges .* have no value .*; 01001: {remedy}"):
         build()
 
 

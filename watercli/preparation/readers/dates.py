@@ -141,6 +141,7 @@ def _no_date(column: pd.Series, position: int, name: str, written: str, setting:
     sentence = f"{name} has '{given}' for a date {where}; dates must be written like {example}"
     texts = column.astype(str).str.strip()
     formats = [form for form in LIKELY_DATES if pd.to_datetime(texts, format=form, errors="coerce").notna().all()]
+    formats = [ISO] if _iso_times(texts, utc=False).notna().all() else formats
     if re.fullmatch(r"\d{5}(\.\d+)?", given):
         return f"{sentence} (a day number of a spreadsheet: save dates as text)"
     if formats:

@@ -234,4 +234,4 @@ def _remedy(given: str, setting: str) -> str:
 
 def place(column: pd.Series, row: object) -> str:
     """Say where a value stands: on its line of a text, on a row by its number, or at a gauge."""
-    return f"{PLACES.get(column.index.name, 'on row')} {row}"
+    return f"{PLACES.get(str(column.index.name), 'on row')} {row}"
