@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import pint
 from cf_xarray.units import units as registry
@@ -26,13 +27,17 @@ class Quantity:
 
     def possible_in(self, units: str) -> tuple[float, float]:
         """Return the limits of a daily value in other units."""
-        least, greatest = (float(registry.Quantity(limit, self.units).to(units).magnitude) for limit in self.possible)
-        return least, greatest
+        return _converted(self.possible, self.units, units)
 
     def usual_in(self, units: str) -> tuple[float, float]:
         """Return the limits of a record's mean in other units."""
-        least, greatest = (float(registry.Quantity(limit, self.units).to(units).magnitude) for limit in self.usual)
-        return least, greatest
+        return _converted(self.usual, self.units, units)
+
+
+@cache  # thousands of records have the same limits
+def _converted(limits: tuple[float, float], source: str, target: str) -> tuple[float, float]:
+    least, greatest = (float(registry.Quantity(limit, source).to(target).magnitude) for limit in limits)
+    return least, greatest
 
 
 # Extremes: WMO World Weather and Climate Extremes Archive, wmo.asu.edu (1,825 mm in a day, Foc-Foc 1966; -89.2 and

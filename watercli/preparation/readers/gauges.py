@@ -105,7 +105,7 @@ def _plain(
     request: Request, path: Path, form: Format, texts: Sequence[str], numbers: Sequence[str] | None
 ) -> pd.DataFrame:
     """Return a table, with the columns that other modalities take from it, as it is or was read fast."""
-    columns = None if numbers is None else tuple(dict.fromkeys((*numbers, *request.columns)))
+    columns = None if numbers is None else tuple(sorted({*numbers, *request.columns}))
     key = path, form, tuple(texts), columns, request.missing_values
     table = request.sources.tables.get(key)
     if table is None:

@@ -186,8 +186,11 @@ def to_numbers(
     readable = _with_points(column, decimal) if decimal != "." else column
     values = pd.to_numeric(readable, errors="coerce").to_numpy(dtype=np.float64, copy=True)
     values = without_marks(values, missing)
-    # Only what is no number has to be looked at as text.
-    strange = np.flatnonzero(~np.isfinite(values))
+    # Only what is no number has to be looked at as text; of numbers, what is infinite.
+    is_text = not pd.api.types.is_numeric_dtype(column)
+    strange = np.flatnonzero(~np.isfinite(values) if is_text else np.isinf(values))
+    if not strange.size:
+        return values
     text = column.iloc[strange].astype(str).str.strip()
     wrong = ~text.str.lower().isin(MISSING | {mark.lower() for mark in missing})
     wrong &= np.isinf(values[strange]) | pd.to_numeric(readable.iloc[strange], errors="coerce").isna()
