@@ -161,9 +161,10 @@ def whole(name: str, header: Sequence[str], lines: Iterator[tuple[int, list[str]
     width, numbers, rows = len(names), [], []
     for number, row in lines:
         if len(row) < width or any(row[width:]):
+            names_below = "" if width > 1 else "; or leave lines above the names out by skip_lines"
             raise DataError(
                 f"{name} has {len(row)} columns on line {number}, not {width} as its first line has: the line is torn "
-                "or the file is damaged; fetch it again or mend the line"
+                f"or the file is damaged; fetch it again or mend the line{names_below}"
             )
         numbers.append(number)
         rows.append(row[:width])
@@ -228,7 +229,7 @@ def _remedy(given: str, setting: str) -> str:
         )
     if re.fullmatch(r"[-+]?\d*,\d+", given):
         return f" (decimal commas: set {where}decimal to ',')"
-    if re.fullmatch(r"[<>~]\s*[-+.\d]+|[-+.\d]+\s*\D{1,3}|[-+.\d]+\s*[<>*]", given):
+    if re.fullmatch(r"[<>~]\s*[-+.\d]*\d|[-+.\d]*\d\s*[^\d.,]{1,3}", given):
         return f" (take the sign beside the number out of the file, or name '{given}' in {where}missing_values)"
     if re.fullmatch(r"[-+]?inf(inity)?", given.lower()):
         return f" (infinite: mend it, or name '{given}' in {where}missing_values)"
