@@ -25,7 +25,6 @@ from watercli.config.data import (
     Source,
     Splits,
     Table,
-    TextFormat,
 )
 from watercli.config.evaluation import Evaluate
 from watercli.config.inference import Embed, Simulate
@@ -73,7 +72,6 @@ __all__ = [
     "Structure",
     "Table",
     "Tasks",
-    "TextFormat",
     "Train",
     "config_folder",
     "difference",

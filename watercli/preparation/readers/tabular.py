@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from watercli.config import TextFormat
+from watercli.config.data import TextFormat
 from watercli.errors import DataError, nearest
 from watercli.preparation.readers.sources import unreadable
 from watercli.preparation.readers.text import Say, text_of
