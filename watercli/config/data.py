@@ -212,7 +212,8 @@ class GridSpec(Section):
 
 
 class AttributeTable(TextFormat):
-    """A text table of catchment attributes, one row for each gauge; commas, semicolons, tabs or spaces separate."""
+    """A table of catchment attributes, one row for each gauge: text that commas, semicolons, tabs or spaces separate, or
+    the variables of a NetCDF file along its gauge ids."""
 
     files: Strings
     """Glob patterns below the data folder; several files are joined by gauge id."""

@@ -137,6 +137,23 @@ def test_ids_in_other_spellings(
     np.testing.assert_allclose(clay(store), [10.0, 20.0, 30.0, 40.0])
 
 
+@pytest.mark.parametrize("ids_are", ["dimension", "variable"])
+def test_attributes_in_netcdf(place: Callable[..., Store], data: Path, ids_are: str) -> None:
+    """As in a file that holds the series too: variables along the ids are attributes, what is declared is missing."""
+    frame = table(clay=[10.0, -9999.0, 30.0, 40.0])
+    dataset = frame.set_index("gauge_id").to_xarray()
+    if ids_are == "variable":
+        dataset = dataset.rename(gauge_id="station").reset_index("station").rename(station="gauge_id")
+    dataset["streamflow"] = (("date", dataset["clay"].dims[0]), np.ones((5, 4)))
+    dataset.to_netcdf(data / "own.nc", engine="netcdf4", encoding={"clay": {"_FillValue": -9999.0}})
+    store = place(frame, {"files": "own.nc"}, on_missing="drop")
+    assert store.gauge_ids == [GAUGES[0], GAUGES[2], GAUGES[3]]
+    np.testing.assert_allclose(clay(store), [10.0, 30.0, 40.0])
+    np.testing.assert_allclose(store.dataset["area"].values, AREAS[[0, 2, 3]])
+    with pytest.raises(DataError, match=r"own.nc has no variable 'id' of gauge ids"):
+        place(frame, {"files": "own.nc", "gauge_id": "id"})
+
+
 @pytest.mark.parametrize(
     ("gauge", "known", "hint"),
     [

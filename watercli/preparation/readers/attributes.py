@@ -15,7 +15,7 @@ from watercli.errors import DataError, nearest
 from watercli.log import log
 from watercli.preparation.geometry import listed
 from watercli.preparation.quality import marks
-from watercli.preparation.readers import ids, places, tabular
+from watercli.preparation.readers import ids, netcdf, places, tabular
 from watercli.preparation.readers.sources import Sources
 from watercli.preparation.readers.tabular import Format
 
@@ -55,9 +55,7 @@ def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
 
 
 def _read(path: Path, spec: AttributeTable, name: str, setting: str) -> Table:
-    lines = tabular.read_lines(path, name, _say, Format.of(spec, SEPARATORS, key=spec.gauge_id))
-    others = [column for column in lines.header if column and column != spec.gauge_id]
-    rows = lines.columns([spec.gauge_id, *others])  # as text: leading zeros survive
+    rows = _of_netcdf(path, spec, name) if path.suffix.lower() in netcdf.ENDINGS else _of_text(path, spec, name)
     missing = tabular.MISSING | {mark.lower() for mark in spec.missing_values}
     rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(missing)))
     if rows[spec.gauge_id].hasnans:
@@ -67,6 +65,25 @@ def _read(path: Path, spec: AttributeTable, name: str, setting: str) -> Table:
     if rows.index.duplicated().any():
         raise DataError(f"{name} has gauge {rows.index[rows.index.duplicated()][0]} twice; keep one row")
     return Table(name, _without_marks(rows, spec.missing_values), setting, spec.decimal)
+
+
+def _of_text(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
+    """Return all columns as text: leading zeros survive."""
+    lines = tabular.read_lines(path, name, _say, Format.of(spec, SEPARATORS, key=spec.gauge_id))
+    others = [column for column in lines.header if column and column != spec.gauge_id]
+    return lines.columns([spec.gauge_id, *others])
+
+
+def _of_netcdf(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
+    """Return the variables along the dimension of the gauge ids, and no other, as text."""
+    with netcdf.peeked(path, name) as dataset:
+        if spec.gauge_id not in dataset.variables or dataset[spec.gauge_id].ndim != 1:
+            known = nearest(spec.gauge_id, map(str, dataset.variables))
+            raise DataError(f"{name} has no variable '{spec.gauge_id}' of gauge ids{known}")
+        labels = dataset[spec.gauge_id]
+        others = [str(column) for column, data in dataset.data_vars.items() if data.dims == labels.dims]
+        columns = {column: netcdf.as_text(dataset[column]) for column in dict.fromkeys((spec.gauge_id, *others))}
+    return pd.DataFrame(columns, dtype=object)
 
 
 def _without_marks(rows: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:

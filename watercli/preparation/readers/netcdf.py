@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -15,6 +16,18 @@ from watercli.errors import DataError
 from watercli.preparation.readers.sources import unreadable
 
 GRIB = (".grib", ".grib2", ".grb", ".grb2")
+
+
+ENDINGS = (".nc", ".nc4", ".cdf")
+"""Endings of NetCDF files that hold tables."""
+
+
+def as_text(data: xr.DataArray) -> list[str]:
+    """Return the values of a variable as text, those of characters decoded."""
+    return [
+        value.decode(errors="replace").strip() if isinstance(value, bytes) else str(value).strip()
+        for value in np.atleast_1d(data.to_numpy()).tolist()
+    ]
 
 
 def reading(address: str) -> tuple[str, dict[str, Any]]:

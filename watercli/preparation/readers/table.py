@@ -25,7 +25,6 @@ from watercli.preparation.readers.sources import unreadable
 from watercli.preparation.readers.tabular import Format
 
 DAY = "as stamped by the source"
-NETCDF = (".nc", ".nc4", ".cdf")
 PARQUET = (".parquet", ".pq")
 PARTS_OF_DATES = ("year", "month", "day", "doy", "hour")
 """Columns that stand beside the date in wide tables, and are no gauges."""
@@ -67,7 +66,7 @@ def _records(request: Request, path: Path) -> tuple[Records, str | None]:
     gauge = _gauge_of(request, path) if layout.layout == "file" else ""
     if gauge and request.gauges and request.gauge_id(gauge) not in request.gauges:
         return {}, None
-    if path.suffix.lower() in NETCDF:
+    if path.suffix.lower() in netcdf.ENDINGS:
         return _of_netcdf(request, path, gauge)
     texts = [*_when(request), *layout.where, *([layout.gauge_id] if layout.layout == "long" else [])]
     numbers = None if layout.layout == "wide" else [request.source.variable]
@@ -187,7 +186,7 @@ def _rows_by_gauge(request: Request, dataset: xr.Dataset, values: xr.DataArray, 
         table = dataset[[request.source.variable]].assign({name: dataset[name] for name in (column, *_when(request))})
         return _by_gauge(request, table.to_dataframe().reset_index(), name, "")
     own = pd.Series(np.atleast_1d(labels.to_numpy()))
-    own = _whole_ids(request, own, name) if own.dtype.kind == "f" else own.map(_text)
+    own = _whole_ids(request, own, name) if own.dtype.kind == "f" else pd.Series(netcdf.as_text(labels))
     kept = [place for place, label in enumerate(own) if not request.gauges or request.gauge_id(label) in request.gauges]
     days = _days(request, _times(request, dataset), name)
     rows = values[{labels.dims[0]: kept}].transpose(labels.dims[0], ...).to_numpy().reshape(len(kept), -1)
@@ -214,10 +213,6 @@ def _other_layout(request: Request, values: xr.DataArray, name: str) -> str:
         f"'{request.source.table.layout}'; "
         f"set {request.setting}.table.layout to {other}{gauges}"
     )
-
-
-def _text(label: object) -> str:
-    return label.decode(errors="replace").strip() if isinstance(label, bytes) else str(label).strip()
 
 
 def _whole_ids(request: Request, labels: pd.Series, name: str) -> pd.Series:
