@@ -212,8 +212,8 @@ class GridSpec(Section):
 
 
 class AttributeTable(TextFormat):
-    """A table of catchment attributes, one row for each gauge: text that commas, semicolons, tabs or spaces separate, or
-    the variables of a NetCDF file along its gauge ids."""
+    """A table of catchment attributes, one row for each gauge: text separated by commas, semicolons, tabs or spaces,
+    or the variables of a NetCDF file along its gauge ids."""
 
     files: Strings
     """Glob patterns below the data folder; several files are joined by gauge id."""
