@@ -61,6 +61,15 @@ FUSED = (
 """What makes a fused, causal model with a memory of it; of six gauges, 1 and 4 are hidden."""
 
 
+RECURRENT = (
+    *FUSED,
+    "model.antecedent_state=null",
+    "model.recurrence={warmup_days: 40}",
+    "window_days=20",
+)
+"""What makes a model whose series are encoded by a recurrence; of six gauges, 1 and 4 are held out."""
+
+
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Two years and a quarter of a small demo domain with six catchments; do not write to it."""
@@ -80,6 +89,14 @@ def fused_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A run like `tiny_run`, of a fused, causal model with a memory; do not write to it."""
     run = tmp_path_factory.mktemp("runs") / "fused"
     pretrain(with_overrides(tiny_store.config, FUSED), tiny_store, run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def recurrent_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like `fused_run`, of a model with a recurrence; do not write to it."""
+    run = tmp_path_factory.mktemp("runs") / "recurrent"
+    pretrain(with_overrides(tiny_store.config, RECURRENT), tiny_store, run)
     return run
 
 

@@ -13,7 +13,7 @@ MOST_NAMES = 20
 
 
 class WatercliError(Exception):
-    """Base of every error a user can cause; the command ends in one sentence and ``exit_code``."""
+    """Base of every error a user can cause; the command ends in a sentence and ``exit_code``."""
 
     exit_code = 1
 
@@ -25,15 +25,15 @@ class ConfigError(WatercliError):
 
 
 class DataError(WatercliError):
-    """A source file or a store holds something other than what was asked of it."""
+    """A source file or a store does not hold the expected data."""
 
 
 class RunError(WatercliError):
-    """A run failed on the way, or a run directory cannot serve what was asked of it."""
+    """A run failed on the way, or a run directory lacks what a command needs."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, else the known names."""
+    """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, otherwise the known names."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
     if close:

@@ -1,6 +1,6 @@
 """The store's contract: names, dimensions, units and attributes of the Zarr store, and how it is opened.
 
-One Zarr v3 store, opened whole by ``xarray.open_zarr(path)``:
+A Zarr v3 store, which ``xarray.open_zarr(path)`` opens:
 
 ======================  ==============================  ====================================================
 variable                dims                            content
@@ -8,7 +8,7 @@ variable                dims                            content
 each grid modality      ``time, y, x``                  physical units; NaN over the sea or where missing
 each series modality    ``catchment, time``             physical units; NaN = missing
 ``static``              ``catchment, attribute``        untransformed; ``attribute_units`` and
-                                                        ``attribute_transform`` say of what
+                                                        ``attribute_transform`` go with it
 ``land_fraction``       ``y, x``                        0 over the sea and in the padding
 ``coverage``            ``grid, y, x``                  share of the training days on which a cell has a value
 ``patch_weight``        ``catchment, patch``            share of a catchment's area in each patch; rows sum to 1
@@ -18,12 +18,13 @@ each series modality    ``catchment, time``             physical units; NaN = mi
 ======================  ==============================  ====================================================
 
 Coordinates: ``time`` (days, at midnight; a day is the source's own, see each variable's ``day`` attribute), ``y``,
-``x`` (cell centres, padded at their ends to whole patches), ``catchment`` (gauge ids, strings), ``gauge_name``,
-``latitude``, ``longitude``, ``area`` (km2), ``group_<name>`` (each of ``recipe.catchments.groups``, text),
-``gauge_y``, ``gauge_x`` (in the grid's CRS), ``patch`` (row-major
-index), ``patch_y``, ``patch_x`` (patch centres), ``patch_land`` (True: a land patch).
+``x`` (cell centres, padded at their ends to full patches), ``catchment`` (gauge ids, strings), ``gauge_name``,
+``latitude``, ``longitude``, ``area`` (km2), ``group_<name>`` (each of ``recipe.catchments.groups``, text), ``gauge_y``,
+``gauge_x`` (in the grid's CRS), ``patch`` (row-major index), ``patch_y``, ``patch_x`` (patch centres), ``patch_land``
+(True: a land patch).
 
-Root attributes: those of `ROOT_ATTRIBUTES`; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
+Root attributes: those of `ROOT_ATTRIBUTES`, and ``files``, the number of files of each array, by which a torn copy is
+known; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
 """
 
 from __future__ import annotations
@@ -43,19 +44,20 @@ from numpy.typing import NDArray
 
 from watercli.config import Config, Period, parse
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.output import zarr_files
 from watercli.transforms import TransformName
 
 SCHEMA_VERSION = 2
 GROUP = "group_"
-"""What the coordinate of a group of ``recipe.catchments.groups`` begins with."""
+"""Prefix of the coordinate of a group of ``recipe.catchments.groups``."""
 STATISTICS = ("mean", "std", "min", "max", "count", "missing")
-"""Order along ``statistic``: ``count`` is the number of observed values, ``missing`` the share that is not."""
+"""Order along ``statistic``: ``count`` is the number of observed values, ``missing`` the share of missing ones."""
 GRID_DIMS = ("time", "y", "x")
 SERIES_DIMS = ("catchment", "time")
 CHUNK_DAYS = 10
 """Days of a grid's chunk: 8 to 10 suited random windows best when measured (188 windows/s; 30 days: 125)."""
 SHARD_DAYS = 360
-"""Days of a grid's shard, so that decades are tens of files, not thousands."""
+"""Days of a grid's shard, so that decades are tens of files instead of thousands."""
 ROOT_ATTRIBUTES = (
     "Conventions",
     "schema_version",
@@ -72,7 +74,7 @@ ROOT_ATTRIBUTES = (
 
 
 def grid_shard(days: int) -> int:
-    """Return the days of a grid's shard: whole chunks, no more than a record of ``days`` needs."""
+    """Return the days of a grid's shard: a multiple of a chunk, no more than a record of ``days`` needs."""
     return min(SHARD_DAYS, -(-days // CHUNK_DAYS) * CHUNK_DAYS)
 
 
@@ -83,7 +85,7 @@ class Store:
     path: Path
     dataset: xr.Dataset
     config: Config
-    """The configuration that it was prepared with."""
+    """The configuration that the store was prepared with."""
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> Store:
@@ -92,22 +94,28 @@ class Store:
         Raises
         ------
         ConfigError
-            If there is nothing at ``path``.
+            If ``path`` does not exist.
         DataError
-            If what is there is no finished store of this schema version.
+            If it is no finished store of this schema version.
         """
         path = Path(path)
         if not path.exists():
             raise ConfigError(f"No store at {path}; make one with 'watercli prepare --out {path}'")
+        if (torn := zarr_files.lost(path)) is not None:
+            name, present, written = torn
+            raise DataError(
+                f"{path} has {present:,} of the {written:,} files of its variable '{name}': it was copied or removed "
+                "in part; copy the whole store again, or prepare it again"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 dataset = xr.open_zarr(path, consolidated=None, mask_and_scale=True)
         except Exception as error:
-            raise DataError(f"{path} is no Zarr store; make one with 'watercli prepare'") from error
+            raise DataError(f"{path} is no Zarr store; make a store with 'watercli prepare'") from error
         missing = [name for name in ROOT_ATTRIBUTES if name not in dataset.attrs]
         if missing:
-            raise DataError(f"{path} is no store of watercli (it lacks the attribute '{missing[0]}'); prepare one")
+            raise DataError(f"{path} is no store of watercli (it lacks the attribute '{missing[0]}'); prepare it again")
         if dataset.attrs["schema_version"] != SCHEMA_VERSION:
             raise DataError(
                 f"{path} has schema version {dataset.attrs['schema_version']}, this watercli reads "
@@ -127,7 +135,7 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of sources, recipe and schema: two stores of one fingerprint hold the same data."""
+        """Hash of sources, recipe and schema: stores of the same fingerprint hold the same data."""
         return str(self.dataset.attrs["fingerprint"])
 
     @property
@@ -186,5 +194,5 @@ class Store:
 
     def statistics(self, name: str, transform: TransformName) -> tuple[float, float]:
         """Return mean and standard deviation of a modality in a transform's space, of the training period."""
-        chosen = self.dataset["statistics"].sel(variable=name, transform=transform)
-        return float(chosen.sel(statistic="mean")), float(chosen.sel(statistic="std"))
+        statistics = self.dataset["statistics"].sel(variable=name, transform=transform)
+        return float(statistics.sel(statistic="mean")), float(statistics.sel(statistic="std"))

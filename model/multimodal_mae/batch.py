@@ -36,6 +36,9 @@ class Batch:
     it: series ``[B, C, G]``, grids ``[B, L, G]`` (means of the L land patches)."""
     catchment_grid_past: Mapping[str, Tensor] = field(default_factory=dict)
     """The same of grids on the patches that each catchment overlaps, ``[B, C, G]``."""
+    history: Mapping[str, Tensor] = field(default_factory=dict)
+    """Daily values of the H days before the window, ``[B, C, H]``, NaN where missing: of series, and of grids the means
+    over the patches that each catchment overlaps. For a recurrence."""
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     """``[B, C, T]`` of a series whose predictions are in another space than what encoders see."""
     basin_std: Mapping[str, Tensor] = field(default_factory=dict)
@@ -110,6 +113,7 @@ class Batch:
             patch_weight=None if self.patch_weight is None else change(self.patch_weight),
             past=all_of(self.past),
             catchment_grid_past=all_of(self.catchment_grid_past),
+            history=all_of(self.history),
             targets=all_of(self.targets),
             basin_std=all_of(self.basin_std),
         )

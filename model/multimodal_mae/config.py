@@ -43,6 +43,16 @@ class AntecedentStateConfig:
 
 
 @dataclass(frozen=True)
+class RecurrenceConfig:
+    """A gated linear recurrence that encodes all series of a catchment together; see ``docs/explain/model.md``."""
+
+    blocks: Positive = 2
+    """Recurrences, each reading the one before."""
+    warmup_days: Positive = 365
+    """Days before a window over which the state settles; what they held is all that is known of the past."""
+
+
+@dataclass(frozen=True)
 class LayersByKind:
     """Encoder layers that feed the weighted feature maps, for each kind."""
 
@@ -92,6 +102,9 @@ class Structure:
     to those of the patches that it overlaps. joint: transformer layers mix these tokens first."""
     joint_layers: Positive = 2
     """Transformer layers of ``cross_modal_attention: joint``."""
+    recurrence: RecurrenceConfig | None = None
+    """One recurrence encodes all series of a catchment together, and their decoders read its state of the day; null for
+    a transformer for each series. ``{}`` takes the defaults."""
     antecedent_state: AntecedentStateConfig | None = None
     """Moving averages of what came before a day, at many time scales; null for none. ``{}`` takes the defaults."""
     causal: bool = False
@@ -107,6 +120,8 @@ class Structure:
                 raise ValueError(f"{setting}: must be even for the sine-cosine positions")
         if not self.use_cross_attn:
             self._check_standard_decoder()
+        if self.recurrence and not self.causal:
+            raise ValueError("recurrence: knows no later day, so causal must be true")
         if not self.use_weighted_fm and self.use_input:
             raise ValueError("use_input: chooses a layer for use_weighted_fm, which is off")
         if not self.use_weighted_fm and self.use_fm_layers is not None:
@@ -122,6 +137,8 @@ class Structure:
             raise ValueError(
                 "grid_cross_attention_scope: same_day needs use_cross_attn (the standard MAE decoder reads the window)"
             )
+        if self.recurrence:
+            raise ValueError("recurrence: needs use_cross_attn (the standard MAE decoder reads tokens)")
         if self.cross_modal_attention != "none":
             raise ValueError(
                 "cross_modal_attention: needs use_cross_attn (the standard MAE decoder reads its own modality)"
@@ -131,7 +148,15 @@ class Structure:
 
     def depth(self, kind: Kind) -> int:
         """Return the number of encoder layers of a kind."""
-        return self.grid_layers if kind == "grid" else self.series_layers
+        if kind == "grid":
+            return self.grid_layers
+        return self.recurrence.blocks if self.recurrence else self.series_layers
+
+    @property
+    def past_days(self) -> int:
+        """Days before a window that have a part in what is known on its first day."""
+        averages = self.antecedent_state.past_days if self.antecedent_state else 0
+        return max(averages, self.recurrence.warmup_days if self.recurrence else 0)
 
     def map_layers(self, kind: Kind) -> tuple[int, ...]:
         """Return the encoder layers whose outputs are handed over (``use_input`` adds one before them)."""
@@ -240,16 +265,21 @@ class MAEConfig(Structure):
     def read_by(self, name: str) -> list[str]:
         """Return the modalities that a modality is predicted from: itself, and with cross-modal attention others.
 
-        A catchment sees all series and the grids that are ``feeds_catchments``, a grid sees all grids.
+        A catchment sees all series and the grids that are ``feeds_catchments``, a grid sees all grids. A recurrence
+        always reads all that a catchment may see.
         """
-        if self.cross_modal_attention == "none":
-            return [name]
         series = self.modalities[name].kind == "series"
+        if self.cross_modal_attention == "none" and not (series and self.recurrence):
+            return [name]
         return [
             other
             for other, modality in self.modalities.items()
             if (modality.kind == "series" or modality.feeds_catchments if series else modality.kind == "grid")
         ]
+
+    def reads_others(self, name: str) -> bool:
+        """Return whether a modality is predicted from others too: without, one that is hidden wholly is unknown."""
+        return len(self.read_by(name)) > 1
 
     def of_kind(self, kind: Kind) -> list[str]:
         """Return the names of the modalities of one kind."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from multimodal_mae.feature_maps import WeightedFeatureMaps
 from multimodal_mae.layers import gather, initialise, patchify
 from multimodal_mae.masking import Selection, TokenMask, select, show_all
 from multimodal_mae.moving_averages import MovingAverages
+from multimodal_mae.recurrence import RecurrentBlock, RecurrentEncoder, StateDecoder, features_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,14 @@ class MultiModalMAE(nn.Module):
         self.encoders = nn.ModuleDict()
         self.feature_maps = nn.ModuleDict()
         self.decoders = nn.ModuleDict()
+        self.recurrence = RecurrentEncoder(config) if config.recurrence and config.of_kind("series") else None
         for name, modality in config.modalities.items():
+            if config.use_weighted_fm:
+                layers = len(config.map_layers(modality.kind)) + config.use_input
+                self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
+            if self.recurrence is not None and modality.kind == "series":
+                self.decoders[name] = StateDecoder(config, modality.non_negative)
+                continue
             patches, values = 1, 1
             if modality.kind == "grid":
                 assert config.grid is not None
@@ -74,9 +83,6 @@ class MultiModalMAE(nn.Module):
                 self.encoders[name] = GridEncoder(config, config.grid)
             else:
                 self.encoders[name] = SeriesEncoder(config)
-            if config.use_weighted_fm:
-                layers = len(config.map_layers(modality.kind)) + config.use_input
-                self.feature_maps[name] = WeightedFeatureMaps(layers, config.decoder_layers, config.width)
             decoder = CrossDecoder if config.use_cross_attn else StandardDecoder
             self.decoders[name] = decoder(config, patches, values, modality.non_negative)
         self.cross_modal = None if config.cross_modal_attention == "none" else CrossModalKeys(config)
@@ -86,12 +92,14 @@ class MultiModalMAE(nn.Module):
     def init_weights(self) -> None:
         """Initialise every parameter; as `multimodal_mae.layers.initialise` says; mask tokens are N(0, 0.02)."""
         self.apply(initialise)
-        for decoder in self.decoders.values():
-            assert isinstance(decoder, Decoder)
-            nn.init.normal_(decoder.mask_token, std=0.02)
-        for maps in self.feature_maps.values():
-            assert isinstance(maps, WeightedFeatureMaps)
-            maps.reset()
+        for module in self.modules():
+            if isinstance(module, Decoder):
+                nn.init.normal_(module.mask_token, std=0.02)
+            elif isinstance(module, RecurrentBlock):
+                module.spread_time_constants()
+        for module in self.modules():
+            if isinstance(module, WeightedFeatureMaps):
+                module.reset()
 
     def values(self, batch: Batch, name: str) -> Tensor:
         """Return a modality's token values ``[R, N, V]``: N = T * P, V = cells of a patch; or N = T, V = 1."""
@@ -139,10 +147,11 @@ class MultiModalMAE(nn.Module):
         if self.antecedent_state is not None:
             antecedent = self.antecedent_state(batch, masks)
         read = {*features, *(other for name in predicted for other in self.config.read_by(name))}
-        encoded = {
+        encoded = self._encode_series(batch, masks, [name for name in read if name in batch.series], features)
+        encoded |= {
             name: self._encode(batch, name, masks[name], antecedent.get(name))
             for name in self.config.modalities
-            if name in read
+            if name in read and name not in encoded
         }
         predictions, states = {}, {}
         for name in predicted:
@@ -169,6 +178,17 @@ class MultiModalMAE(nn.Module):
             shown[name] = replace(mask, visible=mask.visible & rows[:, None])
         return shown
 
+    def _encode_series(
+        self, batch: Batch, masks: Mapping[str, TokenMask], names: Sequence[str], mapped: Sequence[str]
+    ) -> dict[str, Features]:
+        """Return the features of series that a recurrence encodes together; their maps for those in ``mapped`` only."""
+        if self.recurrence is None or not names:
+            return {}
+        layers = self.recurrence(batch, masks)
+        return {
+            name: features_of(layers, masks[name], self._maps(name, layers) if name in mapped else ()) for name in names
+        }
+
     def _encode(self, batch: Batch, name: str, mask: TokenMask, antecedent: Antecedent | None) -> Features:
         values = self.values(batch, name)
         encoder = self.encoders[name]
@@ -176,9 +196,11 @@ class MultiModalMAE(nn.Module):
             features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible, antecedent)
         else:
             features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible, antecedent)
-        if name not in self.feature_maps:
-            return replace(features, maps=features.layers[-1:])
-        return replace(features, maps=tuple(self.feature_maps[name](features.layers)))
+        return replace(features, maps=self._maps(name, features.layers))
+
+    def _maps(self, name: str, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return what the decoder layers of a modality read: weighted maps of encoder layers, or the last layer."""
+        return tuple(self.feature_maps[name](layers)) if name in self.feature_maps else tuple(layers[-1:])
 
     def _decode(
         self,
@@ -190,8 +212,12 @@ class MultiModalMAE(nn.Module):
     ) -> tuple[Prediction, Tensor]:
         """Return the prediction of a modality, and what the head of its decoder reads ``[R, Q, E]``."""
         queries = select(mask.target)
-        read = features[name] if self.cross_modal is None else self.cross_modal(name, features, batch)
-        predicted, states = self.decoders[name](read, queries, batch.days, antecedent)
+        decoder = self.decoders[name]
+        if isinstance(decoder, StateDecoder):
+            predicted, states = decoder(features[name].layers, queries, partial(self._maps, name))
+        else:
+            read = features[name] if self.cross_modal is None else self.cross_modal(name, features, batch)
+            predicted, states = decoder(read, queries, batch.days, antecedent)
         target = gather(self.targets(batch, name), queries.index)
         scored = torch.isfinite(target) & queries.valid[..., None]
         error = torch.where(scored, predicted - torch.where(scored, target, 0), 0).float()

@@ -124,7 +124,7 @@ class MovingAverages(AntecedentState):
         """A modality that each network serves, by the network's name."""
         for name, modality in config.modalities.items():
             group, width = self._group(name), config.antecedent_state.width
-            if group in self.groups:
+            if group in self.groups or (modality.kind == "series" and config.recurrence):
                 continue
             self.groups[group] = name
             variables = state_size(config.antecedent_state) * len(config.read_by(name))
@@ -166,7 +166,7 @@ class MovingAverages(AntecedentState):
             )
             for group, name in self.groups.items()
         }
-        return {name: groups[self._group(name)] for name in self.config.modalities}
+        return {name: groups[group] for name in self.config.modalities if (group := self._group(name)) in groups}
 
     def _states(self, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Tensor:
         """Return the states of all modalities that a modality reads, ``[R, T, F]``."""

@@ -1,4 +1,4 @@
-"""What callers may give: paths, dates, names and settings, and how they become the configuration's own types."""
+"""The types of arguments: paths, dates, names and settings, and how they become the configuration's own types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ StrPath = str | os.PathLike[str]
 Date = str | dt.date | np.datetime64
 """A day: ``"2014-10-01"``, a date, a datetime or a timestamp of numpy or pandas."""
 Names = str | Iterable[str]
-"""One name or several."""
+"""A name, or several."""
 Settings = Mapping[str, Any] | Sequence[str]
 """Changes of single settings: ``{"train.steps": 400}``, or ``["train.steps=400"]`` as ``--set`` takes them."""
 
@@ -28,7 +28,7 @@ RUNS = Path("runs")
 
 
 class EmbedOptions(TypedDict, total=False):
-    """What is embedded; whatever is not given is as the run's configuration has it, section ``embed``."""
+    """Options of embedding; the defaults are those of the run's configuration, section ``embed``."""
 
     since: Date | None
     """First date."""
@@ -41,11 +41,11 @@ class EmbedOptions(TypedDict, total=False):
     modalities: Names | None
     """Modalities to embed; by default all that are not excluded."""
     excluded_inputs: Names | None
-    """Modalities that the encoder never sees: river flow, unless something different is given."""
+    """Modalities that the encoder never sees; by default river flow."""
     causal: bool | None
-    """Whether nothing after a date is seen."""
+    """Whether the encoder sees no day after a date."""
     pooling: Names | None
-    """How the days of a window become one embedding: ``last``, ``mean``, ``days``."""
+    """Pooling of a window's days into an embedding: ``last``, ``mean``, ``days``."""
     layers: bool | None
     """Also each encoder layer's features."""
     decoder_state: bool | None
@@ -53,11 +53,11 @@ class EmbedOptions(TypedDict, total=False):
     patches: bool | None
     """Also embeddings of the grids' patches."""
     settings: Settings
-    """Changes of any other setting."""
+    """Changes of other settings."""
 
 
 class SimulateOptions(TypedDict, total=False):
-    """What is simulated; whatever is not given is as the run's configuration has it, section ``simulate``."""
+    """Options of simulation; the defaults are those of the run's configuration, section ``simulate``."""
 
     since: Date | None
     """First date."""
@@ -68,7 +68,7 @@ class SimulateOptions(TypedDict, total=False):
     target: str | None
     """The series; by default ``evaluate.target`` of the run."""
     settings: Settings
-    """Changes of any other setting."""
+    """Changes of other settings."""
 
 
 def as_date(value: Date, option: str) -> dt.date:
@@ -80,7 +80,7 @@ def as_date(value: Date, option: str) -> dt.date:
         If it is no date.
     """
     try:
-        # Pandas would read '02-03-2014', and guess which of the two is the month.
+        # Pandas would read '02-03-2014', and guess whether 02 or 03 is the month.
         moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else pd.Timestamp(value)
         if pd.isna(moment):
             raise ValueError(value)
@@ -90,7 +90,7 @@ def as_date(value: Date, option: str) -> dt.date:
 
 
 def as_names(names: Names) -> list[str]:
-    """Return names as a list; a single one may stand for itself."""
+    """Return a name or names as a list."""
     listed = names if isinstance(names, str) or hasattr(names, "__array__") else list(names)
     return [str(name) for name in np.asarray(listed).ravel()]
 

@@ -41,8 +41,8 @@ def read_batch(
 
 def _starts(store: Store, dates: Date | Iterable[Date], days: int) -> Indices:
     """Return the first day of the window that ends on each date."""
-    chosen = [dates] if isinstance(dates, str | dt.date | np.datetime64) else dates
-    last_days = pd.DatetimeIndex([as_date(date, "date") for date in chosen])
+    ends = [dates] if isinstance(dates, str | dt.date | np.datetime64) else dates
+    last_days = pd.DatetimeIndex([as_date(end, "date") for end in ends])
     starts = store.times.get_indexer(last_days) - days + 1
     if not len(starts) or starts.min() < 0:
         first, last = store.times[min(days, len(store.times)) - 1], store.times[-1]
@@ -63,14 +63,14 @@ def _positions(store: Store, catchments: Names | None) -> Indices:
 def _check_known(argument: str, names: Collection[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            raise ConfigError(f"{argument} names '{name}', which is not there{nearest(name, known)}")
+            raise ConfigError(f"{argument} names '{name}', which does not exist{nearest(name, known)}")
 
 
 def _without(batch: Batch, names: Collection[str]) -> Batch:
-    """Return a batch that holds nothing of some modalities: NaN in the window, zero (nothing known) before it."""
+    """Return a batch without values of some modalities: NaN in the window, zero (no day observed) before it."""
 
     def emptied(tensors: Mapping[str, Tensor], value: float) -> dict[str, Tensor]:
-        return {name: torch.full_like(old, value) if name in names else old for name, old in tensors.items()}
+        return {name: torch.full_like(tensor, value) if name in names else tensor for name, tensor in tensors.items()}
 
     return replace(
         batch,

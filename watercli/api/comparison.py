@@ -31,7 +31,7 @@ class Comparison:
 
     @property
     def scores(self) -> xr.Dataset:
-        """``score`` ``(metric, method, catchment)``: methods are the runs, and the baselines of the first."""
+        """``score`` ``(metric, method, catchment)``: methods are the runs, and the baselines of the first run."""
         return self.compared.scores.to_dataset(name="score")
 
     def report(self, path: StrPath) -> Path:
@@ -68,19 +68,19 @@ def compare(
     Parameters
     ----------
     runs
-        Runs, run directories, or one study: a shipped one's name or a YAML file. The variants of a study are
-        pretrained and evaluated in ``runs/NAME``, runs are evaluated, where that is not done yet.
+        Runs, run directories, or a study: the name of a shipped study, or a YAML file. The variants of a study are
+        pretrained in ``runs/NAME``. Variants and runs are evaluated, unless they already are.
     store
         The store, or its path; by default each run's own, for a study ``store.zarr``.
     config
         Of a study: the configuration that is varied; by default the study's own, otherwise the store's.
     settings
-        Changes of single settings: of a study's variants, or of the runs' evaluations, which are then made anew if
-        they were made with different ones.
+        Changes of single settings: of a study's variants, or of the runs' evaluations. An evaluation of different
+        settings is made anew.
     out
         Where report and tables go; None writes nothing beyond runs and evaluations.
     overwrite
-        Replace a comparison at ``out``.
+        Replace the comparison at ``out``.
     gpus
         1: training and evaluation work on a GPU of this machine.
 
@@ -132,11 +132,11 @@ def _path(run: Run | StrPath) -> Path:
 
 
 def _study(names: Sequence[Run | StrPath]) -> Path | None:
-    """Return the file of the study that is named, None if runs are."""
+    """Return the file of the study that is named; None if runs are named."""
     if not names:
         raise ConfigError(f"compare needs runs, or a study ({', '.join(studies.shipped_studies())})")
-    single = names[0] if len(names) == 1 else None
-    return None if single is None or isinstance(single, Run) else studies.find_study(os.fspath(single))
+    name = names[0] if len(names) == 1 else None
+    return None if name is None or isinstance(name, Run) else studies.find_study(os.fspath(name))
 
 
 def _check_runs(names: Sequence[Run | StrPath], config: StrPath | None) -> None:

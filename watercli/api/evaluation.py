@@ -1,4 +1,4 @@
-"""What an evaluation found: `Run.evaluate` returns it."""
+"""The results of an evaluation, which `Run.evaluate` returns."""
 
 from __future__ import annotations
 

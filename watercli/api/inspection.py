@@ -1,4 +1,4 @@
-"""What lies at a path: `inspect` prints it, `describe` returns it."""
+"""Contents of a path: `inspect` prints them, `describe` returns them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from watercli.inspection import show
 
 
 def inspect(what: StrPath, settings: Settings = ()) -> None:
-    """Print what a configuration, a store, a run directory or an export holds; of a model, its parameters.
+    """Print the contents of a configuration, a store, a run directory or an export; of a model, its parameters.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def inspect(what: StrPath, settings: Settings = ()) -> None:
     Raises
     ------
     ConfigError
-        If it is nothing that watercli knows, or ``settings`` are given for data.
+        If ``what`` is of no known kind, or ``settings`` are given for data.
     DataError
         If a folder is neither a run nor a Zarr store.
     """
@@ -31,7 +31,7 @@ def inspect(what: StrPath, settings: Settings = ()) -> None:
 
 
 def describe(path: StrPath) -> dict[str, Any]:
-    """Return what a store holds, whole or half-made, as plain types.
+    """Return the contents of a store, finished or not, as plain types.
 
     Raises
     ------

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from watercli.api.evaluation import Evaluation
 
 RECORD = "run.json"
-"""Says in a run directory what the run was trained on."""
+"""The file of a run directory that names its store."""
 
 
 @dataclass(frozen=True)
 class Run:
     """A pretrained run: its directory and its best checkpoint.
 
-    Wherever a store is left out, it is the one that the run was trained on, if that still lies there, otherwise
+    The default of every ``store`` is the run's own, the store that it was trained on. If that no longer exists, it is
     ``store.zarr``.
     """
 
@@ -69,7 +69,7 @@ class Run:
         return self.checkpoint.model()
 
     def store(self, store: Store | StrPath | None = None) -> Store:
-        """Return a store, by default the one that the run was trained on.
+        """Return a store, by default the run's own.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class Run:
     ) -> xr.Dataset:
         """Simulate river flow from weather and attributes, at gauged and ungauged catchments.
 
-        The series itself is hidden from the model, whether the store holds it or not.
+        The series itself is no input of the model, even where the store holds it.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Run:
     ) -> Path:
         """Write what `simulate` returns to a Zarr store, block by block.
 
-        It appears at ``out`` only when it is whole; after an interruption the same call goes on.
+        It appears at ``out`` only once it is complete; after an interruption the same call goes on.
 
         Raises
         ------
@@ -135,9 +135,9 @@ class Run:
         from watercli.inference.simulate import export_simulation
 
         device = choose_device(0, gpus)
-        chosen = self._simulation(options)
+        selection = self._simulation(options)
         return export_simulation(
-            self.checkpoint, self.store(store), Path(out), chosen, overwrite=overwrite, device=device
+            self.checkpoint, self.store(store), Path(out), selection, overwrite=overwrite, device=device
         )
 
     def _simulation(self, options: SimulateOptions) -> Simulate:
@@ -161,8 +161,8 @@ class Run:
         Returns
         -------
         xarray.Dataset
-            ``embedding`` ``(catchment, time, modality, feature_map, pooling, channel)``, labels, and whatever else the
-            options choose; ``to_zarr`` writes it.
+            ``embedding`` ``(catchment, time, modality, feature_map, pooling, channel)``, labels, and what the options
+            add; ``to_zarr`` writes it.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Run:
     ) -> Path:
         """Write embeddings to a Zarr store or to Parquet tables, block by block, by one process or several.
 
-        They appear at ``out`` only when they are whole; after an interruption the same call goes on.
+        They appear at ``out`` only once they are complete; after an interruption the same call goes on.
 
         Parameters
         ----------
@@ -200,11 +200,11 @@ class Run:
         format
             ``zarr`` or ``parquet``.
         append
-            Add later dates to the embeddings at ``out``, up to ``until``; nothing else may be given.
+            Add later dates to the embeddings at ``out``, up to ``until``; no other option may be given.
         overwrite
             Replace the embeddings at ``out``.
         processes, gpus
-            How many processes work, on the CPU or on GPUs; 0 stands for this process.
+            Number of processes, on the CPU or on GPUs; 0 for this process alone.
         **options
             See `watercli.api.arguments.EmbedOptions`.
 
@@ -217,13 +217,19 @@ class Run:
         """
         from watercli.inference import embed as exports
 
-        chosen = self._embedding(options, format)
+        selection = self._embedding(options, format)
         if append:
             _check_append(options, format, overwrite)
-            until = chosen.until if options.get("until") or options.get("settings") else None
+            until = selection.until if options.get("until") or options.get("settings") else None
             return exports.append(self.checkpoint, self.store(store), Path(out), until, processes=processes, gpus=gpus)
         return exports.embed(
-            self.checkpoint, self.store(store), Path(out), chosen, overwrite=overwrite, processes=processes, gpus=gpus
+            self.checkpoint,
+            self.store(store),
+            Path(out),
+            selection,
+            overwrite=overwrite,
+            processes=processes,
+            gpus=gpus,
         )
 
     def preview_embeddings(
@@ -241,9 +247,9 @@ class Run:
         from watercli.inference.dry_run import dry_run
         from watercli.inspection.show import wide_console
 
-        chosen = self._embedding(options, format)
+        selection = self._embedding(options, format)
         dry_run(
-            self.checkpoint, self.store(store), Path(out), chosen, wide_console(), overwrite=overwrite,
+            self.checkpoint, self.store(store), Path(out), selection, wide_console(), overwrite=overwrite,
             processes=processes, gpus=gpus,
         )  # fmt: skip
 
@@ -270,17 +276,17 @@ class Run:
         store
             The store, or its path.
         methods
-            What is compared: ``evaluate.methods``. The model's own simulation is always among them.
+            Methods to compare: ``evaluate.methods``. The model's own simulation is always among them.
         protocols
-            What is evaluated: ``evaluate.protocols``.
+            Protocols: ``evaluate.protocols``.
         target
             The series: ``evaluate.target``.
         settings
-            Changes of any other setting.
+            Changes of other settings.
         out
             Where the report and the tables go; None writes nothing.
         overwrite
-            Replace an evaluation at ``out``, once the new one is whole.
+            Replace the evaluation at ``out``, once the new one is complete.
         gpus
             1: the model works on a GPU of this machine.
 
@@ -309,11 +315,11 @@ class Run:
         store
             The store, or its path; None for the run's own.
         dates
-            One day or several: the last day of each window.
+            A day, or several: the last day of each window.
         catchments
             Gauge ids, the same in each window; by default all of the store.
         excluded_inputs
-            Modalities that the batch holds nothing of, in the window and before it; by default
+            Modalities whose values the batch lacks, in the window and before it. The default is
             ``embed.excluded_inputs`` of the run: river flow. ``[]`` excludes none.
 
         Returns
@@ -340,16 +346,16 @@ def open_run(path: StrPath | None = None) -> Run:
     ConfigError
         If there is no such run.
     RunError
-        If it has no whole checkpoint.
+        If it has no complete checkpoint.
     """
-    place = _newest_run() if path is None else Path(path)
-    return Run(place, directory.open_run(place))
+    run = _newest_run() if path is None else Path(path)
+    return Run(run, directory.open_run(run))
 
 
 def _newest_run() -> Path:
     records = sorted(RUNS.glob(f"*/{RECORD}"), key=lambda file: file.stat().st_mtime)
     if not records:
-        raise ConfigError("There is no run in runs/; make one with 'watercli pretrain' or give --run")
+        raise ConfigError("There is no run in runs/; start one with 'watercli pretrain' or give --run")
     newest = records[-1].parent
     if len(records) > 1:
         log.info("Taking the newest of %d runs, %s; choose with --run", len(records), newest)
@@ -357,7 +363,7 @@ def _newest_run() -> Path:
 
 
 def resolve_store(store: Store | StrPath | None, run: Path | None = None) -> Store:
-    """Return the store given, otherwise the one that a run was trained on if it still lies there, or ``store.zarr``."""
+    """Return the store given; otherwise the store of a run if it still exists; otherwise ``store.zarr``."""
     if isinstance(store, Store):
         return store
     if store is not None:
@@ -382,8 +388,10 @@ def _without(options: EmbedOptions | SimulateOptions, *names: str) -> dict[str, 
 
 
 def _check_append(options: EmbedOptions, format: str | None, overwrite: bool) -> None:
-    """Refuse what would make appended embeddings differ from those that are there."""
+    """Refuse options that would make appended embeddings differ from the existing ones."""
     given = [*_without(options, "settings", "until").values(), format, overwrite or None]
     changes = [change for change in as_overrides(options.get("settings", ())) if not change.startswith("embed.until=")]
     if changes or any(value is not None for value in given):
-        raise ConfigError("--append goes on as the embeddings were begun: beside it give --until alone, or nothing")
+        raise ConfigError(
+            "--append keeps the options of the existing embeddings; beside it give only --until, or no option"
+        )

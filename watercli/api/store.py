@@ -33,9 +33,9 @@ def open_store(path: StrPath = STORE) -> Store:
     Raises
     ------
     ConfigError
-        If there is nothing at ``path``.
+        If ``path`` does not exist.
     DataError
-        If what lies there is no finished store of this version.
+        If it is no finished store of this version.
     """
     return Store.open(Path(path))
 
@@ -59,17 +59,17 @@ def prepare(
         A configuration, its shipped name or the path of its YAML file. By default the built-in demo domain; with
         ``append`` the store's own.
     out
-        Where the store goes; it appears there only when it is whole.
+        Path of the store; it appears there only once it is complete.
     data
-        Folder below which the recipe's files lie; None serves recipes that need none.
+        Folder of the recipe's files; None for recipes that read no files.
     settings
         Changes of single settings, as in ``{"recipe.period.end": "2015-09-30"}``.
     overwrite
-        Replace a store at ``out``, once the new one is whole.
+        Replace the store at ``out``, once the new one is complete.
     append
         Add later days to the store at ``out``.
     strict
-        Make no store if anything looks wrong in the data.
+        Make no store if a check of the data finds anything.
     scheduler
         Address of a dask scheduler whose workers write the grids; None for the threads of this process.
 

@@ -1,4 +1,4 @@
-"""Pretraining: `pretrain` and what it would take."""
+"""Pretraining: `pretrain`, and its memory and time beforehand."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def pretrain(
     steps
         Optimiser steps: ``train.steps``.
     config
-        A configuration, its shipped name or the path of its YAML file; by default the one that the store was prepared
-        for, or with ``resume`` the run's own.
+        A configuration, its shipped name or the path of its YAML file; by default the store's, or with ``resume`` the
+        run's own.
     settings
         Changes of single settings, as in ``{"train.learning_rate": 3e-4}``.
     gpus, processes
-        How many processes DeepSpeed starts, on GPUs or on the CPU, of each machine; 0 trains in this process.
+        Number of processes that DeepSpeed starts on each machine, on GPUs or on the CPU; 0 trains in this process.
     hostfile
         The machines to train on, in DeepSpeed's format; None for this one.
     resume
-        Go on from the newest whole checkpoint.
+        Go on from the newest complete checkpoint.
     overwrite
         Replace the run at ``run``.
 
@@ -56,10 +56,10 @@ def pretrain(
     RunError
         If training fails or is interrupted.
     """
-    parts = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
-    opened, place, chosen = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
-    best = training.pretrain(chosen, opened, place, resume=resume, overwrite=overwrite, processes=parts)
-    return Run(place, best)
+    all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
+    opened, directory, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
+    best = training.pretrain(experiment, opened, directory, resume=resume, overwrite=overwrite, processes=all_processes)
+    return Run(directory, best)
 
 
 def preview_pretrain(
@@ -83,10 +83,10 @@ def preview_pretrain(
     """
     from watercli.training.dry_run import estimate, show
 
-    parts = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
-    opened, _, chosen = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
-    training.check(chosen, opened, parts)
-    show(estimate(chosen, opened, parts), chosen, parts)
+    all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
+    opened, _, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
+    training.check(experiment, opened, all_processes)
+    show(estimate(experiment, opened, all_processes), experiment, all_processes)
 
 
 def _with_steps(settings: Settings, steps: int | None) -> list[str]:
@@ -104,7 +104,7 @@ def _experiment(
     """Return the store, the run directory and the configuration of an experiment."""
     opened = resolve_store(store, Path(run) if run is not None and resume else None)
     base = opened.config if config is None else as_config(config)
-    place = RUNS / base.name if run is None else Path(run)
+    directory = RUNS / base.name if run is None else Path(run)
     if config is None and resume:
-        base = training.run_config(place)
-    return opened, place, as_config(base if config is None else config, settings)
+        base = training.run_config(directory)
+    return opened, directory, as_config(base if config is None else config, settings)

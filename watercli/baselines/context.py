@@ -123,7 +123,7 @@ class Context:
     @property
     def cross_modal(self) -> bool:
         """Whether the run's decoders read other modalities: without, a simulation of hidden flow knows nothing."""
-        return self.checkpoint.structure.cross_modal_attention != "none"
+        return self.checkpoint.structure.reads_others(self.target)
 
     @property
     def has_neighbours(self) -> bool:

@@ -63,7 +63,7 @@ def simulate_fine_tuned(
         try:
             train(job, engine, display(), stop)
         except RunError as error:
-            if not stop.asked:
+            if not stop.requested:
                 raise
             # What training says of going on is not true of a folder that is gone.
             raise RunError(

@@ -14,8 +14,7 @@ def simulation(context: Context) -> Floats:
 
 def _saw(context: Context) -> str:
     structure, target = context.checkpoint.structure, context.target
-    state = structure.antecedent_state
-    before = f" and the antecedent state of {state.past_days} days before" if state else ""
+    before = f" and {structure.past_days} days before" if structure.past_days else ""
     later = "" if structure.causal else "; up to half a window of later weather too"
     return (
         f"{wording.weather(context)} and static attributes of a window of {context.embedder.days} days{before}{later}; "

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from cf_xarray.units import units as registry
 from numpy.typing import NDArray
 
 from watercli.data.blocks import grid_blocks, to_patches
@@ -16,6 +15,7 @@ from watercli.data.scaling import Scaling
 from watercli.data.windows import Indices
 from watercli.hydrology.areal_mean import areal_mean
 from watercli.hydrology.quantities import quantity_of
+from watercli.hydrology.units import parse
 from watercli.store import Store
 
 Array = NDArray[np.float32]
@@ -48,7 +48,7 @@ def catchment_rain(store: Store, days: slice) -> Array | None:
             quantity = quantity_of(name, modality, quantities.get(name))
             if modality.kind != kind or quantity is None or quantity.name != "precipitation":
                 continue
-            factor = float(registry.Quantity(1.0, modality.units).to("mm/day").magnitude)
+            factor = float(parse(modality.units).to("mm/day").magnitude)
             if kind == "series":
                 own: Array = store.dataset[name].values[:, days] * np.float32(factor)
                 return own

@@ -14,7 +14,7 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Run directories, or one study (ungauged, ungauged-regions, rivers, report, or a YAML file).",
+            help="Run directories, or a study (ungauged, ungauged-regions, rivers, report, or a YAML file).",
             metavar="RUN...|STUDY",
             show_default=False,
         ),
@@ -30,7 +30,7 @@ def compare(
             "--config",
             "-c",
             help="Of a study: a shipped configuration's name or a YAML file; by default the study's own, otherwise "
-            "the one that the store was prepared for.",
+            "the store's.",
             metavar="NAME|FILE",
         ),
     ] = None,
@@ -41,7 +41,7 @@ def compare(
 ) -> None:
     """Put several runs, or the variants of a study, into one report; folds of one experiment make one row.
 
-    What is not there yet is pretrained (a study's variants) and evaluated.
+    A study's variants are pretrained, and runs are evaluated, unless they already are.
     """
     from watercli.api import comparison
     from watercli.evaluation.report.comparison import PAGE

@@ -34,9 +34,9 @@ def embed(
     until: UntilOption = None,
     stride: Annotated[int | None, typer.Option(help="Days between two dates.")] = None,
     catchments: CatchmentsOption = None,
-    modalities: Annotated[Names, typer.Option(help="Modalities to write; by default all that are seen.")] = None,
+    modalities: Annotated[Names, typer.Option(help="Modalities to write; by default all inputs.")] = None,
     excluded_inputs: Annotated[Names, typer.Option(help="Modalities that the encoder never sees, or 'none'.")] = None,
-    causal: Annotated[bool | None, typer.Option(help="Whether nothing after a date is seen; the default.")] = None,
+    causal: Annotated[bool | None, typer.Option(help="Use no days after a date; the default.")] = None,
     layers: Annotated[bool | None, typer.Option("--layers", help="Write each encoder layer too.")] = None,
     decoder_state: Annotated[
         bool | None, typer.Option("--decoder-state", help="Write decoder states of excluded series.")
@@ -45,8 +45,8 @@ def embed(
     format: Annotated[str | None, typer.Option(help="zarr or parquet.")] = None,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs of this machine to work on.")] = 0,
     processes: Annotated[int, typer.Option(min=0, help="Processes to work with on CPU.")] = 0,
-    append: Annotated[bool, typer.Option("--append", help="Add later dates to what lies at --out.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how large and how long; write nothing.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add later dates to the embeddings at --out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print size and time; write nothing.")] = False,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
@@ -63,7 +63,7 @@ def embed(
         "layers": layers, "decoder_state": decoder_state, "patches": patches, "settings": settings or [],
     }  # fmt: skip
     if append and dry_run:
-        raise ConfigError("--append goes without --dry-run; give one of the two")
+        raise ConfigError("--append and --dry-run exclude each other; give only one")
     opened = open_run(run)
     if dry_run:
         opened.preview_embeddings(

@@ -19,12 +19,12 @@ from watercli.cli.options import (
 
 
 def evaluate(
-    given: Annotated[list[str] | None, typer.Argument(hidden=True, help="Nothing: a run is given by --run.")] = None,
+    given: Annotated[list[str] | None, typer.Argument(hidden=True, help="None: --run names the run.")] = None,
     run: RunOption = None,
     store: StoreOption = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; by default RUN/evaluation.")] = None,
     self_check: Annotated[
-        bool, typer.Option("--self-check", help="Reproduce the stored numbers of a tiny case on this machine.")
+        bool, typer.Option("--self-check", help="Reproduce the stored scores of a tiny case on this machine.")
     ] = False,
     gpus: GpuOption = 0,
     settings: SetOption = None,
@@ -36,7 +36,7 @@ def evaluate(
 
     if given:
         raise ConfigError(
-            f"'{given[0]}' is one too many; give --run {given[0]}, or compare several runs with 'watercli compare'"
+            f"evaluate takes no argument '{given[0]}'; give --run {given[0]}, or compare runs with 'watercli compare'"
         )
     if self_check:
         from watercli.evaluation.self_check import self_check as check

@@ -14,7 +14,7 @@ def inspect(
         str, typer.Argument(help="A configuration, a store, a run directory, embeddings or simulated flow.")
     ],
     settings: SetOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Of a store, whole or half-made: for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a store, finished or not, as JSON.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Show what a configuration, a store, a run or an export holds; of a model, the table of its parameters."""

@@ -32,7 +32,7 @@ HELP_NAMES: dict[Callable[..., None], tuple[Group, ...]] = {
     simulate.simulate: (),
     inspect.inspect: (),
 }
-"""The commands, and the plug-ins that the help of each names."""
+"""The commands, and the kinds of plug-in that the help of each names."""
 for command, groups in HELP_NAMES.items():
     app.command(epilog=" ".join(group.in_words() for group in groups))(command)
 
@@ -45,7 +45,9 @@ def _version(given: bool) -> None:
 
 @app.callback()
 def watercli(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Prepare a store, pretrain on it, evaluate and compare runs, export embeddings, simulate flow."""
 
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
-    # What is half written is removed on SIGTERM as it is on Ctrl-C (pretrain has its own way to stop).
+    # SIGTERM removes half-written output as Ctrl-C does (pretrain has its own way to stop).
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     command: Any = typer.main.get_command(app)
     try:
@@ -83,6 +85,6 @@ def _run(arguments: list[str], debug: bool) -> int:
         if debug:
             raise
         text = " ".join(str(error).split())
-        typer.echo(f"Error: {type(error).__name__}: {text} (a bug or a full disk? see it with --debug)", err=True)
+        typer.echo(f"Error: {type(error).__name__}: {text} (a bug or a full disk? --debug shows it)", err=True)
         return 1
     return 0

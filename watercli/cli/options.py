@@ -11,34 +11,36 @@ from watercli.log import log
 
 SinceOption = Annotated[str | None, typer.Option(help="First date.", metavar="DATE")]
 UntilOption = Annotated[str | None, typer.Option(help="Last date.", metavar="DATE")]
-CatchmentsOption = Annotated[list[str] | None, typer.Option(help="Gauge ids, with commas or repeated; by default all.")]
+CatchmentsOption = Annotated[
+    list[str] | None, typer.Option(help="Gauge ids, comma-separated or repeated; by default all.")
+]
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", "-c", help="A shipped configuration's name or a YAML file.", metavar="NAME|FILE"),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", "-s", help="Change one setting; may be repeated.", metavar="KEY=VALUE")
+    list[str] | None, typer.Option("--set", "-s", help="Change a setting; repeatable.", metavar="KEY=VALUE")
 ]
 StoreOption = Annotated[Path | None, typer.Option(help="The store; by default the run's own, otherwise store.zarr.")]
 RunOption = Annotated[Path | None, typer.Option(help="The run directory; by default the newest in runs/.")]
 GpuOption = Annotated[int, typer.Option(min=0, max=1, help="1: the model works on a GPU of this machine.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what lies at the output.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def split_names(names: list[str] | None) -> list[str] | None:
-    """Return names that were given with commas or repeatedly; ``none`` alone means no name."""
+    """Return names that were comma-separated or repeated; ``none`` alone means no name."""
     if names is None:
         return None
-    split = [name.strip() for given in names for name in given.split(",")]
+    split = [name.strip() for listed in names for name in listed.split(",")]
     return [] if split == ["none"] else split
 
 
 def note_idle_gpus(gpus: int, processes: int = 0) -> None:
-    """Log that GPUs of this machine stand idle, if neither GPUs nor processes were chosen."""
+    """Log that GPUs of this machine are idle, if neither GPUs nor processes were chosen."""
     import torch
 
     idle = 0 if gpus or processes else torch.cuda.device_count()
     if idle:
-        log.info("Working on the CPU, though this machine has %d GPU%s; --gpus puts them to work", idle,
+        log.info("Working on the CPU, though this machine has %d GPU%s; --gpus uses them", idle,
                  "" if idle == 1 else "s")  # fmt: skip

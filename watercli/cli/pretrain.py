@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from watercli.cli.options import (
     note_idle_gpus,
 )
 
+if TYPE_CHECKING:
+    from watercli.run.checkpoint import Checkpoint
+
 SEVERAL = "Several processes, through DeepSpeed"
 
 
@@ -27,10 +30,10 @@ def pretrain(
     config: ConfigOption = None,
     gpus: Annotated[
         int,
-        typer.Option(min=0, help="GPUs to train on, one process for each; of each machine.", rich_help_panel=SEVERAL),
+        typer.Option(min=0, help="GPUs to train on, on each machine: a process for each GPU.", rich_help_panel=SEVERAL),
     ] = 0,
     processes: Annotated[
-        int, typer.Option(min=0, help="Processes to train with on the CPU; of each machine.", rich_help_panel=SEVERAL)
+        int, typer.Option(min=0, help="Processes to train with on the CPU of each machine.", rich_help_panel=SEVERAL)
     ] = 0,
     hostfile: Annotated[
         Path | None,
@@ -44,24 +47,24 @@ def pretrain(
         bool,
         typer.Option(
             "--resume",
-            help="Go on from the newest whole checkpoint, with as many processes as you like. Steps, intervals and "
-            "what saves memory may change with --set; what makes another experiment may not.",
+            help="Go on from the newest complete checkpoint, with any number of processes. --set may change steps, "
+            "intervals and what saves memory, but no setting that makes another experiment.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what training would take, from a few steps; write nothing.")
+        bool, typer.Option("--dry-run", help="Measure a few steps, and print memory and time; write nothing.")
     ] = False,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Pretrain the masked autoencoder on a store (without --config: as the store was prepared for).
+    """Pretrain the masked autoencoder on a store (by default with the configuration of the store).
 
-    It trains in this process, on the CPU. --gpus or --processes has DeepSpeed start several, which share
-    the windows of each step; nothing has to be set up for that on one machine.
+    It trains in this process, on the CPU. With --gpus or --processes, DeepSpeed starts several processes, which share
+    the windows of each step; on one machine that needs no setup.
 
-    Ctrl-C finishes the step, saves a checkpoint and says how to go on; a second one stops at once.
-    --dry-run says beforehand what memory and time it takes.
+    Ctrl-C finishes the step, saves a checkpoint and says how to go on; a second Ctrl-C stops at once.
+    --dry-run estimates memory and time beforehand.
     """
     from watercli.api import training
     from watercli.log import log
@@ -77,6 +80,11 @@ def pretrain(
         store, run, config=config, settings=settings or [], gpus=gpus, processes=processes, hostfile=hostfile,
         resume=resume, overwrite=overwrite,
     )  # fmt: skip
-    best = trained.checkpoint
-    log.info("Done: best validation loss %.4f at step %d. Next: watercli evaluate --run %s", best.validation_loss,
-             best.step, trained.path)  # fmt: skip
+    log.info("Done: %s. Next: watercli evaluate --run %s", why_best(trained.checkpoint), trained.path)
+
+
+def why_best(checkpoint: Checkpoint) -> str:
+    """Return which score made a run's checkpoint the best; see `watercli.run.directory.best_of`."""
+    if checkpoint.validation_nse is None:
+        return f"step {checkpoint.step} is best, by its validation loss of {checkpoint.validation_loss:.4f}"
+    return f"step {checkpoint.step} is best, by the median NSE of its simulated series, {checkpoint.validation_nse:.3f}"

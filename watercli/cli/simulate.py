@@ -37,7 +37,7 @@ def simulate(
 ) -> None:
     """Simulate the river flow of every catchment, gauged or not, from weather and attributes.
 
-    Flow is hidden from the model, whether the store holds any or not.
+    Flow is never an input of the model, even where the store holds it.
     """
     from watercli.api.run import open_run
     from watercli.log import log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 SPIN = "1000"
-"""Turns of GNU OpenMP's waiting loop, measured with 20-step means of the demo's pretraining on two cores, in windows/s.
+"""Turns of GNU OpenMP's waiting loop. Windows/s of the demo's pretraining, 20-step means on two cores:
 
 Alone: 15 (no spinning 13, endless spinning 16.5). Beside two busy processes: 7.5 (no spinning 6, 10,000 turns 1.9).
 """

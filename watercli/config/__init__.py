@@ -1,12 +1,12 @@
 """The typed configuration: YAML in, YAML out, unknown keys refused with the nearest known key.
 
 One file describes everything: the recipe that ``prepare`` follows, the modalities, the model, and how it is trained,
-evaluated and exported. A store and a run each carry the whole of it. Each module holds the sections of one subject.
+evaluated and exported. A store and a run each carry all of it. Each module holds the sections of one subject.
 """
 
 from __future__ import annotations
 
-from multimodal_mae.config import AntecedentStateConfig, LayersByKind, Structure
+from multimodal_mae.config import AntecedentStateConfig, LayersByKind, RecurrenceConfig, Structure
 
 from watercli.config.base import CheckName, LoggerName, QuantityName, Section
 from watercli.config.config import Config
@@ -64,6 +64,7 @@ __all__ = [
     "Quality",
     "QuantityName",
     "Recipe",
+    "RecurrenceConfig",
     "Section",
     "Shape",
     "Simulate",

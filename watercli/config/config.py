@@ -1,4 +1,4 @@
-"""The whole configuration."""
+"""The configuration: all sections together."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from watercli.errors import nearest
 
 
 class Config(Section):
-    """The whole configuration."""
+    """The configuration: all sections together."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Names the run directory."""
     description: str = ""
     """What it is for, in words."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Governs all that is random."""
+    """Seed of all random numbers."""
     recipe: Recipe | None = None
     """What ``prepare`` builds; null for a configuration that is only inspected or trained on another's store."""
     shape: Shape | None = None
-    """The domain's size where there is no store."""
+    """The domain's size, for a configuration without a store."""
     modalities: dict[str, Modality] = Field(min_length=1)
     """The modalities, by name."""
     window_days: Annotated[int, Field(gt=1)] = 30
@@ -41,7 +41,7 @@ class Config(Section):
     simulate: Simulate = Simulate()
 
     @model_validator(mode="after")
-    def _asked_for_is_there(self) -> Self:
+    def _targets_exist(self) -> Self:
         tasks = self.train.tasks
         for name in tasks.targets if tasks.targeted else ():
             if name not in self.modalities:

@@ -111,6 +111,9 @@ class Source(Section):
     """Glob patterns below the data folder."""
     units: str | None = None
     """Units of the source, where its files state none or wrong ones; null takes the files' own."""
+    missing_values: Marks = ()
+    """What means missing, beside an empty field, NaN, NA and what the files declare: ``[-999, Ice]``, in the units of
+    the files. In grids, numbers."""
     mean_of: Strings = ()
     """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
     daily: Daily | None = None
@@ -122,9 +125,6 @@ class Source(Section):
     gauge_id_digits: Annotated[int, Field(ge=0)] = 0
     """Digits that gauge ids have, where the files hold them as numbers without their leading zeros: 8 for
     CAMELS-US."""
-    missing_values: Marks = ()
-    """What means missing, beside an empty field, NaN, NA and what a NetCDF file declares: ``[-999, Ice]``, in the units
-    of the files. Readers of catchment series."""
     table: Table = Table()
     """For the reader ``table``."""
 

@@ -14,17 +14,17 @@ class Evaluate(Section):
     """What ``evaluate`` does."""
 
     protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(listed)] = tuple(PROTOCOLS.built_in)
-    """Protocols, as far as the run can serve them. ``reconstruction``: masked values of all modalities;
-    ``simulation``: flow, hidden, at gauges that training saw; ``ungauged``: at gauges that it did not see, if the run
-    holds any out; ``forecast``: flow of the coming days from flow of the past; ``short_records``: probes fitted to
-    short records; and those of plug-ins."""
+    """Protocols, as far as the run can serve them. ``reconstruction``: masked values of all modalities.
+    ``simulation``: flow, excluded from the inputs, at gauges that training saw. ``ungauged``: the same at held-out
+    gauges, if the run has any. ``forecast``: flow of the coming days from flow of the past. ``short_records``: probes
+    fitted to short records. Plug-ins may add others."""
     target: str = "riverflow"
-    """The series that is judged: river flow."""
+    """The series that is scored: river flow."""
     methods: Annotated[tuple[MethodName, ...], BeforeValidator(listed)] = tuple(
         name for name in METHODS.built_in if name not in ON_REQUEST
     )
-    """Methods of simulation, listed in ``docs/guide/evaluation.md``; ``fine_tuned`` and ``from_scratch``, which train
-    the model once more, and plug-ins are left out unless named."""
+    """Methods of simulation, listed in ``docs/guide/evaluation.md``. Plug-ins are left out unless named, as are
+    ``fine_tuned`` and ``from_scratch``, which train the model once more."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""
     probe_stride: Positive = 5
@@ -40,7 +40,7 @@ class Evaluate(Section):
     record_years: tuple[Positive, ...] = (1, 2, 5)
     """Lengths of the records that ``short_records`` tries beside all, in years up to the end of the training period."""
     max_lead_time: Positive = 7
-    """Days that a forecast looks ahead, at most the window less one day."""
+    """Longest lead time of a forecast, in days; at most the window less one day."""
     forecast_stride: Positive = 3
     """Days between two forecasts."""
     min_training_rows: Annotated[int, Field(gt=1)] = 60

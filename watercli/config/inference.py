@@ -28,7 +28,7 @@ class Selection(Section):
 
 
 class Simulate(Selection):
-    """Simulation of a series that is hidden from the model."""
+    """Simulation of a series that is excluded from the model's inputs."""
 
     target: str | None = None
     """The series to simulate; null for ``evaluate.target``."""
@@ -43,19 +43,19 @@ class Embed(Selection):
     """Modalities whose embeddings are written; empty for all that are not excluded."""
     excluded_inputs: Strings = ("riverflow",)
     causal: bool = True
-    """True: nothing after a date is seen. False, for a run without ``model.causal``: the window lies around the date,
-    and its later days are seen too."""
+    """True: the encoder sees nothing after a date. False, for a run without ``model.causal``: the window lies around
+    the date, and the encoder sees its later days too."""
     pooling: Annotated[tuple[Literal["last", "mean", "days"], ...], BeforeValidator(listed), Field(min_length=1)] = (
         "last",
         "mean",
     )
-    """How the days of a window become one embedding: the last day with a value; the mean over all such days; or each
-    day by itself, ``lag_0`` being the date and ``lag_1`` the day before."""
+    """Pooling of a window's days into an embedding. ``last``: the last day with a value. ``mean``: the mean over all
+    such days. ``days``: each day by itself, ``lag_0`` being the date and ``lag_1`` the day before."""
     layers: bool = False
     """Also write what each encoder layer makes of a date, before the layers are weighted."""
     decoder_state: bool = False
-    """Also write, for each excluded series, the last state of its decoder, from which the model itself would predict
-    it; needs ``model.cross_modal_attention``."""
+    """Also write the last decoder state of each excluded series, from which the model would predict it; needs
+    ``model.cross_modal_attention``."""
     patches: bool = False
     """Also write embeddings of the grids' land patches."""
     dtype: Literal["float16", "float32"] = "float32"

@@ -209,13 +209,13 @@ def section_in(annotation: Any) -> Any:
     return next((section for section in inner if section is not None), None)
 
 
-def difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted settings in which two dumped configurations differ, as ``key: one -> other``."""
-    found: list[str] = []
-    for key in dict.fromkeys((*one, *other)):
-        left, right = one.get(key), other.get(key)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += difference(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found.append(f"{prefix}{key}: {left} -> {right}")
-    return found
+def difference(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted settings in which two dumped configurations differ, as ``key: before -> after``."""
+    changes: list[str] = []
+    for key in dict.fromkeys((*before, *after)):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            changes += difference(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changes.append(f"{prefix}{key}: {old} -> {new}")
+    return changes

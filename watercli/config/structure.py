@@ -6,7 +6,7 @@ from watercli.config.base import Positive, Section
 
 
 class Shape(Section):
-    """The domain's size where there is no store to read it from (``inspect`` of a configuration)."""
+    """The domain's size, for ``inspect`` of a configuration without a store."""
 
     grid: tuple[Positive, Positive]
     """Cells along y and x."""

@@ -10,28 +10,28 @@ from watercli.config.base import Fraction, LoggerName, Positive, Section, String
 
 
 class DeepSpeedSection(Section):
-    """What DeepSpeed is told when ``--gpus`` or ``--processes`` asks for it."""
+    """Settings of DeepSpeed, which ``--gpus`` and ``--processes`` start."""
 
     zero_stage: Literal[0, 1, 2, 3] = 0
-    """What is spread over the processes: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
+    """ZeRO stage, what processes share: 0 nothing, 1 optimiser states, 2 also gradients, 3 also weights."""
     config: Annotated[dict[str, Any] | None, BeforeValidator(json_file)] = None
-    """DeepSpeed's own configuration, for what has no setting here: a JSON file, or its content; see
+    """DeepSpeed's own configuration, for all that has no setting here: a JSON file, or its content; see
     ``docs/guide/pretraining.md``."""
 
 
 class Tasks(Section):
-    """Pretraining tasks, as shares of the training windows; what is left over masks all modalities at random."""
+    """Pretraining tasks, as shares of the training windows; the remaining windows mask all modalities at random."""
 
     targets: Strings = ("riverflow",)
     """Modalities that simulations and forecasts predict, one in each window."""
     simulation: Fraction = 0.0
-    """The modality is hidden altogether, its past too; all others are shown: a river without a gauge."""
+    """The target is masked throughout, its past too; all other modalities are shown: a river without a gauge."""
     forecast: Fraction = 0.0
-    """Its last days are hidden; all others are shown, as if the weather were known."""
+    """The target's last days are masked; all other modalities are shown, as if the weather were known."""
     forecast_without_forcing: Fraction = 0.0
-    """Its last days are hidden, and nothing is known of these days."""
+    """The target's last days are masked, and so are all other modalities on these days."""
     spatial_masking: Fraction = 0.0
-    """Tubes: whole patches and catchments of every modality are hidden throughout, each by its mask ratio."""
+    """Tubes: patches and catchments of every modality are masked on all days, each by its mask ratio."""
     max_lead_time: Positive = 7
     """Longest lead time of a forecast, in days."""
 
@@ -51,13 +51,14 @@ class HeldOutGauges(Section):
     """Gauges held out for prediction in ungauged basins: their series gives nothing to training or statistics."""
 
     target: str = "riverflow"
-    """The series that is held out there."""
+    """The series that is held out at these gauges."""
     folds: Annotated[int, Field(gt=1)] = 4
     """Number of folds by ``rank`` or ``region``."""
     by: str = "rank"
-    """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: gauges of a fold lie together, so
-    that a held-out one has none of the others beside it. Otherwise the name of one of ``recipe.catchments.groups``, or
-    of a static attribute: each of its classes is a fold, in the order of their names (numbers by number)."""
+    """``rank``: a gauge's fold is its rank, by number, modulo the folds. ``region``: the gauges of a fold lie together,
+    so that training has no neighbours of a held-out gauge. Otherwise the name of a group of
+    ``recipe.catchments.groups`` or of a static attribute: each of its classes is a fold, in the order of their names
+    (numbers by number)."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """The fold that is held out, the first being 0."""
     gauges: Strings = ()
@@ -87,13 +88,16 @@ class Train(Section):
     """Gauges held out for prediction in ungauged basins; null for none."""
     attribute_noise_std: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of noise added to the standardised attributes while training, drawn for each catchment and
-    window: with few gauges, a model otherwise knows them by their attributes, and learns nothing for others."""
+    window. Without it a model of few gauges recognises them by their attributes, and does not generalise."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Peak, after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
     """Where the cosine ends."""
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     """Steps of the linear warm-up."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """``muon`` moves the matrices between hidden layers along orthogonalised momentum, and all other weights as AdamW
+    does. It learns faster, but needs matrices that are not spread over processes: ``train.deepspeed.zero_stage: 0``."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """AdamW's; norms, biases, positions and mask tokens do not decay."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
@@ -101,8 +105,8 @@ class Train(Section):
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
     weight_averaging: Annotated[float, Field(ge=0)] | None = None
-    """Power p of an average of the weights over all steps, which then is what is validated, saved and used: step t
-    counts as t**p. It does not change training. null: the weights of the last step."""
+    """Power p of an average of the weights over all steps, in which step t counts as t**p. The average is validated,
+    saved and used; training itself does not change. null: the weights of the last step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the matrix products; fp16 needs ``--gpus``."""
     gradient_accumulation: Positive = 1
@@ -113,21 +117,21 @@ class Train(Section):
     validate_every: Positive = 100
     """Steps between two validations."""
     validation_windows: Positive = 16
-    """Windows of the validation period that are scored, spread over it, always the same and equally masked."""
+    """Windows of the validation period that are scored, spread over it; windows and masks are always the same."""
     validation_catchments: Annotated[int, Field(ge=0)] = 64
-    """Catchments, at most, whose series are simulated over the validation period: the median of their NSE and KGE is
-    logged, and the best checkpoint is the one of the highest NSE. They are spread over those that are trained
-    on. 0: none, and the best checkpoint is the one of the lowest validation loss."""
+    """Catchments, at most, whose series are simulated over the validation period, spread over those of training. The
+    medians of their NSE and KGE are logged, and the best checkpoint is that of the highest median NSE. 0: none, and the
+    best checkpoint is that of the lowest validation loss."""
     validation_years: Positive = 3
-    """Years at the end of the validation period, at most, over which they are simulated."""
+    """Years at the end of the validation period, at most, over which these series are simulated."""
     checkpoint_every: Positive = 100
     """Steps between two checkpoints."""
     keep_checkpoints: Positive = 2
-    """Newest checkpoints that are kept, beside the best."""
+    """Newest checkpoints to keep, beside the best."""
     log_every: Positive = 10
     """Steps between two rows of ``metrics.jsonl``."""
     loggers: Annotated[tuple[LoggerName, ...], BeforeValidator(listed)] = ("tensorboard",)
-    """What the rows of ``metrics.jsonl`` go to as well: ``tensorboard``, ``wandb``, ``mlflow``; ``[]`` for nothing."""
+    """Loggers that also receive the rows of ``metrics.jsonl``: ``tensorboard``, ``wandb``, ``mlflow``; ``[]``: none."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read windows ahead, each with its own copy of the grids in memory; 0 reads in a thread of the
     training process."""
@@ -137,3 +141,12 @@ class Train(Section):
     """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()
     """For ``--gpus`` and ``--processes``."""
+
+    @model_validator(mode="after")
+    def _unspread_matrices(self) -> Self:
+        if self.optimiser == "muon" and self.deepspeed.zero_stage > 0:
+            raise ValueError(
+                f"optimiser muon cannot work on matrices that deepspeed.zero_stage {self.deepspeed.zero_stage} spreads "
+                "over processes; set zero_stage to 0, or optimiser to adamw"
+            )
+        return self

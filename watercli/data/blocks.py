@@ -1,4 +1,4 @@
-"""Reads a gridded variable a few weeks at a time, so that no grid needs to fit into RAM.
+"""Reads a gridded variable a few weeks at a time, so that no grid needs to fit into memory.
 
 Shapes: T days, Y X cells, N cells that a modality ever observes in a land patch.
 """

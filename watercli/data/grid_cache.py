@@ -1,4 +1,4 @@
-"""One grid of a store, standardised: decoded into RAM once if it fits, otherwise read window by window.
+"""A grid of a store, standardised: decoded into memory once if it fits, otherwise read window by window.
 
 Shapes: T days of a window, D days of the store, Y X cells, L land patches.
 """
@@ -32,7 +32,7 @@ class GridCache:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes held in RAM."""
+        """Bytes held in memory."""
         return 0 if self._fields is None else self._fields.nbytes
 
     def window(self, start: int, days: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Which gauges a run holds out, so that it can be judged as in ungauged basins.
+"""The gauges that a run holds out, so that it is evaluated as in ungauged basins.
 
 Shapes: C catchments.
 """
@@ -16,7 +16,7 @@ from watercli.store import GROUP, Store
 
 SETTING = "train.held_out_gauges"
 SHOWN = 6
-"""Classes that a message names."""
+"""Classes that a message names at most."""
 
 
 def held_out_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
@@ -61,7 +61,7 @@ def _folds(store: Store, settings: HeldOutGauges) -> NDArray[np.int64]:
 
 
 def _classes(store: Store, by: str) -> NDArray[Any]:
-    """Return what group or attribute ``by`` says of each catchment, ``[C]``."""
+    """Return the group or attribute ``by`` of each catchment, ``[C]``."""
     if f"{GROUP}{by}" in store.dataset.coords:
         return store.dataset[f"{GROUP}{by}"].values.astype(str)
     if by in store.attribute_names:
@@ -89,21 +89,21 @@ def _regions(store: Store, folds: int) -> NDArray[np.int64]:
 def regions(latitude: NDArray[Any], longitude: NDArray[Any], number: int) -> NDArray[np.int64]:
     """Return each gauge's region, ``[C]``: ``number`` regions, as equal in size as can be.
 
-    The gauges are cut in two across the direction in which they spread further, and so on.
+    The gauges are cut in two across the direction in which they spread further, and each half likewise.
     """
     east = np.asarray(longitude, dtype=np.float64) * np.cos(np.deg2rad(np.mean(latitude)))
-    places = np.stack([np.asarray(latitude, dtype=np.float64), east], axis=1)
-    region = np.zeros(len(places), dtype=np.int64)
+    points = np.stack([np.asarray(latitude, dtype=np.float64), east], axis=1)
+    region = np.zeros(len(points), dtype=np.int64)
 
     def cut(members: NDArray[np.int64], first: int, parts: int) -> None:
         if parts == 1:
             region[members] = first
             return
-        axis = int(np.argmax(np.ptp(places[members], axis=0))) if len(members) else 0
-        order = members[np.argsort(places[members, axis], kind="stable")]
+        axis = int(np.argmax(np.ptp(points[members], axis=0))) if len(members) else 0
+        order = members[np.argsort(points[members, axis], kind="stable")]
         middle = round(len(order) * (parts // 2) / parts)
         cut(order[:middle], first, parts // 2)
         cut(order[middle:], first + parts // 2, parts - parts // 2)
 
-    cut(np.arange(len(places)), 0, number)
+    cut(np.arange(len(points)), 0, number)
     return region

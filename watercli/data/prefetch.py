@@ -16,16 +16,16 @@ T = TypeVar("T")
 def read_ahead(items: Iterable[T], number: int) -> Iterator[T]:
     """Yield the items in their order, while a thread reads up to ``number`` of them ahead; 0 reads without a thread.
 
-    What fails in the thread is raised here, when its item's turn has come.
+    An error in the thread is raised here, at its item's turn.
     """
     if not number:
         yield from items
         return
     ready: queue.Queue[T | BaseException | None] = queue.Queue(number)
-    left = threading.Event()
+    abandoned = threading.Event()
 
     def put(item: T | BaseException | None) -> bool:
-        while not left.is_set():
+        while not abandoned.is_set():
             try:
                 ready.put(item, timeout=0.2)
             except queue.Full:
@@ -51,5 +51,5 @@ def read_ahead(items: Iterable[T], number: int) -> Iterator[T]:
                 raise item
             yield item
     finally:
-        left.set()
+        abandoned.set()
         thread.join()

@@ -29,8 +29,8 @@ from watercli.store import Store
 class WindowReader:
     """Reads standardised windows of a store.
 
-    ``unseen`` are days on which the series of ``train.tasks.targets`` count as missing: a test period that comes before
-    the training, whose flow would otherwise be the past of the first training windows.
+    On ``unseen`` days the series of ``train.tasks.targets`` count as missing. They are a test period before training,
+    whose flow would otherwise be the past of the first training windows.
     """
 
     def __init__(self, store: Store, config: Config, scaling: Scaling, unseen: slice | None = None) -> None:
@@ -57,6 +57,8 @@ class WindowReader:
             self._patch_index, self._patch_weight = map(torch.from_numpy, overlapping_patches(store.patch_weight))
         self._past: dict[str, History] = {}
         self._catchment_grid_past: dict[str, History] = {}
+        self._warmup = config.model.recurrence.warmup_days if config.model.recurrence else 0
+        self._daily = self._daily_values(config) if self._warmup else {}
         if config.model.antecedent_state:
             self._keep_past(config, partial(History, config=config.model.antecedent_state))
 
@@ -75,9 +77,9 @@ class WindowReader:
             self._basin_std[name] = torch.from_numpy(basin_std(targets[:, self.store.period("train")]))
 
     def _keep_past(self, config: Config, history: Callable[..., History]) -> None:
-        """Keep what the days before any window leave: of each series, land patch, and catchment's own patches.
+        """Keep the antecedent states before any window: of series, land patches, and catchments' own patches.
 
-        ``history`` makes it of daily values ``[places, D]``, and of their weights where these are not all 1.
+        ``history`` makes them from daily values ``[places, D]``, and from their weights where these are not all 1.
         """
         self._past |= {name: history(values) for name, values in self._series.items()}
         for name, grid in self._grids.items():
@@ -87,11 +89,20 @@ class WindowReader:
                 catchment_means, observed = self._over_catchments(means)
                 self._catchment_grid_past[name] = history(catchment_means, weight=observed)
 
+    def _daily_values(self, config: Config) -> dict[str, Tensor]:
+        """Return the daily inputs of a recurrence, ``[C, D]``: series, and areal means of grids that feed them."""
+        daily = dict(self._series)
+        for name, grid in self._grids.items():
+            if self._patch_index is not None and config.modalities[name].feeds_catchments:
+                means, observed = self._over_catchments(grid.patch_means(self.store))
+                daily[name] = torch.where(observed > 0, means, torch.nan)
+        return daily
+
     def _over_catchments(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return daily means over the patches that each catchment overlaps, and the shares observed, ``[C, D]`` both.
 
         ``means`` are those of land patches, ``[L, D]``. Unlike `watercli.hydrology.areal_mean`, a mean of less than
-        half is kept: the model is given the share too, and weighs the day by it.
+        half is kept: the model reads the share too, and weighs the day by it.
         """
         assert self._patch_index is not None
         assert self._patch_weight is not None
@@ -108,13 +119,13 @@ class WindowReader:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the grids that are held in RAM."""
+        """Bytes of the grids that are held in memory."""
         return sum(grid.held_bytes for grid in self._grids.values())
 
     def with_target(self, starts: Indices, tasks: WindowTasks) -> NDArray[np.bool_]:
-        """Return ``[B, C]``: the catchments that have something to be scored in each window.
+        """Return the catchments that can be scored in each window, ``[B, C]``.
 
-        Where the window's task is to simulate or forecast a series, those with a value of it; otherwise all.
+        Where the window's task is to simulate or forecast a series, they are those with a value of it; otherwise all.
         """
         scored = np.ones((len(starts), self.catchments), dtype=bool)
         for row, (start, task, target) in enumerate(zip(starts, tasks.task, tasks.target, strict=True)):
@@ -127,46 +138,54 @@ class WindowReader:
     def read(self, starts: Indices, catchments: Indices) -> Batch:
         """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store).
 
-        What lies beyond the store's last day is missing.
+        Days after the store's last are missing.
         """
-        first, which = torch.from_numpy(starts), torch.from_numpy(catchments)
+        first, positions = torch.from_numpy(starts), torch.from_numpy(catchments)
         return Batch(
             grids={
                 name: torch.stack([grid.window(int(start), self.days) for start in starts])
                 for name, grid in self._grids.items()
             },
             cells=self._cells,
-            series=self._windows(self._series, first, which),
-            static=self._static[which] if self.catchments else torch.empty(len(starts), 0, 0),
-            patch_index=self._patch_index[which] if self._patch_index is not None else None,
-            patch_weight=self._patch_weight[which] if self._patch_weight is not None else None,
-            past={name: self._before(name, first, which) for name in self._past},
+            series=self._windows(self._series, first, positions),
+            static=self._static[positions] if self.catchments else torch.empty(len(starts), 0, 0),
+            patch_index=self._patch_index[positions] if self._patch_index is not None else None,
+            patch_weight=self._patch_weight[positions] if self._patch_weight is not None else None,
+            past={name: self._before(name, first, positions) for name in self._past},
             catchment_grid_past={
-                name: history.before(first, which) for name, history in self._catchment_grid_past.items()
+                name: history.before(first, positions) for name, history in self._catchment_grid_past.items()
             },
-            targets=self._windows(self._targets, first, which),
-            basin_std={name: std[which] for name, std in self._basin_std.items()},
+            history=self._history(first, positions),
+            targets=self._windows(self._targets, first, positions),
+            basin_std={name: std[positions] for name, std in self._basin_std.items()},
         )
 
     def _windows(self, series: dict[str, Tensor], first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
         """Return windows ``[B, C, T]`` of each series ``[C, D]``."""
         days = first[:, None] + torch.arange(self.days)
         last = len(self.store.times) - 1
-        chosen = catchments[..., None], days.clamp_max(last)[:, None]
+        index = catchments[..., None], days.clamp_max(last)[:, None]
         beyond = (days > last)[:, None]
-        return {name: values[chosen].masked_fill(beyond, torch.nan) for name, values in series.items()}
+        return {name: values[index].masked_fill(beyond, torch.nan) for name, values in series.items()}
+
+    def _history(self, first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
+        """Return the days before windows ``[B, C, H]``; NaN before the store's first day."""
+        days = first[:, None] + torch.arange(-self._warmup, 0)
+        index = catchments[..., None], days.clamp_min(0)[:, None]
+        before = (days < 0)[:, None]
+        return {name: values[index].masked_fill(before, torch.nan) for name, values in self._daily.items()}
 
     def _before(self, name: str, first: Tensor, catchments: Tensor) -> Tensor:
-        """Return what the days before windows leave of a series ``[B, C, G]`` or of a grid's patches ``[B, L, G]``."""
+        """Return the antecedent states of a series ``[B, C, G]`` or a grid's patches ``[B, L, G]`` before windows."""
         land = torch.arange(len(self._land)).expand(len(first), -1)
         return self._past[name].before(first, catchments if name in self._series else land)
 
 
 def basin_std(training: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what each catchment's errors are divided by, ``[C]``, of its scaled training days ``[C, T]``.
+    """Return the divisor of each catchment's errors, ``[C]``, from its scaled training days ``[C, T]``.
 
-    Its standard deviation and a twentieth of that of all catchments, so that a river that hardly varies does not
-    outweigh the others; for a catchment with less than two days of its own, the median of the others.
+    It is the catchment's standard deviation plus 0.05, a twentieth of that of all catchments. So a river that hardly
+    varies does not outweigh the rest. A catchment with fewer than two observed days has the median of all catchments.
     """
     count = np.isfinite(training).sum(1)
     own = np.full(len(training), np.nan)
@@ -180,8 +199,8 @@ def overlapping_patches(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the patches that together hold ``share`` of each catchment, and its shares in them, ``[C, K]`` each.
 
-    The largest come first. Where a catchment has fewer than K, patches are -1 and shares 0; shares are those of the
-    patches listed, and so sum to 1.
+    The largest shares come first, and sum to 1 over the patches listed. Where a catchment has fewer than K patches, the
+    rest are -1, with share 0.
     """
     order = np.argsort(-patch_weight, axis=1, kind="stable")
     sorted_weight = np.take_along_axis(patch_weight, order, axis=1)

@@ -21,14 +21,14 @@ Array = NDArray[np.float32]
 class Scale:
     """``(transform(x) - mean) / std`` and back; zero throughout where std is zero.
 
-    Only an attribute may have a std of zero: one that was the same for all gauges, of which a model has learnt nothing.
+    Only an attribute may have a std of zero: if it is the same for all gauges, a model learns nothing from it.
     """
 
     transform: TransformName
     mean: float
     std: float
     least: float | None = None
-    """Least and most of what the run was trained on, in physical units; of attributes only."""
+    """Least and most value in the run's store, in physical units; of attributes only."""
     most: float | None = None
 
     def forward(self, x: NDArray[Any]) -> Array:
@@ -50,7 +50,7 @@ class Scaling:
     modalities: dict[str, Scale]
     attributes: dict[str, Scale]
     targets: dict[str, Scale] = field(default_factory=dict)
-    """Of predictions, for the modalities whose predictions are in another space than what encoders see."""
+    """Of predictions, for the modalities whose targets are in another space than their inputs."""
 
     def predicted(self, name: str) -> Scale:
         """Return the scale of a modality's predictions."""
@@ -63,18 +63,20 @@ class Scaling:
         Raises
         ------
         ConfigError
-            If the configuration names a modality that the store lacks, or has as another kind.
+            If the store lacks a modality of the configuration, or has it as another kind.
         DataError
             If a modality does not vary over the training period.
         """
-        held = store.config.modalities
+        available = store.config.modalities
         held_out = config.train.held_out_gauges
         scales, targets = {}, {}
         for name, modality in config.modalities.items():
-            if name not in held:
-                raise ConfigError(f"Modality '{name}' is not in {store.path}{nearest(name, held)}")
-            if held[name].kind != modality.kind:
-                raise ConfigError(f"Modality '{name}' is a {held[name].kind} in {store.path}, not a {modality.kind}")
+            if name not in available:
+                raise ConfigError(f"Modality '{name}' is not in {store.path}{nearest(name, available)}")
+            if available[name].kind != modality.kind:
+                raise ConfigError(
+                    f"Modality '{name}' is a {available[name].kind} in {store.path}, not a {modality.kind}"
+                )
             spaces: list[TransformName] = [modality.transform, "identity"]
             if held_out and held_out.target == name:
                 statistics = [_seen_statistics(store, config, name, transform) for transform in spaces]
@@ -94,7 +96,7 @@ class Scaling:
         Raises
         ------
         ConfigError
-            If the store's attributes are not the ones that were scaled.
+            If the store's attributes are not those of the run.
         """
         if store.attribute_names != list(self.attributes):
             lacking = [name for name in self.attributes if name not in store.attribute_names]
@@ -116,7 +118,7 @@ class Scaling:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Scaling:
-        """Read what `to_dict` returned."""
+        """Return the scaling that `to_dict` made plain."""
         parts = ("modalities", "attributes", "targets")
         return cls(*({name: Scale(**scale) for name, scale in raw.get(part, {}).items()} for part in parts))
 

@@ -1,4 +1,4 @@
-"""Steps of training and validation: which windows and catchments, and what is masked of them.
+"""Steps of training and validation: their windows, catchments and masks.
 
 Shapes: B windows, C catchments in each, T days.
 """
@@ -24,12 +24,12 @@ from watercli.data.windows import Indices, Windows, derived_seed, draw_catchment
 from watercli.errors import ConfigError
 
 SCALE_WINDOWS = 256
-"""Training windows over which `standardise_antecedent_state` looks."""
+"""Training windows whose scale `standardise_antecedent_state` takes."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One process's part of a step."""
+    """A process's part of a step."""
 
     batch: Batch
     masks: dict[str, TokenMask]
@@ -53,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True)
 class StepDraw:
-    """All that is drawn of a step before it is read."""
+    """All random choices of a step, drawn before it is read."""
 
     starts: Indices
     """First days of the windows, ``[B]``."""
@@ -61,7 +61,7 @@ class StepDraw:
     """Positions in the store, ``[B, C]``."""
     tasks: WindowTasks
     noise: Mapping[str, Tensor]
-    """What masks are drawn from; see `multimodal_mae.tasks.draw_noise`."""
+    """Noise that masks are drawn from; see `multimodal_mae.tasks.draw_noise`."""
 
     @classmethod
     def of(
@@ -83,7 +83,7 @@ class StepDraw:
         return cls(starts, drawn, tasks, noise)
 
     def read(self, reader: WindowReader, structure: MAEConfig, rows: slice = slice(None)) -> Step:
-        """Read and mask (some of) the windows."""
+        """Read and mask the windows of ``rows``."""
         batch = reader.read(self.starts[rows], self.catchments[rows])
         noise = {name: values[rows] for name, values in self.noise.items()}
         return Step(batch, mask_windows(batch, structure, self.tasks.rows(rows), noise))
@@ -116,10 +116,10 @@ def share_of_step(config: Config, world: int) -> int:
 
 
 class Steps(Dataset[Step]):
-    """Training steps by number: what a process reads for a step depends on seed, step and rank only.
+    """Training steps by number: a process's part of a step depends only on seed, step and rank.
 
-    The whole step's random numbers are drawn everywhere and each process takes its rows, so that the same windows and
-    masks make up a step whatever the number of processes.
+    Every process draws all random numbers of a step, and takes its rows. So the same windows and masks make up a step
+    whatever the number of processes.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ def fixed_steps(
 def standardise_antecedent_state(model: MultiModalMAE, reader: WindowReader, config: Config) -> None:
     """Give a new model the scale of its antecedent states: that of the first training windows and their masks.
 
-    It is the same on every process, however many they are.
+    It is the same on every process, whatever their number.
     """
     assert model.antecedent_state is not None
     training = Windows.within(reader.store.period("train"), config.window_days, "train")

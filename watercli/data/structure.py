@@ -15,7 +15,7 @@ def model_config(config: Config, grid: GridConfig | None, attributes: int) -> MA
     Raises
     ------
     ConfigError
-        If the structure is not possible.
+        If the structure is impossible.
     """
     modalities = {
         name: ModalityConfig(

@@ -1,4 +1,4 @@
-"""Which windows and catchments make up a step: functions of seed and step alone, however many processes there are."""
+"""The windows and catchments of a step: functions of seed and step alone, whatever the number of processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Windows:
 
     @classmethod
     def within(cls, period: slice, days: int, name: str) -> Windows:
-        """Return all windows that lie wholly within a period.
+        """Return all windows within a period.
 
         Raises
         ------
@@ -32,7 +32,8 @@ class Windows:
         """
         if period.stop - period.start < days:
             raise ConfigError(
-                f"The {name} period has {period.stop - period.start} days, fewer than window ({days}); shorten window"
+                f"The {name} period has {period.stop - period.start} days, fewer than window_days ({days}); lower "
+                "window_days or lengthen the period"
             )
         return cls(period.start, period.stop - days, days)
 
@@ -63,7 +64,7 @@ def draw_starts(windows: Windows, *, step: int, batch: int, seed: int) -> Indice
 def draw_catchments(with_target: NDArray[np.bool_], sample: int, rng: np.random.Generator) -> Indices:
     """Draw ``sample`` of C catchments for each window, ``[B, sample]``, those with a target first.
 
-    ``with_target`` is ``[B, C]``: the catchments that have something to be scored in the window.
+    ``with_target`` is ``[B, C]``: the catchments that can be scored in the window.
     """
     lot = rng.random(with_target.shape) + ~with_target
     return np.sort(np.argsort(lot, axis=1)[:, :sample], axis=1)

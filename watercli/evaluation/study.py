@@ -17,7 +17,7 @@ from watercli.log import log
 from watercli.run.directory import all_checkpoints, open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
-from watercli.training.pretrain import CONFIG, ONE, another_experiment, pretrain
+from watercli.training.pretrain import CONFIG, THIS_PROCESS, another_experiment, pretrain
 
 FOLDER = "comparisons"
 
@@ -84,7 +84,9 @@ def load_study(file: Path, settings: Sequence[str] = (), config: str | None = No
     return study.model_copy(update={"common": (*study.common, *settings), "config": config or study.config})
 
 
-def run_study(study: Study, store: Store, folder: Path, device: str = "cpu", processes: Processes = ONE) -> list[Path]:
+def run_study(
+    study: Study, store: Store, folder: Path, device: str = "cpu", processes: Processes = THIS_PROCESS
+) -> list[Path]:
     """Pretrain and evaluate the variants where that is not done yet; return their run directories, ``folder/VARIANT``.
 
     A variant that was interrupted is continued. ``processes`` train it, and ``device`` evaluates it.

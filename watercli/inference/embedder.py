@@ -117,10 +117,10 @@ class Embedder:
             )
         if self.patches and not self.grids:
             raise ConfigError("Setting 'embed.patches' needs an embedded grid, and there is none; leave it out")
-        if self.decoder_state and structure.cross_modal_attention == "none":
+        if self.decoder_state and not all(structure.reads_others(name) for name in self.targets):
             raise ConfigError(
-                "Setting 'embed.decoder_state' needs a run with model.cross_modal_attention, and this one has none; "
-                "leave it out"
+                "Setting 'embed.decoder_state' needs a run with model.cross_modal_attention or model.recurrence, and "
+                "this one has neither; leave it out"
             )
         if self.decoder_state and not self.targets:
             raise ConfigError(
@@ -175,7 +175,14 @@ class Embedder:
     @cached_property
     def dates(self) -> Dates:
         """Which window serves which date."""
-        return Dates(self.days, len(self.store.times), self.checkpoint.structure.causal, around=not self.causal)
+        structure = self.checkpoint.structure
+        return Dates(
+            self.days,
+            len(self.store.times),
+            structure.causal,
+            not self.causal,
+            settled=structure.recurrence is not None,
+        )
 
     @cached_property
     def model(self) -> MultiModalMAE:

@@ -67,8 +67,7 @@ def of_origin(checkpoint: Checkpoint, store: Store) -> dict[str, Any]:
 
 def antecedent_days(checkpoint: Checkpoint) -> int:
     """Return how many days before a window the antecedent state covers."""
-    state = checkpoint.structure.antecedent_state
-    return state.past_days if state else 0
+    return checkpoint.structure.past_days
 
 
 def enumerated(names: tuple[str, ...]) -> dict[str, Any]:

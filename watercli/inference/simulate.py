@@ -141,10 +141,11 @@ def _check(checkpoint: Checkpoint, store: Store, target: str, settings: Simulate
         setting = "simulate.target" if settings.target else "evaluate.target"
         raise ConfigError(f"Setting '{setting}' names '{target}', which is no series of the run"
                           f"{nearest(target, series)}")  # fmt: skip
-    if checkpoint.structure.cross_modal_attention == "none":
+    if not checkpoint.structure.reads_others(target):
         raise ConfigError(
-            f"The run's model is without cross-modal attention (model.cross_modal_attention: none) and cannot know "
-            f"'{target}' from anything other than itself; simulate with a run that has it"
+            f"The run's model is without cross-modal attention and without a recurrence, and cannot know '{target}' "
+            "from anything other than itself; simulate with a run that has model.cross_modal_attention or "
+            "model.recurrence"
         )
     check_fits(checkpoint, store, excluded=(target,))
     if not store.gauge_ids:

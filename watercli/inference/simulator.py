@@ -67,13 +67,14 @@ class Simulator:
     def starts(self, dates: Indices) -> Indices:
         """Return the first day of the window that each date is simulated in: the one that embeds it, see `Dates`.
 
-        It sees half a window at least, and the antecedent state; the first dates of the store have less.
+        The first dates of the store know less of what came before.
         """
-        return window_starts(dates, self.checkpoint.config.window_days)
+        return window_starts(dates, self.checkpoint.config.window_days, self.checkpoint.structure)
 
     def parts(self, dates: Indices) -> list[Indices]:
         """Cut ascending dates into those that go through the model at once."""
-        return passes(dates, self.checkpoint.config.window_days, len(self.catchments))
+        structure = self.checkpoint.structure
+        return passes(dates, self.checkpoint.config.window_days, len(self.catchments), structure)
 
     def __call__(self, dates: Indices) -> Simulated:
         """Simulate ascending dates, positions in the store."""

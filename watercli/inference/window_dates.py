@@ -33,10 +33,17 @@ class Dates:
     """The features of a day do not change with what comes after: one window serves many dates."""
     around: bool = False
     """The window lies around the date, and its later days are seen; otherwise nothing after the date is."""
+    settled: bool = False
+    """The features of the window's first day know what came before, as those of a recurrence do."""
 
     @property
     def step(self) -> int:
-        """Days from one window to the next: half a window, or one day where each date has a window of its own."""
+        """Days from one window to the next: half a window, or one day where each date has a window of its own.
+
+        A whole window where its features are settled from the first day on.
+        """
+        if self.settled:
+            return self.days
         return self.days // 2 if self.causal_model or self.around else 1
 
     @property

@@ -90,7 +90,7 @@ def check_grid(name: str, data: xr.DataArray, first: tuple[str, xr.DataArray] | 
         )
     check_even(name, data)
     for axis in ("y", "x"):
-        if first is not None and not same_centres(data[axis].values, first[1][axis].values):
+        if first is not None and not same_centres(data[axis], first[1][axis]):
             raise DataError(
                 f"'{name}' is on another grid than '{first[0]}' ({_extent(data, axis)} against "
                 f"{_extent(first[1], axis)}); give both at one resolution and extent, or "
@@ -106,15 +106,40 @@ def check_even(name: str, data: xr.DataArray) -> None:
     DataError
         If it is not, or has a single row or column.
     """
+    check_axes(name, data)
     for axis in ("y", "x"):
         steps = np.diff(data[axis].values)
-        if len(steps) == 0 or not np.allclose(steps, steps[0], rtol=1e-3):
-            raise DataError(f"The grid of '{name}' is not evenly spaced along {axis}; give it on a regular grid")
+        if not np.allclose(steps, steps[0], rtol=1e-3):
+            raise DataError(
+                f"The grid of '{name}' is not evenly spaced along {axis} (steps of {steps.min():.6g} to "
+                f"{steps.max():.6g}, as those of a Gaussian grid); state an even one in recipe.grid.bounds and "
+                "recipe.grid.cell, onto which it is brought by area"
+            )
 
 
-def same_centres(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether cell centres along an axis are the same, to a thousandth of a cell."""
-    step = abs(first[-1] - first[0]) / max(1, len(first) - 1)
+def check_axes(name: str, data: xr.DataArray) -> None:
+    """Refuse a grid of which a row or column is missing or there twice.
+
+    Raises
+    ------
+    DataError
+        If it has a single row or column, or two at one place.
+    """
+    for axis in ("y", "x"):
+        centres = data[axis].values
+        if len(centres) < 2:
+            raise DataError(
+                f"The grid of '{name}' has one cell only along {axis} ({centres[0]:g}); give at least two rows and two "
+                "columns, or the values as a series of each catchment"
+            )
+        if (np.diff(centres) <= 0).any() or not np.isfinite(centres).all():
+            raise DataError(f"The grid of '{name}' has a centre along {axis} twice, or none; mend the file's {axis}")
+
+
+def same_centres(data: xr.DataArray, other: xr.DataArray) -> bool:
+    """Whether cell centres along an axis, or ``[Y, X]``, are the same, to a thousandth of a cell."""
+    first, second = data.to_numpy(), other.to_numpy()
+    step = abs(first.flat[-1] - first.flat[0]) / max(1, max(first.shape) - 1)
     return first.shape == second.shape and bool(np.allclose(first, second, atol=1e-3 * step, rtol=0))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 
 from watercli.output.atomic import written_file
 from watercli.preparation import statistics
+
+MOST_REPEATED = 10
+"""Values beyond the limits that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Summary:
     """``[T]`` cells beyond the limits."""
     checksum: NDArray[np.uint32]
     """``[T]`` CRC-32 of the day's field: equal for equal fields."""
+    repeated: NDArray[np.float64]
+    """``[K, 2]`` the commonest values beyond the limits, and in how many cells and days each was found."""
 
     def save(self, path: Path) -> None:
         """Write it to a file that appears whole or not at all."""
@@ -66,7 +71,8 @@ class Summary:
         }
         cells = np.stack([part.cells for part in parts]).sum(axis=0, dtype=np.int32)
         ever = np.stack([part.ever for part in parts]).any(axis=0)
-        return cls(np.asarray(cells), np.asarray(ever), moments, **daily)
+        repeated = commonest(*np.concatenate([part.repeated for part in parts]).T)
+        return cls(np.asarray(cells), np.asarray(ever), moments, **daily, repeated=repeated)
 
 
 @dataclass(frozen=True)
@@ -81,19 +87,30 @@ class Rules:
     """Set values beyond the limits to missing."""
 
 
+def commonest(values: NDArray[np.floating], counts: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the `MOST_REPEATED` commonest values ``[K, 2]``, each with the sum of its counts, most first."""
+    distinct, place = np.unique(values, return_inverse=True)
+    sums = np.bincount(place, weights=counts, minlength=len(distinct))
+    first = np.argsort(-sums, kind="stable")[:MOST_REPEATED]
+    return np.stack([distinct[first], sums[first]], axis=1).astype(np.float64)
+
+
 def sum_up(values: NDArray[np.float32], training: NDArray[np.bool_], limits: tuple[float, float]) -> Summary:
     """Return the summary of a block's values ``[T, Y, X]``; ``training`` ``[T]`` marks the training days."""
     seen = ~np.isnan(values)
     count = seen.sum(axis=(1, 2))
     sums = np.where(seen, values, 0).sum(axis=(1, 2), dtype=np.float64)
+    outside = (values < limits[0]) | (values > limits[1])
+    beyond = values[outside]
     return Summary(
         cells=np.asarray(seen[training].sum(axis=0, dtype=np.int32)),
         ever=np.asarray(seen.any(axis=0)),
         moments=statistics.moments(values[training]),
         count=count,
         mean=np.where(count > 0, sums / np.maximum(count, 1), np.nan),
-        outside=((values < limits[0]) | (values > limits[1])).sum(axis=(1, 2)),
+        outside=outside.sum(axis=(1, 2)),
         checksum=np.array([zlib.crc32(day.tobytes()) for day in values], dtype=np.uint32),
+        repeated=commonest(beyond, np.ones(len(beyond))),
     )
 
 
@@ -103,10 +120,10 @@ def write_block(
     """Write a block ``[T, Y, X]`` from day ``start`` on into the Zarr array at ``array``, then its summary."""
     summary = sum_up(values, training, rules.limits)
     if rules.drop_outside and summary.outside.any():
-        outside, (least, most) = summary.outside, rules.limits
+        outside, repeated, (least, most) = summary.outside, summary.repeated, rules.limits
         values = np.where((values < least) | (values > most), np.float32(np.nan), values)
         summary = sum_up(values, training, rules.limits)
-        summary.outside[:] = outside  # what was found, not what is left
+        summary = replace(summary, outside=outside, repeated=repeated)  # what was found, not what is left
     zarr.open_array(array, mode="r+")[start : start + len(values)] = values
     summary.save(mark)
 

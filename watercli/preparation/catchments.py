@@ -38,14 +38,15 @@ def place(
     with_series = {str(gauge) for data in series.values() for gauge in data["catchment"].values}
     gauges = ordered(catchments.gauges or with_series or attributes.gauges_of(tables))
     values = attributes.select(tables, catchments, gauges)
-    if catchments.boundaries is not None:
-        values = boundaries.matched(values, boundaries.read(recipe, sources, crs), recipe)
+    outlines = boundaries.read(recipe, sources, crs)
+    values = boundaries.matched(values, outlines, recipe)
     gauges = [str(gauge) for gauge in values.index]
     unused = len({str(gauge) for table in tables for gauge in table.rows.index} - set(gauges))
     if unused:
         log.info("%s gauges of the attribute tables are not used: no series, or not named in the recipe", f"{unused:,}")
     places.warn_if_swapped(values["@latitude"], values["@longitude"], crs)
     part = _static(values, catchments, crs)
+    boundaries.warn_of_contradictions(part[["gauge_y", "gauge_x", "area"]].to_dataframe(), outlines, crs)
     part = part.assign_coords(
         {
             f"{GROUP}{name}": (

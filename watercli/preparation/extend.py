@@ -202,6 +202,7 @@ class Extension:
                 "created": self.work.created,
             }
         )
+        zarr_files.record_files(self.work.store)
         zarr_files.consolidate(self.work.store)
 
     def _joined(self, before: dict[str, Any]) -> dict[str, Any]:

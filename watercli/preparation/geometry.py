@@ -28,6 +28,8 @@ FARTHEST_PATCHES = 3.0
 """A gauge farther than this many patch lengths from all land is taken to lie outside the grid."""
 MUCH_OUTSIDE = 0.5
 """A catchment of whose boundary less than this share lies in land patches is reported."""
+NEARLY_ALL = 0.9
+"""A catchment of whose area less than this share lies in the grid is reported."""
 METRES_PER_DEGREE = 111_195.0
 """Length of a degree of latitude on a sphere of 6,371 km."""
 
@@ -92,14 +94,15 @@ def disc(y: Array, x: Array, centre: tuple[float, float], radius: tuple[float, f
     line = np.linspace(-1, 1, DISC_POINTS)
     down, right = np.meshgrid(line, line, indexing="ij")
     inside = down**2 + right**2 <= 1
-    rows = np.searchsorted(_edges(y), centre[0] + radius[0] * down[inside], side="right") - 1
-    columns = np.searchsorted(_edges(x), centre[1] + radius[1] * right[inside], side="right") - 1
+    rows = np.searchsorted(edges_of(y), centre[0] + radius[0] * down[inside], side="right") - 1
+    columns = np.searchsorted(edges_of(x), centre[1] + radius[1] * right[inside], side="right") - 1
     within = (rows >= 0) & (rows < len(y)) & (columns >= 0) & (columns < len(x))
     flat = np.bincount(rows[within] * len(x) + columns[within], minlength=len(y) * len(x))
     return np.asarray(flat.reshape(len(y), len(x)) / inside.sum())
 
 
-def _edges(centres: Array) -> Array:
+def edges_of(centres: Array) -> Array:
+    """Return the edges of cells along an axis, one more than centres: half-way, as far beyond the outer ones."""
     middle = (centres[1:] + centres[:-1]) / 2
     first, last = 2 * centres[0] - middle[0], 2 * centres[-1] - middle[-1]
     return np.concatenate([[first], middle, [last]])
@@ -169,11 +172,23 @@ def patch_weights(gauges: pd.DataFrame, patches: Patches, crs: CRS, outlines: Ou
     if outlines is not None and (covered < MUCH_OUTSIDE).any():
         partly = listed(gauges.index[covered < MUCH_OUTSIDE], "catchment", "lies", "lie")
         log.warning("%s mostly outside the grid's land patches; the part inside stands for the whole", partly)
+    elif outlines is None:
+        warn_of_parts(gauges.index, np.asarray(cells.sum(axis=1)).ravel(), "the grid")
     off_land = np.flatnonzero(covered == 0)
     if len(off_land):
         _take_nearest(weights, off_land, gauges, patches)
     normalised: Array = weights / weights.sum(axis=1, keepdims=True)
     return normalised
+
+
+def warn_of_parts(gauges: pd.Index, inside: Array, where: str) -> None:
+    """Warn of catchments of whose area less than `NEARLY_ALL` lies in the grid."""
+    partly = (inside < NEARLY_ALL) & (inside > 0)
+    if partly.any():
+        log.warning(
+            "%s partly outside %s (%s: %.0f %% inside); the part inside stands for the whole",
+            listed(gauges[partly], "catchment"), where, gauges[partly][0], 100 * inside[partly][0],
+        )  # fmt: skip
 
 
 def _take_nearest(weights: Array, rows: NDArray[np.intp], gauges: pd.DataFrame, patches: Patches) -> None:

@@ -55,7 +55,7 @@ class Grids:
             self._first = (name, data.isel(time=0))
             self._cut(padded, summary.ever)
         index = pd.DatetimeIndex(padded.indexes["time"])
-        self.quality.grid(name, summary, index)
+        self.quality.grid(name, summary, index, data.attrs)
         self.quality.count_missing(name, index, summary.count, int(self._land.sum()))
         days = int(training.sum())
         self._coverage[name] = xr.DataArray((summary.cells / days).astype(np.float32), dims=("y", "x"))

@@ -29,6 +29,9 @@ TOLERANCE = 1e-2
 """Share of a cell by which grids may be apart and still be one."""
 EDGE_POINTS = 4
 """Points on each edge of a source cell, as a straight edge is none in another CRS."""
+LOWER, UPPER = slice(None, -1), slice(1, None)
+RING = ((LOWER, LOWER), (LOWER, UPPER), (UPPER, UPPER), (UPPER, LOWER))
+"""Which of the corners are those of a cell, in turn."""
 MASS_DAYS = 360
 """Days over which the mass before and after is compared."""
 
@@ -65,24 +68,35 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     DataError
-        If the grids do not overlap, or the source's is not evenly spaced.
+        If the grids do not overlap, or the source's needs a target and the recipe states none.
     """
     name = request.modality_name
     aim = target(request.grid, align.target_crs(request.recipe))
+    is_curved = "latitude" in data.coords
+    if aim is None and is_curved:
+        raise DataError(
+            f"The cells of '{name}' have latitude and longitude of two dims, no even rows and columns; state an even "
+            "grid in recipe.grid.bounds and recipe.grid.cell, onto which they are brought by area"
+        )
     if aim is None:
         return data
-    align.check_even(name, data)
     source = CRS.from_wkt(data.attrs["crs_wkt"])
-    if align.same_crs(source, aim.crs):
-        if (aligned := _aligned(data, aim)) is not None:
-            return aligned
-        source = aim.crs  # files often name no datum, and none must be shifted
-    data = _around(data, source, aim)
-    weights = overlaps(data["y"].to_numpy(), data["x"].to_numpy(), source, aim)
+    if is_curved:
+        data = _curved_around(data, aim)
+        weights = geometry.shares(geometry.boxes(aim.y, aim.x), _quadrangles(data, aim))
+    else:
+        align.check_axes(name, data)
+        if align.same_crs(source, aim.crs):
+            if (aligned := _aligned(data, aim)) is not None:
+                return aligned
+            source = aim.crs  # files often name no datum, and none must be shifted
+        data = _around(data, source, aim)
+        weights = overlaps(data["y"].to_numpy(), data["x"].to_numpy(), source, aim)
     if not weights.sum():
         raise DataError(f"The grid of '{name}' does not overlap recipe.grid.bounds; mend the bounds or recipe.grid.crs")
     steps = " x ".join(f"{float(data[axis][1] - data[axis][0]):g}" for axis in ("y", "x"))
-    said = f"area-weighted from cells of {steps} ({source.name}) to {request.grid.cell:g} ({aim.crs.name})"
+    cells = "cells of two-dimensional latitude and longitude" if is_curved else f"cells of {steps} ({source.name})"
+    said = f"area-weighted from {cells} to {request.grid.cell:g} ({aim.crs.name})"
     regridded = _weighted(data, weights, aim, request.grid.min_covered)
     period = slice(str(request.recipe.period.start), str(request.recipe.period.end))
     with naming_unreadable(request):
@@ -96,6 +110,8 @@ def _aligned(data: xr.DataArray, aim: Target) -> xr.DataArray | None:
     for axis, centres in (("y", aim.y), ("x", aim.x)):
         own = data[axis].to_numpy()
         step = own[1] - own[0]
+        if not np.allclose(np.diff(own), step, rtol=1e-3):
+            return None
         offset = (centres[0] - own[0]) / step
         if abs(centres[1] - centres[0] - step) > TOLERANCE * step / len(own) or abs(offset - round(offset)) > TOLERANCE:
             return None
@@ -114,23 +130,24 @@ def overlaps(y: Array, x: Array, source: CRS, aim: Target) -> sparse.csr_matrix:
 
 def _side(source: Array, aim: Array) -> Array:
     """Return the share of each target interval that lies in each source interval, by their centres."""
-    half_source, half_aim = (source[1] - source[0]) / 2, (aim[1] - aim[0]) / 2
-    upper = np.minimum(aim[:, None] + half_aim, source + half_source)
-    lower = np.maximum(aim[:, None] - half_aim, source - half_source)
+    half_aim, edges = (aim[1] - aim[0]) / 2, geometry.edges_of(source)
+    upper = np.minimum(aim[:, None] + half_aim, edges[1:])
+    lower = np.maximum(aim[:, None] - half_aim, edges[:-1])
     share: Array = np.clip(upper - lower, 0, None) / (2 * half_aim)
     return share
 
 
 def _cells(y: Array, x: Array, source: CRS, aim: CRS) -> NDArray[np.object_]:
     """Return the cells of a grid as polygons in another CRS ``[S]``."""
-    half_y, half_x = (y[1] - y[0]) / 2, (x[1] - x[0]) / 2
     along = np.linspace(-1, 1, EDGE_POINTS + 1)[:-1]
     still = np.ones(EDGE_POINTS)
-    ring_x = np.r_[along, still, -along, -still] * half_x
-    ring_y = np.r_[-still, along, still, -along] * half_y
-    north, east = (axis.ravel() for axis in np.meshgrid(y, x, indexing="ij"))
+    ring_x, ring_y = np.r_[along, still, -along, -still], np.r_[-still, along, still, -along]
+    edges = geometry.edges_of(y), geometry.edges_of(x)
+    middles, halves = zip(*(((edge[1:] + edge[:-1]) / 2, np.diff(edge) / 2) for edge in edges), strict=True)
+    north, east = (axis.ravel() for axis in np.meshgrid(*middles, indexing="ij"))
+    half_y, half_x = (axis.ravel() for axis in np.meshgrid(*halves, indexing="ij"))
     points_x, points_y = Transformer.from_crs(source, aim, always_xy=True).transform(
-        east[:, None] + ring_x, north[:, None] + ring_y
+        east[:, None] + half_x[:, None] * ring_x, north[:, None] + half_y[:, None] * ring_y
     )
     points = np.stack([points_x, points_y], axis=-1)
     points[~np.isfinite(points).all(axis=(1, 2))] = 0.0  # beyond the projection: a cell without area
@@ -144,9 +161,54 @@ def _around(data: xr.DataArray, source: CRS, aim: Target) -> xr.DataArray:
     west, south, east, north = Transformer.from_crs(aim.crs, source, always_xy=True).transform_bounds(
         edges[0][0], edges[1][0], edges[0][1], edges[1][1]
     )
-    dy, dx = (float(data[axis][1] - data[axis][0]) for axis in ("y", "x"))
+    dy, dx = (float(np.diff(data[axis]).max()) for axis in ("y", "x"))
     part = data.sel(y=slice(south - 1.5 * dy, north + 1.5 * dy), x=slice(west - 1.5 * dx, east + 1.5 * dx))
     return part if min(part.sizes["y"], part.sizes["x"]) > 1 else data
+
+
+def _curved_around(data: xr.DataArray, aim: Target) -> xr.DataArray:
+    """Return the rows and columns of a curved grid that reach the target, and two more on each side."""
+    y, x = _places(data, aim)
+    edges = geometry.edges_of(aim.y), geometry.edges_of(aim.x)
+    inside = (y >= edges[0][0]) & (y <= edges[0][-1]) & (x >= edges[1][0]) & (x <= edges[1][-1])
+    if not inside.any():
+        return data
+    kept = {}
+    for dim, axis in (("y", 1), ("x", 0)):
+        reached = np.flatnonzero(inside.any(axis=axis))
+        kept[dim] = slice(max(0, int(reached[0]) - 2), int(reached[-1]) + 3)
+    return data.isel(kept)
+
+
+def _places(data: xr.DataArray, aim: Target) -> tuple[Array, Array]:
+    """Return y and x ``[Y, X]`` of a curved grid's centres in the target's CRS."""
+    latitude, longitude = data["latitude"].to_numpy(), data["longitude"].to_numpy()
+    x, y = Transformer.from_crs("EPSG:4326", aim.crs, always_xy=True).transform(longitude, latitude)
+    if aim.crs.is_geographic:  # longitudes may count to 360, and must not leap within the target
+        centre = float(aim.x.mean())
+        x = (x - centre + 180) % 360 - 180 + centre
+    return y, x
+
+
+def _quadrangles(data: xr.DataArray, aim: Target) -> NDArray[np.object_]:
+    """Return the cells of a curved grid ``[S]``: a corner lies in the middle of the four centres around it."""
+    corners = [_corners(centres) for centres in _places(data, aim)]
+    parts = [[axis[rows, columns].ravel() for axis in corners] for rows, columns in RING]
+    points = np.stack([np.stack([x, y], axis=-1) for y, x in parts], axis=1)
+    leaps = np.ptp(points[..., 0], axis=1) > 180 if aim.crs.is_geographic else np.zeros(len(points), dtype=bool)
+    points[~np.isfinite(points).all(axis=(1, 2)) | leaps] = 0.0  # beyond the projection: a cell without area
+    polygons: NDArray[np.object_] = shapely.make_valid(shapely.polygons(points))
+    return polygons
+
+
+def _corners(centres: Array) -> Array:
+    """Return corners ``[Y + 1, X + 1]`` of centres ``[Y, X]``, continued evenly beyond the outer ones."""
+    for axis in (0, 1):
+        first, last = (np.take(centres, [place], axis) for place in (0, -1))
+        second, before = (np.take(centres, [place], axis) for place in (1, -2))
+        centres = np.concatenate([2 * first - second, centres, 2 * last - before], axis=axis)
+    corners: Array = (centres[1:, 1:] + centres[1:, :-1] + centres[:-1, 1:] + centres[:-1, :-1]) / 4
+    return corners
 
 
 def _weighted(data: xr.DataArray, weights: sparse.csr_matrix, aim: Target, least: float) -> xr.DataArray:

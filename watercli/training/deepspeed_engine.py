@@ -17,7 +17,8 @@ from torch import Tensor
 from watercli.config import Config, Train
 from watercli.data.steps import Step
 from watercli.errors import ConfigError
-from watercli.training.engine import AUTOCAST, MOMENTS, Engine, State, load_adam, optimiser, prepared
+from watercli.training.engine import AUTOCAST, MOMENTS, Engine, State, load_adam, prepared
+from watercli.training.optimiser import optimiser
 
 GOVERNED = {
     "train_batch_size": "train.batch_size",
@@ -30,11 +31,11 @@ GOVERNED = {
     "fp16": "train.precision",
     "torch_autocast": "train.precision",
 }
-"""What of DeepSpeed's configuration is said by settings of ours."""
+"""Keys of DeepSpeed's configuration, and the settings that govern them."""
 
 
 class DeepSpeedEngine(Engine):
-    """DeepSpeed, one of several processes that its launcher started; on CPU they talk through gloo."""
+    """DeepSpeed, in one of several processes that its launcher started; on CPU they communicate through gloo."""
 
     def __init__(self, model: MultiModalMAE, config: Config) -> None:
         deepspeed = quiet_deepspeed()
@@ -81,7 +82,7 @@ class DeepSpeedEngine(Engine):
         torch.distributed.all_reduce(total)
         return total
 
-    def whole(self, *, change: bool = False) -> AbstractContextManager[object]:
+    def gathered(self, *, change: bool = False) -> AbstractContextManager[object]:
         """See `Engine`."""
         if self._train.deepspeed.zero_stage < 3:
             return contextlib.nullcontext()
@@ -97,28 +98,28 @@ class DeepSpeedEngine(Engine):
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         weights: dict[str, Tensor] = {}
-        found: dict[str, Tensor] = {}
+        optimiser_state: dict[str, Tensor] = {}
         spread = self._train.deepspeed.zero_stage > 0
         adam = self._adam()
         self._link()
         for name, parameter in self.model.named_parameters():
             # One weight at a time, gathered everywhere and kept by rank 0 alone.
-            whole = safe_get_full_fp32_param(parameter) if spread else parameter
+            weight = safe_get_full_fp32_param(parameter) if spread else parameter
             owner = self._partitions()[0] if spread else parameter
             moments = {
                 key: safe_get_full_optimizer_state(parameter, key) if spread else adam.state[parameter][key]
                 for key in MOMENTS
-                if adam.state[owner]  # none before the first step that fp16 does not skip
+                if key in adam.state[owner]  # none before the first step that fp16 does not skip
             }
             if self.rank == 0:
-                weights[name] = whole.detach().cpu().clone()
-                found |= {f"{key}/{name}": one.detach().cpu().clone() for key, one in moments.items()}
+                weights[name] = weight.detach().cpu().clone()
+                optimiser_state |= {f"{key}/{name}": value.detach().cpu().clone() for key, value in moments.items()}
                 if moments:
-                    found[f"step/{name}"] = adam.state[owner]["step"].detach().cpu().clone()
+                    optimiser_state[f"step/{name}"] = adam.state[owner]["step"].detach().cpu().clone()
         scaler = self._scaler()
         if scaler is not None:
-            found |= {f"loss_scale/{key}": torch.tensor(value) for key, value in scaler.state_dict().items()}
-        return State(weights, found) if self.rank == 0 else None
+            optimiser_state |= {f"loss_scale/{key}": torch.tensor(value) for key, value in scaler.state_dict().items()}
+        return State(weights, optimiser_state) if self.rank == 0 else None
 
     def load(self, file: Path) -> None:
         """See `Engine`."""
@@ -127,10 +128,12 @@ class DeepSpeedEngine(Engine):
         adam, scaler = self._adam(), self._scaler()
         if self._train.deepspeed.zero_stage == 0:
             load_adam(adam, self.model, file)
-        with safe_open(file, framework="pt") as held:
-            there = set(held.keys())
+        with safe_open(file, framework="pt") as saved:
+            saved_keys = set(saved.keys())
             if self._train.deepspeed.zero_stage > 0:
-                step = max((held.get_tensor(key) for key in there if key.startswith("step/")), default=torch.zeros(()))
+                step = max(
+                    (saved.get_tensor(key) for key in saved_keys if key.startswith("step/")), default=torch.zeros(())
+                )
                 for part in self._partitions():
                     # Fused AdamW wants its count of steps where the weights are.
                     moments = {key: torch.zeros_like(part) for key in MOMENTS}
@@ -138,15 +141,15 @@ class DeepSpeedEngine(Engine):
                 self._link()
                 for name, parameter in self.model.named_parameters():
                     for key in MOMENTS:
-                        if f"{key}/{name}" in there:
-                            moment = held.get_tensor(f"{key}/{name}").to(self.device)
+                        if f"{key}/{name}" in saved_keys:
+                            moment = saved.get_tensor(f"{key}/{name}").to(self.device)
                             if self._train.deepspeed.zero_stage < 3:
                                 safe_set_full_optimizer_state(parameter, moment, key)
                             else:
-                                part = mine(moment, -(-moment.numel() // self.world), self.rank)
+                                part = part_of_rank(moment, -(-moment.numel() // self.world), self.rank)
                                 safe_set_local_optimizer_state(parameter, part, key)
-            if scaler is not None and "loss_scale/scale" in there:
-                scale = {key: held.get_tensor(f"loss_scale/{key}").item() for key in scaler.state_dict()}
+            if scaler is not None and "loss_scale/scale" in saved_keys:
+                scale = {key: saved.get_tensor(f"loss_scale/{key}").item() for key in scaler.state_dict()}
                 scaler.load_state_dict(scale)
 
     def _adam(self) -> torch.optim.Optimizer:
@@ -164,7 +167,7 @@ class DeepSpeedEngine(Engine):
         return parts
 
     def _link(self) -> None:
-        """Tell weights where their moments are, with ZeRO 1 and 2.
+        """Link weights to their moments, with ZeRO 1 and 2.
 
         DeepSpeed does so in its first step, but after the first of several parameter groups, when the others have none.
         """
@@ -179,14 +182,14 @@ class DeepSpeedEngine(Engine):
         )
 
 
-def mine(whole: Tensor, size: int, rank: int) -> Tensor:
-    """Return a rank's flat part of a tensor that is spread in parts of ``size``, the last one padded with zeros."""
-    part = whole.flatten()[rank * size : (rank + 1) * size]
+def part_of_rank(tensor: Tensor, size: int, rank: int) -> Tensor:
+    """Return a rank's flat part of a tensor that is spread in parts of ``size``, the last padded with zeros."""
+    part = tensor.flatten()[rank * size : (rank + 1) * size]
     return torch.nn.functional.pad(part, (0, size - part.numel()))
 
 
 def clips_itself(train: Train) -> bool:
-    """Return whether gradients are whole and unscaled between backward and update, so that torch can clip them."""
+    """Return whether gradients are unspread and unscaled between backward and update, so that torch can clip them."""
     return train.deepspeed.zero_stage == 0 and train.precision != "fp16"
 
 
@@ -199,7 +202,7 @@ def deepspeed_config(train: Train, world: int) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If ``train.deepspeed.config`` says something else than a setting.
+        If ``train.deepspeed.config`` contradicts a setting.
     """
     ours: dict[str, Any] = {
         "train_batch_size": train.batch_size,

@@ -1,4 +1,4 @@
-"""What is seen of a run while it trains: a live table on a terminal, log lines elsewhere.
+"""What a run shows while it trains: a live table on a terminal, log lines elsewhere.
 
 Rank 0 of several processes has no terminal: it relays its reports, as lines of JSON, to the command that launched it.
 """
@@ -45,7 +45,7 @@ class Report:
     data_share: float
     """Share of the time that was spent waiting for data."""
     memory: int
-    """Most bytes that the process of rank 0 has held: of the GPU where it has one, else of its main memory."""
+    """Most bytes that the process of rank 0 has held: of GPU memory if it has a GPU, otherwise of main memory."""
     seconds_left: float
     """At the pace so far, validations and checkpoints included."""
     scores: dict[str, float] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def in_line(scores: dict[str, float]) -> str:
     """Return medians over catchments as the end of a line; nothing if there are none."""
     parts = [name.partition("/") for name in scores]
     return "".join(
-        f", {metric.upper()} of {series} {score:.3f}"
+        f", median {metric.upper()} of {series} {score:.3f}"
         for (metric, _, series), score in zip(parts, scores.values(), strict=True)
     )
 
@@ -80,7 +80,7 @@ def in_words(seconds: float) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes held so far, on the GPU if the device is one, else by this process."""
+    """Return the most bytes held so far, on the GPU if the device is one, otherwise by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # Kilobytes on Linux, bytes on macOS.
@@ -112,7 +112,7 @@ class Lines(Display):
         """See `Display`."""
         if time.monotonic() - self._spoke > LINE_EVERY or report.step == report.steps:
             self._spoke = time.monotonic()
-            losses = " ".join(f"{name} {loss:.3f}" for name, loss in report.losses.items() if asked_for(loss))
+            losses = " ".join(f"{name} {loss:.3f}" for name, loss in report.losses.items() if has_target(loss))
             log.info("step %d/%d  %s  (%s)", report.step, report.steps, losses, report.status)
 
 
@@ -140,8 +140,8 @@ class Screen(Display):
         self._live.update(Group(losses_table(report), self._bar, Text(report.status)))
 
 
-def asked_for(loss: float) -> bool:
-    """Return whether a step had a target of a modality: without one its loss is NaN, and training does not fail."""
+def has_target(loss: float) -> bool:
+    """Return whether a step had a target of a modality; without any its loss is NaN, which is no failure."""
     return not math.isnan(loss)
 
 
@@ -149,7 +149,7 @@ def losses_table(report: Report) -> Table:
     """Return the losses of training and validation, a column for each modality."""
     table = Table("", *report.losses)
     for title, losses in (("training loss", report.losses), ("validation loss", report.validation)):
-        shown = {name: f"{loss:.4f}" for name, loss in losses.items() if asked_for(loss)}
+        shown = {name: f"{loss:.4f}" for name, loss in losses.items() if has_target(loss)}
         table.add_row(title, *(shown.get(name, "") for name in report.losses))
     return table
 
@@ -171,9 +171,9 @@ class Relay(Display):
 
 def relayed(line: str) -> Report | None:
     """Return the report that a line of a process holds, None if it holds none."""
-    found = line.partition(RELAYED)[2]
+    text = line.partition(RELAYED)[2]
     try:
-        return Report(**json.loads(found)) if found else None
+        return Report(**json.loads(text)) if text else None
     except (ValueError, TypeError):
         return None
 

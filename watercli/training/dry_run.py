@@ -1,4 +1,4 @@
-"""``watercli pretrain --dry-run``: what a training will take, from a few steps that are done and forgotten."""
+"""``watercli pretrain --dry-run``: the memory and time of a training, estimated from a few steps."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Tokens:
     encoded: float
     """Visible, so seen by the encoder."""
     decoded: float
-    """Masked and asked for, so queries of the decoder."""
+    """Targets, so queries of the decoder."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training takes: sizes in bytes, times in seconds."""
+    """Memory and time of a training: sizes in bytes, times in seconds."""
 
     parameters: int
     tokens: dict[str, Tokens]
@@ -84,7 +84,7 @@ def _seconds(series: SeriesValidation, engine: TorchEngine) -> float:
 
 
 def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
-    """Do a few steps of one process's share, write nothing, and say what the whole takes.
+    """Do a few steps of one process's share, write nothing, and estimate the training.
 
     Raises
     ------
@@ -110,55 +110,55 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
             encoded.append([int(step.masks[name].visible.sum()) * world for name in structure.modalities])
             decoded.append([int(step.masks[name].target.sum()) * world for name in structure.modalities])
         starts = validation.spread(config.train.validation_windows)
-        held_out = fixed_steps(reader, starts, config, structure, catchments=config.train.catchments_per_window,
+        validation_steps = fixed_steps(reader, starts, config, structure, catchments=config.train.catchments_per_window,
                                size=config.train.batch_size)[:1]  # fmt: skip
         begun = time.perf_counter()
-        validate(engine, held_out, 0, structure)
-        once = time.perf_counter() - begun
+        validate(engine, validation_steps, 0, structure)
+        validating = time.perf_counter() - begun
         simulating = sum(_seconds(series, engine) for series in SeriesValidation.of_run(reader, config, structure))
-    parameters = sum(one.numel() for one in engine.model.parameters())
-    means = zip(*(torch.tensor(one, dtype=torch.float64).mean(0).tolist() for one in (encoded, decoded)), strict=True)
+    parameters = sum(weight.numel() for weight in engine.model.parameters())
+    means = (torch.tensor(counts, dtype=torch.float64).mean(0).tolist() for counts in (encoded, decoded))
     return Estimate(
         parameters=parameters,
-        tokens={name: Tokens(*both) for name, both in zip(structure.modalities, means, strict=True)},
+        tokens={name: Tokens(*pair) for name, pair in zip(structure.modalities, zip(*means, strict=True), strict=True)},
         state=state_bytes(parameters, config.train, world),
         data=reader.held_bytes,
         peak=peak_memory(engine.device),
         step_seconds=statistics.median(times[1:] or times),
         read_seconds=statistics.median(reads[1:] or reads),
-        validation_seconds=once * len(starts) / min(len(starts), config.train.batch_size) + simulating,
+        validation_seconds=validating * len(starts) / min(len(starts), config.train.batch_size) + simulating,
         epoch_steps=len(training) / config.train.batch_size,
         showings=showings(config, store),
         checkpoint=(12 if config.train.weight_averaging is None else 16) * parameters,
     )
 
 
-def show(found: Estimate, config: Config, processes: Processes) -> None:
+def show(estimate: Estimate, config: Config, processes: Processes) -> None:
     """Print an estimate on standard output."""
     train, console = config.train, Console()
     if not console.is_terminal:
         console = Console(width=120)
-    table = Table("tokens in a step", *found.tokens, "all")
+    table = Table("tokens in a step", *estimate.tokens, "all")
     for title, kind in (("encoded", "encoded"), ("decoded", "decoded")):
-        numbers = [getattr(one, kind) for one in found.tokens.values()]
+        numbers = [getattr(tokens, kind) for tokens in estimate.tokens.values()]
         table.add_row(title, *(f"{number:,.0f}" for number in (*numbers, sum(numbers))))
     console.print(table)
-    step = max(found.step_seconds, found.read_seconds)
+    step = max(estimate.step_seconds, estimate.read_seconds)
     validations = -(-train.steps // train.validate_every)
-    whole = step * train.steps + found.validation_seconds * validations
-    parts = ", ".join(f"{name} {in_bytes(size)}" for name, size in found.state.items())
+    seconds = step * train.steps + estimate.validation_seconds * validations
+    parts = ", ".join(f"{name} {in_bytes(size)}" for name, size in estimate.state.items())
     rows = {
-        "parameters": f"{found.parameters:,}",
-        "memory of a process": f"{in_bytes(sum(found.state.values()))} ({parts}), "
-        f"grids {in_bytes(found.data)}, and activations",
-        "memory measured": f"{in_bytes(found.peak)} at most, with all libraries and what ZeRO would spread",
-        "step": f"{found.step_seconds:.3g} s of computing; reading takes {found.read_seconds:.2g} s, "
+        "parameters": f"{estimate.parameters:,}",
+        "memory of a process": f"{in_bytes(sum(estimate.state.values()))} ({parts}), "
+        f"grids {in_bytes(estimate.data)}, and activations",
+        "memory measured": f"at most {in_bytes(estimate.peak)}, with all libraries, and without ZeRO",
+        "step": f"{estimate.step_seconds:.3g} s of computation; reading takes {estimate.read_seconds:.2g} s, "
         + ("at the same time" if train.prefetch or train.workers else "before it"),
-        "epoch": f"{found.epoch_steps:,.1f} steps, {in_words(found.epoch_steps * step)}",
-        "training": f"{train.steps:,} steps, {train.steps / found.epoch_steps:,.2f} epochs, {in_words(whole)} "
+        "epoch": f"{estimate.epoch_steps:,.1f} steps, {in_words(estimate.epoch_steps * step)}",
+        "training": f"{train.steps:,} steps, {train.steps / estimate.epoch_steps:,.2f} epochs, {in_words(seconds)} "
         f"with {validations} validations",
-        "data": f"each training day is shown {found.showings:.1f} times, of each catchment if there are any",
-        "checkpoint": f"{in_bytes(found.checkpoint)}; {train.keep_checkpoints + 1} are kept at most",
+        "data": f"each training day is shown {estimate.showings:.1f} times, of each catchment if there are any",
+        "checkpoint": f"{in_bytes(estimate.checkpoint)}; {train.keep_checkpoints + 1} are kept at most",
     }
     plain = Table.grid(padding=(0, 2))
     for name, text in rows.items():
@@ -166,6 +166,6 @@ def show(found: Estimate, config: Config, processes: Processes) -> None:
     console.print(plain)
     if processes.world > 1:
         console.print(
-            f"Measured is the share of one of {processes.world} processes, alone on this machine: what they exchange, "
-            "and that they share cores or the disk, comes on top."
+            f"The share of one of {processes.world} processes was measured, alone on this machine. Communication, and "
+            "competition for cores and the disk, come on top."
         )

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from multimodal_mae.layers import DecoderBlock, EncoderLayer, SelfBlock
@@ -19,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from watercli.config import Train
 from watercli.data.steps import Step
+from watercli.training.optimiser import optimiser
 from watercli.training.weight_averaging import EVERY, PREFIX, Average
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,7 +43,7 @@ class Engine(ABC):
 
     @abstractmethod
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss whose sum over parts and processes is the step's loss."""
+        """Add the gradient of a part's loss; the sum over parts and processes is the step's loss."""
 
     @abstractmethod
     def update(self, learning_rate: float) -> float:
@@ -59,16 +59,16 @@ class Engine(ABC):
 
     @abstractmethod
     def load(self, file: Path) -> None:
-        """Take over the optimiser's part of a `State` from a safetensors file, whoever wrote it; before any step."""
+        """Take over the optimiser's part of a `State` from the safetensors file of any engine; before any step."""
 
-    def whole(self, *, change: bool = False) -> AbstractContextManager[object]:
-        """Have every weight whole on every process, within; with ``change``, what rank 0 makes of them stays."""
+    def gathered(self, *, change: bool = False) -> AbstractContextManager[object]:
+        """Gather every weight on every process, within; with ``change``, rank 0's changes stay."""
         return nullcontext()
 
     def take_into_average(self, done: int) -> None:
         """Have the average, if there is one, take in the weights after step ``done``."""
         if self.average is not None and done % EVERY == 0:
-            with self.whole():
+            with self.gathered():
                 self.average.update(self.model, done // EVERY)
 
     @contextmanager
@@ -77,12 +77,12 @@ class Engine(ABC):
         if self.average is None or not self.average.values:
             yield
             return
-        with self.whole(change=True):
+        with self.gathered(change=True):
             self.average.exchange(self.model)
         try:
             yield
         finally:
-            with self.whole(change=True):
+            with self.gathered(change=True):
                 self.average.exchange(self.model)
 
     def checkpoint(self) -> State | None:
@@ -95,36 +95,24 @@ class Engine(ABC):
         if state is None:
             return None
         trained = {name for name, _ in self.model.named_parameters()}
-        kept = {name: one.cpu().clone() for name, one in self.model.state_dict().items() if name not in trained}
+        buffers = {name: value.cpu().clone() for name, value in self.model.state_dict().items() if name not in trained}
         if self.average is None or not self.average.values:
-            return State(state.weights | kept, state.optimiser)
-        beside = {f"{PREFIX}{name}": one for name, one in state.weights.items()}
-        average = {name: one.detach().cpu().clone() for name, one in self.average.values.items()}
-        return State(average | kept, state.optimiser | beside)
+            return State(state.weights | buffers, state.optimiser)
+        beside = {f"{PREFIX}{name}": weight for name, weight in state.weights.items()}
+        average = {name: mean.detach().cpu().clone() for name, mean in self.average.values.items()}
+        return State(average | buffers, state.optimiser | beside)
 
 
 @dataclass(frozen=True)
 class State:
-    """Weights and optimiser by the names of the weights, on the CPU: whole, however many processes share them."""
+    """Weights and optimiser by the names of the weights, on the CPU, complete even where processes share them."""
 
     weights: dict[str, Tensor]
     optimiser: dict[str, Tensor]
-    """``exp_avg/NAME``, ``exp_avg_sq/NAME`` and ``step/NAME`` of AdamW; ``loss_scale/...`` of fp16; ``weights/NAME``,
-    the weights as they are trained, where the others are their average."""
+    """``exp_avg/NAME``, ``exp_avg_sq/NAME`` and ``step/NAME`` of AdamW; Muon lacks the second.
 
-
-def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
-    """Return AdamW (fused); norms, biases, positions and mask tokens do not decay."""
-    decayed: list[torch.nn.Parameter] = []
-    free: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        plain = parameter.ndim < 2 or "position" in name
-        (free if plain else decayed).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": train.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=train.betas, fused=True)
+    Also ``loss_scale/...`` of fp16, and where weights are averaged ``weights/NAME``, the weights as they are trained.
+    """
 
 
 class TorchEngine(Engine):
@@ -162,14 +150,14 @@ class TorchEngine(Engine):
 
     def state(self) -> State:
         """See `Engine`."""
-        weights = {name: one.detach().cpu() for name, one in self.model.named_parameters()}
-        found = {
+        weights = {name: weight.detach().cpu() for name, weight in self.model.named_parameters()}
+        optimiser_state = {
             f"{key}/{name}": self._optimiser.state[parameter][key].cpu()
             for name, parameter in self.model.named_parameters()
             for key in (*MOMENTS, "step")
             if key in self._optimiser.state[parameter]
         }
-        return State(weights, found)
+        return State(weights, optimiser_state)
 
     def load(self, file: Path) -> None:
         """See `Engine`."""
@@ -187,25 +175,27 @@ def prepared(model: MultiModalMAE, train: Train) -> MultiModalMAE:
 
 def load_adam(optimiser: torch.optim.Optimizer, model: MultiModalMAE, file: Path) -> None:
     """Give a torch AdamW over the model's own weights the state that `State` describes."""
-    with safe_open(file, framework="pt") as held:
-        there = set(held.keys())
+    with safe_open(file, framework="pt") as saved:
+        saved_keys = set(saved.keys())
         for name, parameter in model.named_parameters():
-            if f"step/{name}" in there:
+            if f"step/{name}" in saved_keys:
                 optimiser.state[parameter] = {
-                    key: held.get_tensor(f"{key}/{name}").to(parameter.device) for key in (*MOMENTS, "step")
+                    key: saved.get_tensor(f"{key}/{name}").to(parameter.device)
+                    for key in (*MOMENTS, "step")
+                    if f"{key}/{name}" in saved_keys
                 }
 
 
 def load_trained(model: MultiModalMAE, file: Path) -> dict[str, Tensor]:
-    """Give a model that holds averaged weights those that training goes on from; return the average.
+    """Put the weights that training goes on from into a model of averaged weights; return the average.
 
-    ``file`` is the optimiser's. Without such weights in it there is no average: the model stays as it is, and the
+    ``file`` is the optimiser's. Without such weights in it nothing was averaged: the model stays as it is, and the
     dictionary is empty.
     """
-    with safe_open(file, framework="pt") as held:
-        there = {key.removeprefix(PREFIX) for key in held.keys() if key.startswith(PREFIX)}  # noqa: SIM118
-        if not there:
+    with safe_open(file, framework="pt") as saved:
+        trained = {key.removeprefix(PREFIX) for key in saved.keys() if key.startswith(PREFIX)}  # noqa: SIM118
+        if not trained:
             return {}
         average = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-        model.load_state_dict({name: held.get_tensor(PREFIX + name) for name in there}, strict=False)
+        model.load_state_dict({name: saved.get_tensor(PREFIX + name) for name in trained}, strict=False)
     return average

@@ -1,4 +1,4 @@
-"""What training dies of that is no bug of ours: each in a sentence that says what to do."""
+"""Failures of training that are no bugs: each ends in a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from watercli.errors import RunError
 from watercli.output.atomic import DISK_FULL
 
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
-"""What gloo and NCCL say in the processes that outlive another one."""
+"""What gloo and NCCL say in a process when another has died."""
 
 
 @contextlib.contextmanager
@@ -40,5 +40,5 @@ def in_a_sentence(run: Path | None) -> Iterator[None]:
 
 
 def lost_another(error: BaseException) -> bool:
-    """Return whether a process failed only because another one was gone."""
+    """Return whether a process failed only because another had died."""
     return isinstance(error, torch.distributed.DistError) or any(words in str(error) for words in LOST)

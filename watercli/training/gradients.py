@@ -1,4 +1,4 @@
-"""How much of a step's gradient each modality has: one that has nearly all drowns the others."""
+"""Each modality's share of a step's gradient: a modality with nearly all of it drowns the others."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from watercli.training.engine import Engine
 def gradient_shares(engine: Engine, steps: Sequence[Step], structure: MAEConfig) -> dict[str, float]:
     """Return ``gradient_share/<modality>``: the norm of its loss's gradient over the sum of all such norms.
 
-    Measured on whole steps, over all weights, with dropout off; losses carry their weights. NaN for a modality without
-    a target.
+    Measured on steps that are not cut into micro-batches, over all weights, with dropout off. Losses carry their
+    weights. NaN for a modality without a target.
     """
-    parameters = [one for one in engine.model.parameters() if one.requires_grad]
+    parameters = [weight for weight in engine.model.parameters() if weight.requires_grad]
     gradients: dict[str, list[Tensor]] = {}
     engine.model.eval()
     for step in steps:
         predictions = engine.forward(step.to(engine.device))
-        for name, one in predictions.items():
-            if not int(one.count):
+        for name, prediction in predictions.items():
+            if not int(prediction.count):
                 continue
-            loss = structure.modalities[name].loss_weight * one.squared_error / one.count
-            found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            known = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+            loss = structure.modalities[name].loss_weight * prediction.squared_error / prediction.count
+            by_weight = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            gradient = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, by_weight, strict=True)]
             before = gradients.get(name)
-            gradients[name] = known if before is None else [a + b for a, b in zip(before, known, strict=True)]
-    norms = {name: float(torch.stack([one.norm() for one in found]).norm()) for name, found in gradients.items()}
+            gradients[name] = gradient if before is None else [a + b for a, b in zip(before, gradient, strict=True)]
+    norms = {name: float(torch.stack([g.norm() for g in gradient]).norm()) for name, gradient in gradients.items()}
     total = sum(norms.values())
     return {f"gradient_share/{name}": norms[name] / total if name in norms and total else float("nan")
             for name in structure.modalities}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Starts DeepSpeed's own launcher, passes on a wish to stop, and says in a sentence what went wrong.
+"""Starts DeepSpeed's own launcher, passes on a request to stop, and says in a sentence what went wrong.
 
 watercli -> deepspeed.launcher.runner -> (pdsh, for several machines) -> deepspeed.launcher.launch -> our workers.
 A signal to the launcher would kill the workers, so a first Ctrl-C makes a file that rank 0 looks for after each step.
@@ -29,7 +29,7 @@ from watercli.training.stop import STOP_FILE
 LOGS = "logs"
 LAUNCHER_LOG = "launcher.log"
 PATIENCE = 40.0
-"""Seconds that processes have to end when they are told to at once; DeepSpeed's launcher waits 30 of them."""
+"""Seconds that processes have to end after a second signal; DeepSpeed's launcher waits 30 of them."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Processes:
         Raises
         ------
         ConfigError
-            If the hostfile cannot be read, or a machine has fewer slots than processes are asked for.
+            If the hostfile cannot be read, or a machine has fewer slots than processes.
         """
         return self.each * (len(slots(self.hostfile, self.each)) if self.hostfile else 1)
 
@@ -84,11 +84,11 @@ def slots(hostfile: Path, needed: int = 1) -> dict[str, int]:
     Raises
     ------
     ConfigError
-        If there is no such file, a line is something else, a machine stands twice or has fewer slots than needed.
+        If there is no such file, a line is malformed, or a machine stands twice or has fewer slots than needed.
     """
     if not hostfile.is_file():
         raise ConfigError(f"No hostfile {hostfile}; write one, with a line such as 'node1 slots=4' for each machine")
-    found: dict[str, int] = {}
+    slots_of: dict[str, int] = {}
     for number, line in enumerate(hostfile.read_text(encoding="utf-8").splitlines(), start=1):
         words = line.partition("#")[0].strip()
         if not words:
@@ -96,19 +96,20 @@ def slots(hostfile: Path, needed: int = 1) -> dict[str, int]:
         match = re.fullmatch(r"(\S+)\s+slots=(\d+)", words)
         if match is None:
             raise ConfigError(f"Line {number} of {hostfile} is no 'HOST slots=N': {words}")
-        host, held = match[1], int(match[2])
-        if host in found:
+        host, available = match[1], int(match[2])
+        if host in slots_of:
             raise ConfigError(
                 f"Line {number} of {hostfile} names {host} a second time; leave one line for each machine"
             )
-        if held < needed:
+        if available < needed:
             raise ConfigError(
-                f"{host} has {held} slots in {hostfile}, and {needed} processes are asked for; ask for fewer"
+                f"{host} has {available} slots in {hostfile}, fewer than the {needed} processes of each machine; "
+                "start fewer"
             )
-        found[host] = held
-    if not found:
+        slots_of[host] = available
+    if not slots_of:
         raise ConfigError(f"{hostfile} names no machine; write a line such as 'node1 slots=4' for each")
-    return found
+    return slots_of
 
 
 def command(run: Path, processes: Processes, port: int) -> list[str]:
@@ -116,7 +117,7 @@ def command(run: Path, processes: Processes, port: int) -> list[str]:
     # Without a name DeepSpeed takes /job/hostfile, where a cluster has put one.
     hosts = ["--hostfile", str(processes.hostfile or "")]
     if processes.hostfile and len(slots(processes.hostfile)) == 1:
-        hosts += ["--force_multi"]  # else the one machine is taken for this one
+        hosts += ["--force_multi"]  # otherwise a single machine is taken for this one
     return [
         *(sys.executable, "-m", "deepspeed.launcher.runner", *hosts),
         *("--num_gpus", str(processes.each), "--master_port", str(port)),
@@ -143,9 +144,9 @@ def launch(run: Path, processes: Processes, display: Display) -> None:
     """
     logs = run / LOGS
     logs.mkdir(exist_ok=True)
-    for old in logs.iterdir():
-        old.unlink()
-    # DeepSpeed asks these of whoever imports it, its launcher too.
+    for file in logs.iterdir():
+        file.unlink()
+    # DeepSpeed reads these wherever it is imported, in its launcher too.
     environment = os.environ | {
         "PYTHONSAFEPATH": "1",
         "DS_ACCELERATOR": "cuda" if processes.gpus else "cpu",
@@ -160,7 +161,7 @@ def launch(run: Path, processes: Processes, display: Display) -> None:
         text=True,
         start_new_session=True,
     )
-    # Workers outlive a launcher that is killed: they are then to stop.
+    # Workers outlive a launcher that is killed: the stop file then ends them.
     watch = threading.Thread(target=_stop_when_gone, args=(process, logs / STOP_FILE), daemon=True)
     watch.start()
     try:
@@ -240,16 +241,16 @@ def _forward(process: subprocess.Popen[str], file: Path, display: Display) -> No
 
 def _failure(logs: Path) -> WatercliError | None:
     """Return the error that was left first, None if there is none; those that lost another process come last."""
-    left = sorted(logs.glob("rank-*.*"), key=lambda file: (file.suffix, file.stat().st_mtime_ns))
-    for file in (one for one in left if one.suffix in (".error", ".lost")):
+    reports = sorted(logs.glob("rank-*.*"), key=lambda file: (file.suffix, file.stat().st_mtime_ns))
+    for file in (file for file in reports if file.suffix in (".error", ".lost")):
         code, _, message = file.read_text(encoding="utf-8").partition("\n")
         return (ConfigError if code == "2" else RunError)(message)
     return None
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
     log.debug("DeepSpeed meets at port %d", port)
     return port

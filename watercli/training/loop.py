@@ -6,9 +6,9 @@ import contextlib
 import json
 import math
 import signal
-import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import torch
@@ -32,11 +32,12 @@ from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
-from watercli.training.display import Display, Report, in_line, peak_memory
+from watercli.training.display import Display
 from watercli.training.engine import Engine, TorchEngine
 from watercli.training.gradients import gradient_shares
 from watercli.training.metrics_log import MetricsLog, by_modality
-from watercli.training.series_validation import KGE, NSE, SeriesValidation, chosen_by
+from watercli.training.reporting import Clock, Reporter
+from watercli.training.series_validation import SeriesValidation, chosen_by
 from watercli.training.stop import Stop
 
 SHARE_STEPS = 2
@@ -55,7 +56,7 @@ class Job:
     start: int
     """Steps done before."""
     new: bool = False
-    """The model knows nothing yet: its memory is to be given the scale of what it reads."""
+    """The model is new: its antecedent states are still to be standardised."""
 
 
 def learning_rate(step: int, train: Train) -> float:
@@ -85,7 +86,7 @@ def train_step(engine: Engine, step: Step, number: int, config: Config, structur
     for part in parts:
         predictions = engine.forward(part)
         engine.backward(total_loss(predictions, structure, counts))
-        errors += torch.stack([one.squared_error.detach() for one in predictions.values()]).double()
+        errors += torch.stack([prediction.squared_error.detach() for prediction in predictions.values()]).double()
     losses = engine.sum(errors) / counts
     _check_finite(losses, counts, number, structure)
     rate = learning_rate(number, config.train)
@@ -100,24 +101,24 @@ def train_step(engine: Engine, step: Step, number: int, config: Config, structur
 
 def _total(losses: torch.Tensor, structure: MAEConfig) -> float:
     """Return the weighted sum over the modalities that had a target."""
-    weights = torch.tensor([one.loss_weight for one in structure.modalities.values()]).to(losses)
+    weights = torch.tensor([modality.loss_weight for modality in structure.modalities.values()]).to(losses)
     return float((weights * losses.nan_to_num(0.0)).sum())
 
 
 def _check_finite(
-    losses: torch.Tensor, counts: torch.Tensor, number: int, structure: MAEConfig, what: str = ""
+    losses: torch.Tensor, counts: torch.Tensor, number: int, structure: MAEConfig, split: str = ""
 ) -> None:
     wrong = ~torch.isfinite(losses) & (counts > 0)
     names = [name for name, bad in zip(structure.modalities, wrong, strict=True) if bad]
     if names:
         raise RunError(
-            f"The {what}loss of '{names[0]}' is not finite at step {number + 1}; lower train.learning_rate or "
+            f"The {split}loss of '{names[0]}' is not finite at step {number + 1}; lower train.learning_rate or "
             f"look at '{names[0]}' in the store"
         )
 
 
 def validate(engine: Engine, steps: list[Step], number: int, structure: MAEConfig) -> dict[str, float]:
-    """Return the losses over fixed windows with fixed masks, after step ``number``.
+    """Return the losses over fixed windows with fixed masks after step ``number``: the validation losses.
 
     Raises
     ------
@@ -131,8 +132,8 @@ def validate(engine: Engine, steps: list[Step], number: int, structure: MAEConfi
         # Every process goes through every step where weights are spread over processes (ZeRO 3), so all do.
         for step in steps:
             predictions = engine.forward(step.to(engine.device)).values()
-            errors += torch.stack([one.squared_error for one in predictions]).double().cpu()
-            counts += torch.stack([one.count for one in predictions]).double().cpu()
+            errors += torch.stack([prediction.squared_error for prediction in predictions]).double().cpu()
+            counts += torch.stack([prediction.count for prediction in predictions]).double().cpu()
     losses = errors / counts
     _check_finite(losses, counts, number, structure, "validation ")
     return {"loss": _total(losses, structure), **by_modality(list(structure.modalities), losses)}
@@ -144,18 +145,21 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
     Raises
     ------
     RunError
-        If a loss is not finite, the store changes, or the run was asked to stop (a checkpoint is saved first).
+        If a loss is not finite, the store changes, or the run is stopped (a checkpoint is saved first).
     """
     config, structure = job.config, job.structure
+    if structure.recurrence:
+        # Gradients fade over the warm-up into numbers too small to be normal, on which a processor is thrice as slow.
+        torch.set_flush_denormal(True)
     reader = WindowReader(job.store, config, job.scaling, unseen=job.store.period("test"))
     if job.new and structure.antecedent_state:
         if engine.rank == 0:
-            log.info("Looking at the first training windows for the scale of what the memory reads")
+            log.info("Standardising the antecedent states over the first training windows")
         standardise_antecedent_state(engine.model, reader, config)
     training = Windows.within(job.store.period("train"), config.window_days, "train")
     validation = Windows.within(job.store.period("validation"), config.window_days, "validation")
     steps = Steps(reader, training, config, structure, engine.rank, engine.world)
-    held_out = fixed_steps(
+    validation_steps = fixed_steps(
         reader,
         validation.spread(config.train.validation_windows),
         config,
@@ -168,10 +172,11 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
         reporter = None
         if engine.rank == 0:
             metrics = stack.enter_context(MetricsLog(job.run, config, job.start))
-            reporter = _Reporter(metrics, stack.enter_context(display), job, engine.device)
+            shown = stack.enter_context(display)
+            reporter = Reporter(metrics, shown, engine.device, job.start, config.train.steps)
         data = stack.enter_context(contextlib.closing(read_steps(steps, job.start, config.train)))
         series = SeriesValidation.of_run(reader, config, structure)
-        _loop(job, engine, data, held_out, series, reporter, stop)
+        _loop(job, engine, data, validation_steps, series, reporter, stop)
 
 
 def read_steps(steps: Steps, start: int, train: Train) -> Generator[Step]:
@@ -194,8 +199,8 @@ def read_steps(steps: Steps, start: int, train: Train) -> Generator[Step]:
 
 def _set_up_worker(number: int) -> None:
     """Leave the cores to the model, and Ctrl-C and SIGTERM, which reach a whole group, to the training process."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})
     threadpool_limits(1)
 
@@ -204,13 +209,13 @@ def _loop(
     job: Job,
     engine: Engine,
     data: Iterable[Step],
-    held_out: list[Step],
+    validation_steps: list[Step],
     series: list[SeriesValidation],
-    reporter: _Reporter | None,
+    reporter: Reporter | None,
     stop: Stop,
 ) -> None:
     train = job.config.train
-    clock = _Clock(job.start)
+    clock = Clock(job.start)
     for number, step in enumerate(data, start=job.start):
         clock.data_ready()
         values = train_step(engine, step, number, job.config, job.structure)
@@ -223,15 +228,15 @@ def _loop(
         scores = None
         if done % train.validate_every == 0 or last:
             with engine.averaged():
-                scores = validate(engine, held_out, number, job.structure)
+                scores = validate(engine, validation_steps, number, job.structure)
                 for simulation in series:
                     scores |= simulation.scores(engine)
-            if isinstance(engine, TorchEngine):  # where weights are spread over processes, none has a whole gradient
-                scores |= gradient_shares(engine, held_out[:SHARE_STEPS], job.structure)
+            if isinstance(engine, TorchEngine):  # where weights are spread over processes, none has all of a gradient
+                scores |= gradient_shares(engine, validation_steps[:SHARE_STEPS], job.structure)
             if reporter:
                 reporter.validation(done, scores)
-        # What one process is asked, all must know: they save together.
-        stopped = bool(engine.sum(torch.tensor(float(stop.asked))) > 0) and not last
+        # A request to stop reaches one process, but all save together.
+        stopped = bool(engine.sum(torch.tensor(float(stop.requested))) > 0) and not last
         if done % train.checkpoint_every == 0 or last or stopped:
             _save(job, engine, done, scores)
         if stopped:
@@ -244,7 +249,7 @@ def _save(job: Job, engine: Engine, done: int, scores: dict[str, float] | None) 
         _check_store(job)
     state = engine.checkpoint()
     if state is not None:
-        hidden = held_out_catchments(job.store, job.config)
+        held_out = held_out_catchments(job.store, job.config)
         meta = Checkpoint(
             done,
             job.config,
@@ -254,83 +259,24 @@ def _save(job: Job, engine: Engine, done: int, scores: dict[str, float] | None) 
             validation_loss=scores["loss"] if scores else None,
             validation_nse=chosen_by(scores) if scores else None,
             gauges=tuple(job.store.gauge_ids),
-            held_out_gauges=tuple(gauge for gauge, away in zip(job.store.gauge_ids, hidden, strict=True) if away),
+            held_out_gauges=tuple(compress(job.store.gauge_ids, held_out)),
             splits=json.loads(job.store.dataset.attrs["splits"]),
         )
         checkpoints.save(job.run, meta, state.weights, state.optimiser)
         directory.prune(job.run, job.config.train.keep_checkpoints)
-    engine.sum(torch.zeros(1))  # a process that ends before rank 0 has written would have the launcher end that one
+    engine.sum(torch.zeros(1))  # wait: when a process ends early, the launcher would end rank 0 while it writes
 
 
 def _check_store(job: Job) -> None:
-    """Refuse to save what was learnt from a store that has become another one while it was read."""
+    """Refuse to save what was learnt from a store that changed while it was read."""
     path = job.store.path
     try:
-        found = zarr.open_group(path, mode="r").attrs["fingerprint"]
+        fingerprint = zarr.open_group(path, mode="r").attrs["fingerprint"]
     except Exception:
-        found = None
-    if found != job.store.fingerprint:
-        what = "is gone" if found is None else "holds other data"
+        fingerprint = None
+    if fingerprint != job.store.fingerprint:
+        change = "is gone" if fingerprint is None else "holds other data"
         raise RunError(
-            f"{path} {what} since training began, so the steps since the last checkpoint are not kept; put it back and "
-            f"continue with 'watercli pretrain --run {job.run} --resume', or train anew"
+            f"{path} {change} since training began, so the steps since the last checkpoint are not kept; put it back "
+            f"and continue with 'watercli pretrain --run {job.run} --resume', or train anew"
         )
-
-
-class _Clock:
-    """Time spent on steps and on waiting for data since the last report."""
-
-    def __init__(self, start: int) -> None:
-        self._reported = start
-        self._waited = self._worked = 0.0
-        self.restart()
-
-    def restart(self) -> None:
-        self._mark = time.perf_counter()
-
-    def data_ready(self) -> None:
-        now = time.perf_counter()
-        self._waited += now - self._mark
-        self._mark = now
-
-    def step_done(self) -> None:
-        now = time.perf_counter()
-        self._worked += now - self._mark
-        self._mark = now
-
-    def report(self, done: int, windows: int) -> dict[str, float]:
-        """Return windows per second and the share of time spent waiting for data, then start anew."""
-        spent = self._waited + self._worked
-        steps = done - self._reported
-        values = {"windows_per_second": steps * windows / spent, "data_share": self._waited / spent}
-        self._reported, self._waited, self._worked = done, 0.0, 0.0
-        return values
-
-
-class _Reporter:
-    """Writes metrics and shows where the run stands, on rank 0."""
-
-    def __init__(self, metrics: MetricsLog, display: Display, job: Job, device: torch.device) -> None:
-        self._metrics, self._display, self._job, self._device = metrics, display, job, device
-        self._began = time.monotonic()
-        self._validation: dict[str, float] = {}
-        self._scores: dict[str, float] = {}
-
-    def training(self, done: int, values: dict[str, float], timing: dict[str, float]) -> None:
-        memory = peak_memory(self._device)
-        steps, start = self._job.config.train.steps, self._job.start
-        left = (time.monotonic() - self._began) / (done - start) * (steps - done)
-        self._metrics.write(done, "train", values | timing | {"peak_memory_gib": memory / 2**30})
-        self._display.show(Report(done, steps, _losses(values), self._validation, **timing, memory=memory,
-                                  seconds_left=left, scores=self._scores))  # fmt: skip
-
-    def validation(self, done: int, values: dict[str, float]) -> None:
-        self._metrics.write(done, "validation", values)
-        self._validation = _losses(values)
-        self._scores = {name: value for name, value in values.items() if name.startswith((NSE, KGE))}
-        log.info("step %d/%d  validation loss %.4f%s", done, self._job.config.train.steps, values["loss"],
-                 in_line(self._scores))  # fmt: skip
-
-
-def _losses(values: dict[str, float]) -> dict[str, float]:
-    return {name.removeprefix("loss/"): value for name, value in values.items() if name.startswith("loss")}

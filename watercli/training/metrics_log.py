@@ -1,4 +1,4 @@
-"""What a run tells, row by row: ``metrics.jsonl``, and the loggers that ``train.loggers`` names."""
+"""The metrics of a run, row by row: ``metrics.jsonl``, and the loggers that ``train.loggers`` names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Logger(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Bring what was written to where it is kept."""
+        """Flush what was written, and close."""
 
 
 class TensorBoard(Logger):
@@ -83,9 +83,11 @@ class MLflow(Logger):
         elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
         self._client = mlflow.MlflowClient(tracking_uri=elsewhere or f"sqlite:///{run.resolve() / 'mlflow.db'}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", config.name)
-        found = self._client.get_experiment_by_name(name)
+        existing = self._client.get_experiment_by_name(name)
         files = None if elsewhere else (run / "mlflow-artifacts").resolve().as_uri()
-        experiment = found.experiment_id if found else self._client.create_experiment(name, artifact_location=files)
+        experiment = (
+            existing.experiment_id if existing else self._client.create_experiment(name, artifact_location=files)
+        )
         tag = {"watercli.run": _identity(run, "mlflow")}
         known = self._client.search_runs([experiment], f"tags.`watercli.run` = '{tag['watercli.run']}'")
         self._id = (known[0] if known else self._client.create_run(experiment, run_name=run.name, tags=tag)).info.run_id

@@ -36,8 +36,7 @@ from watercli.training.weight_averaging import Average
 
 CONFIG = "config.yaml"
 RUN = "run.json"
-ONE = Processes()
-"""This process alone."""
+THIS_PROCESS = Processes()
 FREE_ON_RESUME = (
     "description",
     "train.steps",
@@ -77,13 +76,13 @@ def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: 
             raise ConfigError(f"{run} is no run directory, so --overwrite leaves it alone; choose another --run")
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
-    about = {
+    record = {
         "store": str(store.path.resolve()),
         "fingerprint": store.fingerprint,
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "versions": checkpoints.versions(),
     }
-    write_text(run / RUN, json.dumps(about, indent=1))
+    write_text(run / RUN, json.dumps(record, indent=1))
     write_text(run / CONFIG, config.to_yaml())
 
 
@@ -96,7 +95,7 @@ def run_config(run: Path) -> Config:
 
 
 def another_experiment(config: Config, store: Store, run: Path) -> str | None:
-    """Return why training in a run directory would not continue what is there, as a sentence; None if it would."""
+    """Return why training in a run directory would not continue the run in it, as a sentence; None if it would."""
     changed = [
         line
         for line in difference(run_config(run).model_dump(mode="json"), config.model_dump(mode="json"))
@@ -104,13 +103,13 @@ def another_experiment(config: Config, store: Store, run: Path) -> str | None:
     ]
     if changed:
         return f"{run} was trained with another configuration ({changed[0]})"
-    if any(one.fingerprint != store.fingerprint for one in directory.all_checkpoints(run)[-1:]):
+    if any(last.fingerprint != store.fingerprint for last in directory.all_checkpoints(run)[-1:]):
         return f"{store.path} is not the data that {run} was trained on"
     return None
 
 
 def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint | None]:
-    """Return what there is to do, and the newest checkpoint to go on from."""
+    """Return the training that is left, and the newest checkpoint to go on from."""
     newest = directory.newest(run)
     if newest and newest.step >= config.train.steps:
         raise ConfigError(f"{run} already has {newest.step} steps; raise train.steps to go on")
@@ -132,7 +131,7 @@ def work(
     job, newest = make_job(config, store, run)
     torch.manual_seed(derived_seed(config.seed, 6))
     model = MultiModalMAE(job.structure)
-    number = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum(weight.numel() for weight in model.parameters())
     average: dict[str, torch.Tensor] = {}
     if newest:
         newest.load_weights(model)
@@ -141,10 +140,10 @@ def work(
         engine = make_engine(model)
         if newest:
             engine.load(newest.path / OPTIMISER)
-        engine.average = Average.of(config.train, {name: one.to(engine.device) for name, one in average.items()})
+        engine.average = Average.of(config.train, {name: weight.to(engine.device) for name, weight in average.items()})
         if engine.rank == 0:
             log.info("%s parameters, %d modalities, step %d of %d; in all, each training day %sis shown %.1f times",
-                     f"{number:,}", len(config.modalities), job.start, config.train.steps,
+                     f"{parameters:,}", len(config.modalities), job.start, config.train.steps,
                      "of a catchment " if store.gauge_ids else "", showings(config, store))  # fmt: skip
         train(job, engine, display, stop)
 
@@ -159,7 +158,7 @@ def check(config: Config, store: Store, processes: Processes) -> None:
     """Raise for what is wrong with configuration, store and machine, before the run directory is touched."""
     gpus = torch.cuda.device_count()
     if processes.gpus > gpus and not processes.hostfile:
-        raise ConfigError(f"--gpus {processes.gpus} asked for, but this machine has {gpus}; give no more")
+        raise ConfigError(f"--gpus is {processes.gpus}, but this machine has {gpus}; give no more")
     store_model_config(config, store)
     if store.config.recipe:
         check_attributes(config, store.config.recipe.catchments)
@@ -181,7 +180,7 @@ def pretrain(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    processes: Processes = ONE,
+    processes: Processes = THIS_PROCESS,
 ) -> Checkpoint:
     """Pretrain and return the best checkpoint.
 

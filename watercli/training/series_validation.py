@@ -45,26 +45,26 @@ class SeriesValidation:
 
     @classmethod
     def of_run(cls, reader: WindowReader, config: Config, structure: MAEConfig) -> list[SeriesValidation]:
-        """Return one for each series that the run's tasks predict and its model can simulate.
+        """Return a validation for each series that the run's tasks predict and its model can simulate.
 
-        There is none where decoders read their own modality alone, or no validation day is observed.
+        The list is empty where decoders read their own modality alone, or no validation day is observed.
         """
-        if structure.cross_modal_attention == "none" or not config.train.validation_catchments:
+        if not config.train.validation_catchments:
             return []
         period = reader.store.period("validation")
         first = max(period.start, period.stop - round(config.train.validation_years * DAYS_IN_YEAR))
-        dates, found = np.arange(first, period.stop), []
+        dates, validations = np.arange(first, period.stop), []
         for target in config.train.tasks.targets:
-            if target in config.of_kind("series") and set(structure.read_by(target)) - {target}:
+            if target in config.of_kind("series") and structure.reads_others(target):
                 catchments = _sample(reader, config, target, dates)
                 if len(catchments):
-                    found.append(cls(reader, structure, target, catchments, dates))
-        return found
+                    validations.append(cls(reader, structure, target, catchments, dates))
+        return validations
 
     @property
     def parts(self) -> list[Indices]:
         """The dates of each pass through the model."""
-        return passes(self.dates, self.reader.days, len(self.catchments))
+        return passes(self.dates, self.reader.days, len(self.catchments), self.structure)
 
     @cached_property
     def observed(self) -> Floats:
@@ -88,7 +88,7 @@ class SeriesValidation:
     def simulate(self, engine: Engine, dates: Indices) -> Floats:
         """Return the simulation of some dates in physical units, ``[C, dates]``, by one pass through the model."""
         engine.model.eval()
-        starts = window_starts(dates, self.reader.days)
+        starts = window_starts(dates, self.reader.days, self.structure)
         unique, window = np.unique(starts, return_inverse=True)
         batch = self.reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(engine.device)
         predicted, _ = simulate_windows(engine.model, batch, self.structure, self.target)
@@ -106,8 +106,8 @@ def _sample(reader: WindowReader, config: Config, target: str, dates: Indices) -
         varies &= ~held_out_catchments(store, config)
     usable = np.flatnonzero(varies)
     number = min(config.train.validation_catchments, len(usable))
-    chosen: Indices = usable[np.linspace(0, len(usable) - 1, number).round().astype(np.int64)]
-    return chosen
+    sample: Indices = usable[np.linspace(0, len(usable) - 1, number).round().astype(np.int64)]
+    return sample
 
 
 def _median(values: Floats) -> float:

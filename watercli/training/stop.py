@@ -1,4 +1,4 @@
-"""How training is asked to end after the step under way: by a signal, by the command that launched it, by its death."""
+"""How training is stopped after the step under way: by a signal, by the command that launched it, by its death."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ STOP_FILE = "stop"
 
 
 class Stop:
-    """Notes who asks this process to stop; a second signal breaks at once.
+    """Notes a request to stop this process; a second signal breaks at once.
 
     Parameters
     ----------
     file
-        Asks to stop by being there.
+        Stops the process once it exists.
     launcher
-        Machine and process id of the command that all was launched by; its death asks to stop, as does that of this
-        process's parent. Without it, as in a run of one process, neither is looked at.
+        Machine and process id of the command that launched this process. Its death stops the process, as does that of
+        the parent. None, as in a run of one process, watches neither.
     """
 
     def __init__(self, file: Path | None = None, launcher: tuple[str, int] | None = None) -> None:
@@ -51,8 +51,8 @@ class Stop:
         log.warning("Stopping after this step; once more to stop at once")
 
     @property
-    def asked(self) -> bool:
-        """Whether this process has been asked to stop."""
+    def requested(self) -> bool:
+        """Whether this process is to stop."""
         return self._signalled or self._orphaned() or (self._file is not None and self._file.exists())
 
     def _orphaned(self) -> bool:

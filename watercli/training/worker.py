@@ -17,10 +17,10 @@ from watercli.errors import WatercliError
 
 
 def main() -> int:
-    """Train; on a failure leave one sentence in ``logs/rank-N.error`` for the command that launched us."""
+    """Train; on a failure leave one sentence in ``logs/rank-N.error`` for the command that launched this process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--launcher", required=True, help="machine:process of the command that launched us")
+    parser.add_argument("--launcher", required=True, help="machine:process of the command that launched this process")
     parser.add_argument("--accelerator", required=True)
     parser.add_argument("--threads", required=True)
     parser.add_argument("--local_rank", type=int, default=0)
@@ -31,7 +31,7 @@ def main() -> int:
     rank, logs = int(os.environ["RANK"]), given.run / "logs"
     if not logs.is_dir():
         print(  # noqa: T201
-            f"ERROR {given.run} is not there: every machine must see the run by the same path", file=sys.stderr
+            f"ERROR No run {given.run} here: every machine must see the run by the same path", file=sys.stderr
         )
         return 1
     heard = _say_to(logs / f"rank-{rank}.log")

@@ -353,7 +353,7 @@ def test_a_choice_that_there_is_not(watercli: Command, tiny_store: Store, tiny_r
 
 def test_compare_what_is_not_there(watercli: Command) -> None:
     check(watercli("compare", "raport"), 2, "raport", "did you mean 'report'?")
-    check(watercli("compare"), 2, "compare needs runs, or a study (report, ")
+    check(watercli("compare"), 2, "compare needs runs, or a study (camels-us-regions, ")
     check(watercli("compare", ".", "--config", "demo"), 2, "--config is for a study")
     check(watercli("compare", ".", "nowhere"), 2, "nowhere is neither a run directory nor a study")
     assert not Path("comparison").exists()

@@ -239,9 +239,9 @@ def test_a_worker_stops_when_asked_or_alone(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     here = os.uname().nodename
-    assert not Stop().asked
-    assert not Stop(tmp_path / "stop", (here, os.getpid())).asked
-    assert Stop(None, (here, ended.pid)).asked, "the command that launched it is gone"
-    assert not Stop(None, ("another machine", ended.pid)).asked
+    assert not Stop().requested
+    assert not Stop(tmp_path / "stop", (here, os.getpid())).requested
+    assert Stop(None, (here, ended.pid)).requested, "the command that launched it is gone"
+    assert not Stop(None, ("another machine", ended.pid)).requested
     (tmp_path / "stop").touch()
-    assert Stop(tmp_path / "stop", (here, os.getpid())).asked
+    assert Stop(tmp_path / "stop", (here, os.getpid())).requested

@@ -19,11 +19,10 @@ import psutil
 import pytest
 import torch
 
-from tests.conftest import FUSED
-from tests.unit.training.conftest import longer, rows, same_losses
+from tests.conftest import FUSED, RECURRENT
+from tests.unit.training.conftest import halved, longer, rows, same_losses
 from watercli.config import with_overrides
 from watercli.errors import ConfigError
-from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.store import Store
 from watercli.training import launch
@@ -59,13 +58,6 @@ def whole(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("one") / "run"
     pretrain(longer(tiny_store.config, "model.dropout=0"), tiny_store, run)
     return run
-
-
-def halved(run: Path, to: Path) -> Path:
-    """Return a copy of a run that has come to step 4."""
-    shutil.copytree(run, to)
-    shutil.rmtree(checkpoints.folder_of(to, 8))
-    return to
 
 
 def test_two_processes_do_what_one_does_and_one_goes_on(tiny_store: Store, whole: Path, tmp_path: Path) -> None:
@@ -393,3 +385,20 @@ def test_deepspeed_settings_of_a_file_are_taken(tiny_store: Store, tmp_path: Pat
             file.unlink()
         with pytest.raises(ConfigError, match=rf"train.deepspeed.config.*{message}"):
             with_overrides(tiny_store.config, settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_recurrence_learns_alike_in_several_processes_and_goes_on(
+    tiny_store: Store, tmp_path: Path, stage: int
+) -> None:
+    settings = ("model.dropout=0", *RECURRENT)
+    pretrain(longer(tiny_store.config, *settings), tiny_store, tmp_path / "one")
+    options = [word for one in (*settings, f"train.deepspeed.zero_stage={stage}") for word in ("--set", one)]
+    done = command(tiny_store, tmp_path / "two", "--processes", "2", *options)
+    assert done.returncode == 0, done.stderr
+    same_losses(tmp_path / "one", tmp_path / "two")
+    run = halved(tmp_path / "two", tmp_path / "half")
+    done = command(tiny_store, run, "--resume", "--processes", "2", *options)
+    assert done.returncode == 0, done.stderr
+    same_losses(tmp_path / "one", run)

@@ -14,16 +14,16 @@ from pydantic import ValidationError
 from tests.conftest import FUSED, TINY
 from tests.unit.evaluation.test_simulation import altered
 from watercli.baselines.cache import Cache
-from watercli.baselines.probes import Inputs
+from watercli.baselines.features import Features
 from watercli.baselines.registry import METHODS
 from watercli.config import Splits, load, with_overrides
 from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
 from watercli.errors import RunError
 from watercli.evaluation.evaluate import evaluate
-from watercli.evaluation.simulation import set_scene
+from watercli.evaluation.protocol import make_context
 from watercli.preparation.prepare import prepare
-from watercli.run.checkpoint import open_run
+from watercli.run.directory import open_run
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 
@@ -90,8 +90,8 @@ def test_every_method_is_scored_on_a_test_period_that_comes_first(run: Path, tes
 
 def test_an_embedding_stands_at_its_own_date(run: Path, test_first: Store, tmp_path: Path) -> None:
     checkpoint = open_run(run)
-    context = set_scene(checkpoint, test_first, checkpoint.config, Cache(tmp_path))
-    inputs = Inputs(context)
+    context = make_context(checkpoint, test_first, checkpoint.config, Cache(tmp_path))
+    features = Features(context)
     dates = context.dates.all
     assert dates[-1] < dates[0]
     for position in (0, len(dates) - 1):
@@ -99,7 +99,7 @@ def test_an_embedding_stands_at_its_own_date(run: Path, test_first: Store, tmp_p
         alone = arrays["embedding"][0].reshape(len(test_first.gauge_ids), -1)
         complete = np.isfinite(alone)
         np.testing.assert_allclose(
-            np.asarray(inputs.embedded)[:, position][complete], alone[complete], rtol=1e-3, atol=1e-3
+            np.asarray(features.embedding)[:, position][complete], alone[complete], rtol=1e-3, atol=1e-3
         )
 
 
@@ -132,6 +132,6 @@ def test_a_test_period_without_flow_is_said(run: Path, test_first: Store, tmp_pa
     ]
     assert found["riverflow"] is None
     config = with_overrides(checkpoint.config, ["evaluate.protocols=[simulation]"])
-    with pytest.raises(RunError, match=r"Nothing can be scored: store\.zarr has no 'riverflow' in the test period"):
+    with pytest.raises(RunError, match=r"Nothing could be judged.*store\.zarr has no 'riverflow' in the test period"):
         evaluate(checkpoint, store, tmp_path / "nothing", config, run=run)
     assert not (tmp_path / "nothing").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def test_boundaries_that_do_not_serve(data: Path, build: Build) -> None:
     with pytest.raises(DataError, match=r"basins.gpkg has no field 'gauge_id'; known: ID"):
         build(recipe__catchments__boundaries={"files": "basins.gpkg"})
     write_boundaries(data / "points.gpkg", list(factory.GAUGES), [one.centroid for one in POLYGONS])
-    with pytest.raises(DataError, match=r"points.gpkg holds something else than polygons"):
+    with pytest.raises(DataError, match=r"points.gpkg holds Point, not polygons"):
         build(recipe__catchments__boundaries=BOUNDARIES | {"files": "points.gpkg"})
     write_boundaries(data / "basins.shp", list(factory.GAUGES), POLYGONS)
     (data / "basins.prj").unlink()
@@ -110,6 +111,64 @@ def test_boundaries_that_do_not_serve(data: Path, build: Build) -> None:
     write_boundaries(data / "far.gpkg", list(factory.GAUGES), [square(100 + i, 100) for i in range(4)])
     with pytest.raises(DataError, match=r"4 catchments .* lie outside the grid of 'precip'"):
         build(recipe__catchments__boundaries=BOUNDARIES | {"files": "far.gpkg"}, modalities__precip_mean=MEAN)
+
+
+def around(gauge: str, data: Path, km: float = 1.0, share: float = 1.0) -> shapely.Polygon:
+    """Return a square of ``share`` of the gauge's area around a point ``km`` to the east of it."""
+    table = pd.read_csv(data / "attributes" / "topographic.csv", dtype={"gauge_id": str}).set_index("gauge_id")
+    to_grid = Transformer.from_crs("EPSG:4326", "EPSG:27700", always_xy=True)
+    east, north = to_grid.transform(*table.loc[gauge, ["gauge_lon", "gauge_lat"]])
+    half = 500 * np.sqrt(share * table.loc[gauge, "area"])
+    east += 1000 * km
+    return shapely.box(east - half, north - half, east + half, north + half)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:27700", "EPSG:4326"])
+def test_boundaries_that_contradict_the_table(
+    data: Path, build: Build, logged: pytest.LogCaptureFixture, crs: str
+) -> None:
+    def prepared(**first: float) -> str:
+        logged.clear()
+        polygons = [around(gauge, data, **(first if gauge == "01001" else {})) for gauge in factory.GAUGES]
+        write_boundaries(data / "basins.gpkg", list(factory.GAUGES), polygons, crs)
+        build(recipe__catchments__boundaries=BOUNDARIES)
+        return logged.text
+
+    assert "contradict" not in prepared()
+    assert "for 1 gauge (01001): the boundary of 01001 encloses 4 times the area" in prepared(share=4.0)
+    assert "for 1 gauge (01001): the boundary of 01001 encloses 0.1 times the area" in prepared(share=0.1)
+    text = prepared(km=60.0)
+    assert re.search(r"for 1 gauge \(01001\): 01001 lies 5\d km from its boundary; are ids, latitude", text)
+    assert "encloses" not in text
+
+
+@pytest.mark.parametrize("bare", [None, shapely.Polygon(), shapely.Polygon([(0, 0), (1, 1), (2, 2), (0, 0)])])
+def test_a_polygon_without_area_is_named(data: Path, build: Build, bare: shapely.Geometry | None) -> None:
+    write_boundaries(data / "basins.gpkg", list(factory.GAUGES), [*POLYGONS[:3], bare])
+    for changes in ({}, {"modalities__precip_mean": MEAN}):
+        with pytest.raises(DataError, match=r"^1 gauge \(20004\) has an empty polygon, without area, in recipe.catch"):
+            build(recipe__catchments__boundaries=BOUNDARIES, **changes)
+    dropped = build(recipe__catchments__boundaries=BOUNDARIES, recipe__catchments__on_missing="drop")
+    assert dropped.gauge_ids == list(factory.GAUGES[:3])
+
+
+def test_a_disc_half_outside_the_grid_and_swapped_coordinates(
+    data: Path, build: Build, logged: pytest.LogCaptureFixture
+) -> None:
+    path = data / "attributes" / "topographic.csv"
+    table = pd.read_csv(path, dtype={"gauge_id": str}).set_index("gauge_id")
+    edge = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True).transform(EAST, NORTH + 50_000)
+    places = ["gauge_lon", "gauge_lat"]
+    moved = table.copy()
+    moved.loc["01001", places] = edge
+    moved.to_csv(path)
+    build(modalities__precip_mean=MEAN)
+    assert "1 catchment (01001) lies partly outside the grid of 'precip' (01001: 51 % inside)" in logged.text
+    table.rename(columns=dict(zip(places, places[::-1], strict=True))).to_csv(path)
+    with pytest.raises(
+        DataError, match=r"4 catchments .* outside the grid of 'precip'; with latitude and longitude swap"
+    ):
+        build(modalities__precip_mean=MEAN)
 
 
 def oudin(celsius: np.ndarray, latitude: float, times: pd.DatetimeIndex) -> np.ndarray:

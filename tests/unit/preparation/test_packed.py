@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
@@ -164,3 +165,18 @@ def test_the_text_layout_of_camels_us_holds_what_the_packed_files_hold(real_data
         left, right = packed_store.dataset[name].values, text_store.dataset[name].values
         assert np.isfinite(left).any(1).all()
         np.testing.assert_allclose(right, left, atol=0.006, rtol=1e-4, err_msg=name)
+
+
+def test_what_a_packed_file_declares_is_missing(tmp_path: Path) -> None:
+    """Marks of another type, several of them, and a valid range in packed units."""
+    data = packed(data_folder(tmp_path) / "packed.nc")
+    with netCDF4.Dataset(tmp_path / "packed.nc", "a") as dataset:
+        flow = dataset["discharge"]
+        flow.set_auto_maskandscale(False)
+        flow[0, :3] = -99, -9900, 4000
+        flow.missing_value = np.array([-99.0, -9900.0])
+        flow.valid_range = np.array([-20000, 3999], dtype=np.int16)
+    store = prepare(recipe(), tmp_path / "store.zarr", data=tmp_path)
+    expected = data["discharge"].sel(gauge_id=list(GAUGES)).values
+    expected[-1, :3] = np.nan
+    np.testing.assert_allclose(store.dataset["riverflow"].values, expected, atol=1e-5)

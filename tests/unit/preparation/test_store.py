@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +203,30 @@ def test_what_exists_is_refused(data: Path, build: Build, tmp_path: Path) -> Non
             prepare(factory.config(), precious, data=data, overwrite=True)
     assert (document / "chapter.txt").exists()
     assert note.read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("riverflow/c", r"has 0 of the 1 files of its variable 'riverflow'"),
+        ("precip/c/0", r"has 1 of the 2 files of its variable 'precip'"),
+        ("catchment/c", r"has 0 of the 1 files of its variable 'catchment'"),
+        ("riverflow", r"has 0 of the 1 files of its variable 'riverflow'"),
+    ],
+)
+def test_a_store_that_lost_files_is_not_opened(build: Build, lost: str, message: str) -> None:
+    """Zarr reads what is absent as missing values, with which a model would train and score to NaN."""
+    path = build().path
+    shutil.rmtree(path / lost)
+    with pytest.raises(DataError, match=f"{message}: it was copied or removed in part; copy the whole store again"):
+        Store.open(path)
+
+
+def test_looking_for_lost_files_is_quick(build: Build) -> None:
+    path = build().path
+    started = time.perf_counter()
+    assert zarr_files.lost(path) is None
+    assert time.perf_counter() - started < 0.05
 
 
 def test_usage(data: Path, build: Build, tmp_path: Path) -> None:

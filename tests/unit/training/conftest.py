@@ -12,6 +12,7 @@ import pytest
 
 from watercli.config import Config, with_overrides
 from watercli.log import log
+from watercli.run import checkpoint as checkpoints
 from watercli.store import Store
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain
@@ -34,6 +35,13 @@ def same_losses(one: Path, other: Path, rel: float = 1e-5) -> None:
     left, right = rows(one), rows(other)
     assert [(row["step"], row["split"]) for row in left] == [(row["step"], row["split"]) for row in right]
     assert [row["loss"] for row in right] == pytest.approx([row["loss"] for row in left], rel=rel)
+
+
+def halved(run: Path, to: Path) -> Path:
+    """Return a copy of a run that has come to step 4."""
+    shutil.copytree(run, to)
+    shutil.rmtree(checkpoints.folder_of(to, 8))
+    return to
 
 
 @pytest.fixture(scope="session")

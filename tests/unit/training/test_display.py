@@ -40,13 +40,14 @@ REPORT = Report(
 def test_a_terminal_shows_all(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     monkeypatch.setattr(display, "console", console)
+    monkeypatch.setattr("watercli.log.console", console)
     screen = display.display()
     assert isinstance(screen, display.Screen)
     with screen:
         screen.show(REPORT)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for word in ("precip", "riverflow", "1.2500", "1.0000", "30/100", "12.3 windows/s", "4% waiting for data",
-                 "1.5 GB of memory", "90 min left, NSE of", "riverflow 0.71"):  # fmt: skip
+                 "1.5 GB of memory", "90 min left, median NSE of", "riverflow 0.71"):  # fmt: skip
         assert word in shown, word
 
 
@@ -65,7 +66,7 @@ def test_lines_and_relayed_lines_carry_the_same(said: pytest.LogCaptureFixture) 
         assert word in line
 
 
-def test_a_modality_that_no_window_asked_for_is_left_out(said: pytest.LogCaptureFixture) -> None:
+def test_a_modality_without_a_target_is_left_out(said: pytest.LogCaptureFixture) -> None:
     report = dataclasses.replace(REPORT, losses={**REPORT.losses, "precip": float("nan")})
     display.Lines().show(report)
     (line,) = said.messages
@@ -158,7 +159,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     assert _run(["pretrain", "--store", str(tiny_store.path), "--dry-run", "--processes", "2"], debug=True) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for word in ("encoded", "decoded", "parameters", "weights", "optimiser", "s of computing", "epoch",
+    for word in ("encoded", "decoded", "parameters", "weights", "optimiser", "s of computation", "epoch",
                  "6 steps", "checkpoint", "share of one of 2 processes"):  # fmt: skip
         assert word in shown, word
     assert not list(tmp_path.iterdir())

@@ -174,12 +174,11 @@ def test_resume_refuses_another_experiment(tiny_run: Path, tiny_store: Store, ch
     ],
 )
 def test_what_does_not_fit_is_refused(tiny_store: Store, tmp_path: Path, change: str, message: str | None) -> None:
-    config = with_overrides(tiny_store.config, [change])
     if message is None:
-        pretrain(config, tiny_store, tmp_path / "run")
+        pretrain(with_overrides(tiny_store.config, [change]), tiny_store, tmp_path / "run")
         return
     with pytest.raises(ConfigError, match=message):
-        pretrain(config, tiny_store, tmp_path / "run")
+        pretrain(with_overrides(tiny_store.config, [change]), tiny_store, tmp_path / "run")
 
 
 def test_an_existing_run_is_left_alone(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:

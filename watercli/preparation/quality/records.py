@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from watercli.config import CheckName, Config
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.hydrology.quantities import Quantity, quantity_of
+from watercli.hydrology.units import parse
 from watercli.log import log
 from watercli.preparation import align
 from watercli.preparation.blocks import Rules, Summary
@@ -22,6 +23,8 @@ from watercli.preparation.quality import checks, marks
 
 GRID = "grid"
 """What stands in place of a gauge id in a finding about a grid."""
+LEAST_REPEATS = 10
+"""Cells and days in which one impossible value of a grid must come to look like a mark of missing values."""
 RUNOFF_LEAST_DAYS = 365
 """Days on which both rain and flow must be known for their ratio to mean anything."""
 
@@ -117,8 +120,10 @@ class Quality:
                 data = data.where(~wrong[check])
         return data
 
-    def grid(self, name: str, summary: Summary, index: pd.DatetimeIndex) -> None:
-        """Look at what was summed up of a grid; ``index`` ``[T]`` holds its days."""
+    def grid(
+        self, name: str, summary: Summary, index: pd.DatetimeIndex, attributes: Mapping[Hashable, Any] | None = None
+    ) -> None:
+        """Look at what was summed up of a grid; ``index`` ``[T]`` holds its days, ``attributes`` how units changed."""
         outside, units = summary.outside, self._units(name)
         if outside.any():
             self._add(name, GRID, "range", index[outside > 0], f"{outside.sum():,} values in cells")
@@ -131,7 +136,31 @@ class Quality:
             leap = checks.jump(summary.mean[None], self._kelvin(name))[0]
             if leap.any():
                 self._add(name, GRID, "jump", index[leap], f"mean of the grid to {summary.mean[leap][0]:.4g} {units}")
-        self._mean(name, GRID, summary.mean, index)
+        marks = self._marks_of_grid(name, summary, index, attributes or {})
+        in_all, of_marks = int(summary.count.sum()), sum(count for _, count in marks)
+        if marks and in_all > of_marks:
+            total = np.nansum(summary.mean * summary.count) - sum(value * count for value, count in marks)
+            self._mean(name, GRID, np.array([total / (in_all - of_marks)]), index[:1])
+        else:
+            self._mean(name, GRID, summary.mean, index)
+
+    def _marks_of_grid(
+        self, name: str, summary: Summary, index: pd.DatetimeIndex, attributes: Mapping[Hashable, Any]
+    ) -> list[tuple[float, int]]:
+        """Report impossible values that come again and again, and return each with its count."""
+        possible = int(summary.count.sum()) > int(summary.outside.sum())
+        repeated = [(value, int(count)) for value, count in summary.repeated if count >= LEAST_REPEATS and possible]
+        source = self.config.modalities[name].source
+        for value, count in repeated:
+            own = (value - attributes.get("source_offset", 0.0)) / attributes.get("source_scale", 1.0)
+            is_own = source is None or source.daily is not None or "regridding" in attributes or own == value
+            extreme = "" if is_own else f" ({own:.7g} in the files)"
+            detail = (
+                f"{value:.7g} {self._units(name)}{extreme} in {count:,} cells: a missing mark? Name it in "
+                f"modalities.{name}.source.missing_values, or set recipe.quality.to_missing to [range]"
+            )
+            self._add(name, GRID, "mark", index[summary.outside > 0], detail)
+        return repeated
 
     def count_missing(self, name: str, index: pd.DatetimeIndex, present: NDArray[np.integer], places: int) -> None:
         """Keep the share of missing values in each year; ``present`` ``[T]`` of ``places`` have one."""
@@ -151,12 +180,13 @@ class Quality:
 
     def in_mm(self, data: xr.DataArray) -> xr.DataArray:
         """Return a flux in mm/day; a discharge by the area (km2) that goes with it."""
-        unit = registry.Quantity(1.0, self._units(str(data.name)))
+        unit = parse(self._units(str(data.name)))
         if unit.check("[length]**3/[time]"):
             converted = data * (unit.to("m3/s").magnitude * 86.4) / data["area"]
         else:
             converted = data * unit.to("mm/day").magnitude
-        return converted.rename(data.name)
+        renamed: xr.DataArray = converted.rename(data.name)
+        return renamed
 
     def named(self, quantity: str, kind: str | None = None) -> list[str]:
         """Return the modalities that measure a quantity."""
@@ -226,7 +256,7 @@ class Quality:
     def _kelvin(self, name: str) -> float:
         """Return the greatest change from day to day in the modality's units."""
         one_kelvin, two_kelvin = (
-            registry.Quantity(value, "kelvin").to(self._units(name)).magnitude for value in (1.0, 2.0)
+            registry.Quantity(value, "kelvin").to(parse(self._units(name)).units).magnitude for value in (1.0, 2.0)
         )
         return float(self.settings.jump * (two_kelvin - one_kelvin))
 

@@ -2,57 +2,115 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import cf_xarray  # noqa: F401  (registers the accessor)
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pyproj import CRS
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from watercli.errors import DataError
 from watercli.preparation.readers.request import Request
 
+DAY = dt.timedelta(days=1)
 COORDINATES = {"T": "time", "Y": "latitude", "X": "longitude"}
 
 
 def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> xr.DataArray:
     """Return a variable with dims ``(time, y, x)``, y and x ascending, longitudes from -180 to 180.
 
-    Attributes: the file's, ``crs_wkt``, and ``day``. Times are those of the file.
+    Attributes: the file's, ``crs_wkt``, and ``day``. Times are those of the file. Where latitude and longitude are all
+    that places the cells, and have two dims, they are coordinates ``(y, x)``, and y and x are numbers of cells.
 
     Raises
     ------
     DataError
-        If the file's metadata do not tell the axes, or there are more than three.
+        If the file's metadata do not tell the axes, contradict each other, or there are more than three.
     """
+    dataset = _dated(dataset)
     data = dataset[variable]
     # Without its values: the accessor and its dataset refer to each other, and would keep the file open.
     about = data.copy(data=np.broadcast_to(np.float32(0), data.shape)).compute()
-    axes, is_latitude = _axes(about, where, request)
-    crs = _crs(dataset, data, is_latitude, where, request)
-    day = _day(dataset, data, axes["T"])
-    bounds = _beginnings(dataset, axes["T"])
-    others = [dim for dim in data.dims if dim not in axes.values()]
+    axes = _axes(about, where, request)
+    crs = CRS("EPSG:4326") if axes.is_curved else _crs(dataset, data, axes.is_latitude, where, request)
+    dims = {"T": axes.time, "Y": axes.y, "X": axes.x}
+    day = _day(dataset, data, axes.time)
+    bounds = _bounds(dataset, axes.time)
+    data = _of_three_dims(data, dims, where, request)
+    data = data.drop_vars([name for name in data.coords if name not in dims.values()])
+    data = data.rename({axes.time: "time", axes.y: "y", axes.x: "x"})
+    if axes.is_curved:
+        data = data.assign_coords({axis: np.arange(data.sizes[axis], dtype=np.float64) for axis in ("y", "x")})
+        data = data.assign_coords({name: (("y", "x"), values) for name, values in axes.plane.items()})
+    elif crs.is_geographic and float(data["x"].max()) > 180:
+        data = data.assign_coords(x=(data["x"] + 180) % 360 - 180)
+    if axes.plane and not axes.is_curved and "plane" not in request.said:
+        request.said.add("plane")  # once: hundreds of monthly files are alike
+        _check_plane(about, axes, crs, where)
+    if bounds is not None:
+        data = data.assign_coords(begins=("time", bounds[:, 0]), ends=("time", bounds[:, 1]))
+    return data.sortby(["y", "x"]).assign_attrs(crs_wkt=crs.to_wkt(), day=day)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What places the values of a variable in time and space."""
+
+    time: str
+    y: str
+    x: str
+    is_latitude: bool
+    """Whether y is a latitude."""
+    plane: Mapping[str, NDArray[np.float64]]
+    """``latitude`` and ``longitude`` of the cells ``[Y, X]``, where the file has them; otherwise empty."""
+    is_curved: bool
+    """Whether nothing but the plane places the cells."""
+
+
+def _dated(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a dataset whose dims of time have their times as coordinates; WRF keeps them elsewhere."""
+    if "Times" in dataset and dataset["Times"].ndim == 1 and dataset["Times"].dims[0] not in dataset.coords:
+        text = dataset["Times"].values.astype(str)
+        times = pd.to_datetime(text, format="%Y-%m-%d_%H:%M:%S", errors="coerce")
+        if not times.isna().any():
+            return dataset.assign_coords({dataset["Times"].dims[0]: times})
+    for name, values in dataset.coords.items():
+        if values.dtype.kind == "M" and values.ndim == 1 and values.dims[0] not in dataset.coords:
+            return dataset.assign_coords({values.dims[0]: (values.dims, values.values, values.attrs)}).drop_vars(
+                str(name)
+            )
+    return dataset
+
+
+def _of_three_dims(data: xr.DataArray, dims: Mapping[str, str], where: str, request: Request) -> xr.DataArray:
+    """Return ``(time, y, x)``; further dims must be of length 1, or be ERA5's versions, final and preliminary."""
+    if data.sizes.get("expver", 1) > 1:
+        request.say("expver", f"{where} holds final and preliminary data (expver): the final ones where there are any")
+        versions = [data.isel(expver=number, drop=True) for number in np.argsort(data["expver"].astype(str).values)]
+        data = reduce(lambda first, second: first.fillna(second), versions).assign_attrs(data.attrs)
+    others = [dim for dim in data.dims if dim not in dims.values()]
     if any(data.sizes[dim] != 1 for dim in others):
         raise DataError(f"{where} has the dims {data.dims}; a grid has time, y and x only")
     data = data.squeeze(others, drop=True)
     # A file of one day may hold its time as a scalar.
-    data = data.expand_dims([name for name in axes.values() if name not in data.dims]).transpose(*axes.values())
-    data = data.drop_vars([name for name in data.coords if name not in axes.values()])
-    data = data.rename({axes["T"]: "time", axes["Y"]: "y", axes["X"]: "x"})
-    if crs.is_geographic and float(data["x"].max()) > 180:
-        data = data.assign_coords(x=(data["x"] + 180) % 360 - 180)
-    if bounds is not None:
-        data = data.assign_coords(begins=("time", bounds))
-    return data.sortby(["y", "x"]).assign_attrs(crs_wkt=crs.to_wkt(), day=day)
+    return data.expand_dims([name for name in dims.values() if name not in data.dims]).transpose(*dims.values())
 
 
-def _axes(data: xr.DataArray, where: str, request: Request) -> tuple[dict[str, str], bool]:
-    """Return the dims of time, y and x, by CF metadata or else by their names, and whether y is a latitude."""
-    marked = _marked(data)
+def _axes(data: xr.DataArray, where: str, request: Request) -> Axes:
+    """Return the axes of time, y and x, by CF metadata or else by their names."""
+    marked, plane = _marked(data), _plane(data)
     marked["T"] = marked["T"] or [str(dim) for dim in data.dims if dim in data.coords and data[dim].dtype.kind in "MO"]
+    is_curved = plane is not None and not (marked["Y"] and marked["X"])
+    if plane is not None and is_curved:
+        marked |= {"Y": [plane[0][0]], "X": [plane[0][1]]}
     if not all(marked[axis] for axis in COORDINATES):
         guessed = _marked(data.cf.guess_coord_axis())
         for axis in [axis for axis in COORDINATES if not marked[axis] and guessed[axis]]:
@@ -64,7 +122,51 @@ def _axes(data: xr.DataArray, where: str, request: Request) -> tuple[dict[str, s
                 f"{where} has no {axis} axis of one dimension by its CF metadata (axis, standard_name); add it to the "
                 "file"
             )
-    return {axis: marked[axis][0] for axis in COORDINATES}, marked["Y"][0] in marked["latitude"]
+    time, y, x = (marked[axis][0] for axis in COORDINATES)
+    return Axes(time, y, x, y in marked["latitude"], _values(data, plane, (y, x)), is_curved)
+
+
+def _plane(data: xr.DataArray) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Return the dims y and x of latitude and longitude with two dims, and their names; None without such."""
+    coordinates = data.cf.coordinates
+    names = [
+        next((str(name) for name in coordinates.get(kind, ()) if data[name].ndim >= 2), None)
+        for kind in ("latitude", "longitude")
+    ]
+    if names[0] is None or names[1] is None:
+        return None
+    y, x = map(str, data[names[0]].dims[-2:])
+    return (y, x), (names[0], names[1])
+
+
+def _values(
+    data: xr.DataArray, plane: tuple[tuple[str, str], tuple[str, str]] | None, dims: tuple[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return latitude and longitude ``[Y, X]``; those of the first time, where they repeat in time as WRF's do."""
+    if plane is None or set(plane[0]) != set(dims):
+        return {}
+    parts = [data[name] for name in plane[1]]
+    parts = [part.isel({dim: 0 for dim in part.dims if dim not in dims}, drop=True) for part in parts]
+    latitude, longitude = (part.transpose(*dims).values.astype(np.float64) for part in parts)
+    return {"latitude": latitude, "longitude": longitude}
+
+
+def _check_plane(data: xr.DataArray, axes: Axes, crs: CRS, where: str) -> None:
+    """Refuse y and x that place the cells elsewhere than the file's latitude and longitude do."""
+    rows, columns = (np.unique(np.linspace(0, data.sizes[dim] - 1, 5).astype(int)) for dim in (axes.y, axes.x))
+    y, x = np.meshgrid(data[axes.y].values[rows], data[axes.x].values[columns], indexing="ij")
+    longitude, latitude = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+    own = {name: values[np.ix_(rows, columns)] for name, values in axes.plane.items()}
+    east = (longitude - own["longitude"] + 180) % 360 - 180
+    apart = np.hypot(latitude - own["latitude"], east * np.cos(np.deg2rad(latitude)))
+    if not np.isfinite(apart).any() or min(data.sizes[axes.y], data.sizes[axes.x]) < 2:
+        return
+    cell = max(float(np.nanmax(np.abs(np.diff(axes.plane["latitude"], axis=axis)))) for axis in (0, 1))
+    if np.nanmax(apart) > cell:
+        raise DataError(
+            f"{where} places its cells by '{axes.y}' and '{axes.x}' up to {np.nanmax(apart):.3g} degrees from its "
+            "latitude and longitude; mend one of the two, the grid mapping, or take the wrong coordinates out"
+        )
 
 
 def _marked(data: xr.DataArray) -> dict[str, list[str]]:
@@ -90,10 +192,13 @@ def _crs(dataset: xr.Dataset, data: xr.DataArray, is_latitude: bool, where: str,
     return CRS(crs)
 
 
-def _beginnings(dataset: xr.Dataset, time: str) -> np.ndarray | None:
-    """Return when the interval of each time begins, by its bounds; None where there are none."""
+def _bounds(dataset: xr.Dataset, time: str) -> NDArray[Any] | None:
+    """Return when the interval of each time begins and ends ``[T, 2]``, by its bounds; None where there are none."""
     bounds = dataset[time].attrs.get("bounds", dataset[time].encoding.get("bounds"))
-    return np.atleast_2d(dataset[bounds].values)[:, 0] if bounds in dataset else None
+    if bounds not in dataset or dataset[bounds].dtype.kind not in "MO":
+        return None
+    values = np.atleast_2d(dataset[bounds].values)
+    return np.sort(values, axis=1) if values.shape[1] == 2 else None
 
 
 def _day(dataset: xr.Dataset, data: xr.DataArray, time: str) -> str:
@@ -126,9 +231,14 @@ def standard_calendar(data: xr.DataArray, where: str, request: Request) -> xr.Da
         return data
     if not isinstance(index, xr.CFTimeIndex):
         raise DataError(f"The times of {where} are no dates; mend the units of the file's time")
+    if "begins" in data.coords:
+        begins, ends = data["begins"].values, data["ends"].values
+        # The date of the middle, as `daily` takes it: a day may be stamped at its end.
+        if (abs(ends - begins - DAY) < DAY / 2).all():
+            data = data.assign_coords(time=begins + (ends - begins) / 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        converted = data.drop_vars("begins", errors="ignore").convert_calendar(
+        converted = data.drop_vars(["begins", "ends"], errors="ignore").convert_calendar(
             "standard", align_on="date", use_cftime=False
         )
     days = pd.DatetimeIndex(converted["time"].values).normalize().unique()

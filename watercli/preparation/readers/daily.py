@@ -8,9 +8,14 @@ import xarray as xr
 
 from watercli.config import Daily
 from watercli.errors import DataError
-from watercli.preparation.readers.request import Request
+from watercli.preparation.readers.request import Request, naming_unreadable
 
 DAY = pd.Timedelta(days=1)
+LATE = pd.Timedelta(hours=13), pd.Timedelta(hours=23.5)
+"""Daily values that are stamped between these may be those of the next day: midnights east of Greenwich, in UTC."""
+SAMPLE_DAYS, SAMPLE_LEAST, SAMPLE_NOISE = 10, 100, 1e-3
+"""Days that are looked at for sums, changes from step to step that must be in them, and share of the greatest value
+that is rounding."""
 CHUNK_BYTES = 64e6
 """Memory of the sub-daily values that are read at once."""
 
@@ -35,10 +40,57 @@ def to_dates(data: xr.DataArray, where: str, request: Request) -> xr.DataArray:
         )
     if step > DAY:
         raise DataError(f"{where} has a value every {step.days} days only; give daily files")
-    days = times.normalize().as_unit("ns")
+    days = _days(data, times, where, request)
     if days.has_duplicates:
         raise DataError(f"{where} has {days[days.duplicated()][0]:%Y-%m-%d} twice, at two hours; keep one")
-    return data.drop_vars("begins", errors="ignore").assign_coords(time=days)
+    return data.drop_vars(["begins", "ends"], errors="ignore").assign_coords(time=days)
+
+
+def _days(data: xr.DataArray, times: pd.DatetimeIndex, where: str, request: Request) -> pd.DatetimeIndex:
+    """Return the date of each daily value: that of the middle of its bounds, or else that of its stamp.
+
+    The middle is the same whether a day is stamped at its beginning or its end, and whether it begins at midnight, at
+    09:00 or at a midnight far from Greenwich.
+    """
+    stamped = times.normalize().as_unit("ns")
+    middles = _middles(data, times)
+    if middles is None:
+        _tell_of_hours(times, where, request)
+        return stamped
+    moved = middles != stamped
+    if moved.any():
+        request.say(
+            "bounds",
+            f"{where}: the bounds of time decide on the date of {moved.sum():,} days ({times[moved][0]} is of "
+            f"{middles[moved][0]:%Y-%m-%d})",
+        )
+    return middles
+
+
+def _middles(data: xr.DataArray, times: pd.DatetimeIndex) -> pd.DatetimeIndex | None:
+    """Return the dates of the middles of the bounds of time; None without bounds of a day around each stamp."""
+    if "begins" not in data.coords:
+        return None
+    begins, ends = (pd.DatetimeIndex(data[name].values) for name in ("begins", "ends"))
+    middles = begins + (ends - begins) / 2
+    length, distance = ((first - second) / DAY for first, second in ((ends, begins), (middles, times)))
+    around = (np.abs(length - 1) < 0.5) & (np.abs(distance) <= 1)
+    return middles.normalize().as_unit("ns") if around.all() else None
+
+
+def _tell_of_hours(times: pd.DatetimeIndex, where: str, request: Request) -> None:
+    """Say that times of day were cut off, and warn where the date may then be that of the day before."""
+    hours = times - times.normalize()
+    if not hours.any():
+        return
+    shown = ", ".join(f"{pd.Timestamp(0) + hour:%H:%M}" for hour in hours.unique().sort_values()[:3])
+    request.say("hours", f"{where}: times of day ({shown}) are cut off, the date counts")
+    late = int(((hours >= LATE[0]) & (hours <= LATE[1])).sum())
+    if late:
+        request.warn(
+            f"{late:,} days of {where} are stamped late ({shown}): if these are local midnights in UTC, their dates "
+            "are a day early; give the file bounds of time, or local times"
+        )
 
 
 def _aggregated(
@@ -51,6 +103,8 @@ def _aggregated(
     cells = data.sizes["y"] * data.sizes["x"]
     chunk = count * max(1, int(CHUNK_BYTES / 4 / cells / count))
     data = data.astype(np.float32).chunk({"time": chunk, "y": -1, "x": -1})
+    if settings.aggregation == "sum":
+        _check_accumulation(data, times, step, settings, where, request)
     if settings.accumulation == "since_midnight":
         data = _increments(data, times, step)
     begins = _begins(data, times, step, settings, where, request)
@@ -62,7 +116,9 @@ def _aggregated(
     if not complete.any():
         raise DataError(f"{where} has no whole day of {count} values; give whole days")
     parts = (
-        data.isel(time=np.flatnonzero(complete)).drop_vars(["time", "begins"], errors="ignore").chunk({"time": chunk})
+        data.isel(time=np.flatnonzero(complete))
+        .drop_vars(["time", "begins", "ends"], errors="ignore")
+        .chunk({"time": chunk})
     )
     steps = parts.coarsen(time=int(count)).construct(time=("time", "step"))
     daily: xr.DataArray = getattr(steps, settings.aggregation)("step", skipna=False)
@@ -83,6 +139,31 @@ def _increments(data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta)
     return data.where(xr.DataArray(first, dims="time"), added).assign_attrs(data.attrs)
 
 
+def _check_accumulation(
+    data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta, settings: Daily, where: str, request: Request
+) -> None:
+    """Look at the first days whether values are sums since midnight, as the recipe says, or are not.
+
+    Amounts of rain never rise from step to step through every day and cell; sums of them never fall.
+    """
+    fitting = int(CHUNK_BYTES / 4 / (data.sizes["y"] * data.sizes["x"]))
+    length = min(len(times), int(SAMPLE_DAYS * (DAY // step)), max(fitting, int(DAY // step)))
+    with naming_unreadable(request):
+        sample = data.isel(time=slice(0, length)).to_numpy()
+    starts = times[1:length] - step
+    within = np.asarray((np.diff(times[:length]) == step) & (starts != starts.normalize()))
+    changes = np.diff(sample, axis=0)[within]
+    noise = SAMPLE_NOISE * float(np.nanmax(sample, initial=0.0))
+    rises, falls = int((changes > noise).sum()), int((changes < -noise).sum())
+    setting = f"modalities.{request.modality_name}.source.daily.accumulation"
+    if settings.accumulation == "none" and rises > SAMPLE_LEAST and not falls:
+        raise DataError(
+            f"{where} never falls within a day, as sums since midnight do not; set {setting} to since_midnight"
+        )
+    if settings.accumulation == "since_midnight" and falls > max(SAMPLE_LEAST, rises / 4) and (sample > -noise).all():
+        request.warn(f"{where} falls within a day, which sums since midnight do not: is {setting} right?")
+
+
 def _begins(
     data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta, settings: Daily, where: str, request: Request
 ) -> pd.DatetimeIndex:
@@ -94,10 +175,10 @@ def _begins(
     if settings.label is None and settings.aggregation == "sum":
         raise DataError(
             f"{where} does not say whether a time stamps the beginning or the end of its step; set "
-            f"modalities.{request.modality_name}.source.daily.stamp to start or end"
+            f"modalities.{request.modality_name}.source.daily.label to start or end"
         )
     if settings.label is None:
-        request.say("stamp", f"{where} has no bounds of time: a value is taken to belong to the step that it begins")
+        request.say("label", f"{where} has no bounds of time: a value is taken to belong to the step that it begins")
     return times
 
 

@@ -8,10 +8,12 @@ from importlib.metadata import version
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pyet
 import xarray as xr
 from dask.base import compute
 from numpy.typing import NDArray
+from pyproj import CRS
 from scipy import sparse
 
 from watercli.errors import ConfigError, DataError, nearest
@@ -81,12 +83,7 @@ def grid_mean(request: Request) -> xr.DataArray:
     outlines = boundaries.read(request.recipe, request.sources, crs)
     gauges = boundaries.matched(gauges, outlines, request.recipe)
     weights = geometry.cell_shares(gauges, data["y"].to_numpy(), data["x"].to_numpy(), crs, outlines)
-    outside = gauges.index[np.asarray(weights.sum(axis=1)).ravel() < MIN_COVERED]
-    if len(outside):
-        raise DataError(
-            f"{geometry.listed(outside, 'catchment')} outside the grid of '{name}'; give a grid that covers them, or "
-            "name the gauges to use in recipe.catchments.gauges"
-        )
+    _check_covered(name, gauges, np.asarray(weights.sum(axis=1)).ravel(), data, crs)
     request.sources.use(source.paths)
 
     with naming_unreadable(source):
@@ -98,6 +95,20 @@ def grid_mean(request: Request) -> xr.DataArray:
         attrs=data.attrs | {"derived": f"mean of '{name}' over {'boundaries' if outlines else 'discs at the gauges'}"},
     )
     return units.convert(found, source.modality.units, request.modality.units, f"'{name}'", request.say)
+
+
+def _check_covered(name: str, gauges: pd.DataFrame, inside: NDArray[np.floating], data: xr.DataArray, crs: CRS) -> None:
+    """Refuse catchments of which the grid covers next to nothing, and warn of those of which it covers a part."""
+    outside = gauges[inside < MIN_COVERED]
+    if len(outside):
+        y, x = geometry.project(outside["@longitude"].to_numpy(), outside["@latitude"].to_numpy(), crs)
+        edges = data["y"].to_numpy()[[0, -1]], data["x"].to_numpy()[[0, -1]]
+        swapped = (y >= edges[0][0]) & (y <= edges[0][1]) & (x >= edges[1][0]) & (x <= edges[1][1])
+        cure = "give a grid that covers them, or name the gauges to use in recipe.catchments.gauges"
+        if swapped.all():
+            cure = "with latitude and longitude swapped they lie on it: mend the attribute table"
+        raise DataError(f"{geometry.listed(outside.index, 'catchment')} outside the grid of '{name}'; {cure}")
+    geometry.warn_of_parts(gauges.index, inside, f"the grid of '{name}'")
 
 
 def _means(fields: da.Array, weights: sparse.csr_matrix) -> NDArray[np.float32]:

@@ -15,15 +15,13 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.hydrology.units import stated_in
 from watercli.log import track
 from watercli.preparation import align, regrid, units
-from watercli.preparation.readers import cf, daily, netcdf
+from watercli.preparation.readers import cf, daily, missing, netcdf
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
-from watercli.preparation.readers.sources import unreadable
 
-FILL = 1e19
-"""From here on a number is a fill value (1e20) that the file does not declare."""
 CHUNK_DAYS = 360
 """Days read at once; a whole shard of the store, so that writing reads each source value once."""
 CHUNK_BYTES = 512e6
@@ -54,6 +52,7 @@ def read(request: Request, mean_of: Sequence[str] = ()) -> xr.DataArray:
             raise DataError(f"{request.name(path)} has no variable '{variable}'{nearest(variable, known)}")
         for name in names:
             where = f"'{name}' in {request.name(path)}"
+            dataset[name] = missing.valid(dataset[name], where, request.say, request.source.missing_values)
             data = cf.field(dataset, name, where, request)
             parts.setdefault(name, []).append((path, cf.standard_calendar(data, where, request)))
     fields = {name: _daily(files, request) for name, files in parts.items()}
@@ -71,9 +70,11 @@ def _open(path: Path, request: Request) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other calendars are converted, and said, below
-            return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
+            if kind == "GRIB":
+                return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
+            return netcdf.decoded(xr.open_dataset(address, chunks={}, decode_cf=False, **options))
     except Exception as error:
-        raise unreadable(name, kind) from error
+        raise netcdf.refused(path, name, kind) from error
 
 
 def _daily(files: Sequence[Part], request: Request) -> xr.DataArray:
@@ -81,10 +82,9 @@ def _daily(files: Sequence[Part], request: Request) -> xr.DataArray:
     data = _concatenate(files, request)
     where = f"'{data.name}' in {request.name(files[0][0])}"
     data = daily.to_dates(data, where, request)
-    given = units.stated(request.source.units, data.attrs.get("units"), where, request.say)
-    if request.source.daily is not None and request.source.daily.aggregation == "sum":
-        units.check_amount(given, request.modality.units, where)
-    data = data.where(data < FILL)
+    given = units.stated(request.source.units, stated_in(data.attrs), where, request.say)
+    if request.source.daily is not None:
+        units.check_aggregation(given, request.modality.units, request.source.daily.aggregation, where)
     data = units.convert(data.astype(np.float32), given, request.modality.units, where, request.say)
     cells = data.sizes["y"] * data.sizes["x"]
     return data.chunk({"time": min(CHUNK_DAYS, max(1, int(CHUNK_BYTES / 4 / cells))), "y": -1, "x": -1})
@@ -94,10 +94,11 @@ def _concatenate(files: Sequence[Part], request: Request) -> xr.DataArray:
     """Join the files of a variable in time; each time may come from one file only."""
     first_path, first = files[0]
     for path, data in files[1:]:
-        if not all(align.same_centres(data[axis].values, first[axis].values) for axis in ("y", "x")):
+        places = [axis for axis in ("y", "x", "latitude", "longitude") if axis in first.coords]
+        if not all(axis in data.coords and align.same_centres(data[axis], first[axis]) for axis in places):
             raise DataError(f"{request.name(path)} is on another grid than {request.name(first_path)}; choose one")
-        if data.attrs.get("units") != first.attrs.get("units"):
-            first_units, second_units = (f"'{part.attrs.get('units')}'" for part in (first, data))
+        if stated_in(data.attrs) != stated_in(first.attrs):
+            first_units, second_units = (f"'{stated_in(part.attrs)}'" for part in (first, data))
             raise DataError(
                 f"{request.name(first_path)} is in {first_units}, {request.name(path)} in {second_units}; mend one, or "
                 "give them as two modalities"
@@ -110,7 +111,9 @@ def _concatenate(files: Sequence[Part], request: Request) -> xr.DataArray:
             f"{len(doubled)} dates of '{first.name}' come twice, first {doubled[0]:%Y-%m-%d} in {names}; "
             "give each date in one file"
         )
-    joined = xr.concat([data for _, data in files], dim="time", join="override", combine_attrs="override")
+    bounded = all("begins" in data.coords for _, data in files)
+    parts = [data if bounded else data.drop_vars(["begins", "ends"], errors="ignore") for _, data in files]
+    joined = xr.concat(parts, dim="time", join="override", combine_attrs="override")
     return joined.sortby("time")
 
 

@@ -13,8 +13,20 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import DataError
+from watercli.preparation.readers import missing
 from watercli.preparation.readers.sources import unreadable
 
+OTHER_KINDS = {
+    b"II*\0": "is a GeoTIFF, which is not read; write it as NetCDF with a time of each day (gdal_translate -of netCDF)",
+    b"MM\0*": "is a GeoTIFF, which is not read; write it as NetCDF with a time of each day (gdal_translate -of netCDF)",
+    b"\x0e\x03\x13\x01": "is HDF4, which is not read; write it as NetCDF (ncl_convert2nc, h4tonccf)",
+    b"\x1f\x8b": "is compressed by gzip; unpack it",
+    b"PK\x03\x04": "is a zip archive, as the Climate Data Store sends them; unpack it",
+    b"<!": "is a web page, as that of a failed download or of a login; fetch the file again",
+    b"<h": "is a web page, as that of a failed download or of a login; fetch the file again",
+    b"GRIB": "is GRIB; give its name the ending .grib",
+}
+"""What files begin with that are no NetCDF, and what to do about them."""
 GRIB = (".grib", ".grib2", ".grb", ".grb2")
 
 
@@ -40,6 +52,23 @@ def reading(address: str) -> tuple[str, dict[str, Any]]:
     return ("Zarr", {"engine": "zarr"}) if ending == ".zarr" else ("NetCDF", {"engine": "netcdf4"})
 
 
+def decoded(raw: xr.Dataset) -> xr.Dataset:
+    """Return a dataset as CF reads it; what lies outside a valid range is left to `missing.valid`."""
+    return xr.decode_cf(missing.declared(raw), decode_timedelta=False)
+
+
+def refused(path: Path, name: str, kind: str) -> DataError:
+    """Return the error for a file that cannot be read as its name says, by what it begins with."""
+    try:
+        with path.open("rb") as stream:
+            begins = stream.read(4)
+    except OSError:
+        begins = b""
+    known = (advice for beginning, advice in OTHER_KINDS.items() if begins.startswith(beginning))
+    advice = next(known, None) if kind != "GRIB" or begins != b"GRIB" else None
+    return DataError(f"{name} {advice}") if advice else unreadable(name, kind)
+
+
 @contextmanager
 def opened(path: Path, name: str) -> Iterator[xr.Dataset]:
     """Yield a small file's dataset in memory.
@@ -52,10 +81,12 @@ def opened(path: Path, name: str) -> Iterator[xr.Dataset]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other calendars are refused, by name
-            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
-                loaded = dataset.load()
+            with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as raw:
+                loaded = decoded(raw).load()
+                for variable in loaded.data_vars:
+                    loaded[variable] = missing.valid(loaded[variable], f"'{variable}' in {name}", lambda *_: None)
     except Exception as error:  # what HDF5 and its wrappers raise is of many kinds
-        raise unreadable(name, "NetCDF") from error
+        raise refused(path, name, "NetCDF") from error
     yield loaded
 
 
@@ -71,10 +102,10 @@ def peeked(path: Path, name: str) -> Iterator[xr.Dataset]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
-                yield dataset
+            with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as raw:
+                yield decoded(raw)
     except (OSError, RuntimeError, ValueError) as error:
-        raise unreadable(name, "NetCDF") from error
+        raise refused(path, name, "NetCDF") from error
 
 
 def days_of(data: xr.DataArray, time: str, where: str) -> pd.DatetimeIndex:
@@ -88,7 +119,7 @@ def days_of(data: xr.DataArray, time: str, where: str) -> pd.DatetimeIndex:
     index = data.indexes.get(time)
     if not isinstance(index, pd.DatetimeIndex):
         raise DataError(f"The times of {where} are no dates of the standard calendar; convert the file's calendar")
-    days = index.normalize().as_unit("ns")
+    days = index.round("s").normalize().as_unit("ns")  # a stamp may be a fraction of a second short of midnight
     if days.has_duplicates:
         raise DataError(f"{where} has the date {days[days.duplicated()][0]:%Y-%m-%d} twice; keep one")
     return days

@@ -16,8 +16,9 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.hydrology.units import stated_in
 from watercli.log import track
-from watercli.preparation.readers import dates, netcdf, tabular
+from watercli.preparation.readers import dates, missing, netcdf, tabular
 from watercli.preparation.readers.gauges import assemble, chosen, of_text
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
@@ -146,16 +147,15 @@ def _of_netcdf(request: Request, path: Path, gauge: str) -> tuple[Records, str |
             if column not in dataset.variables:
                 raise DataError(f"{name} has no variable '{column}'{nearest(column, map(str, dataset.variables))}")
         values = dataset[request.source.variable].squeeze()
-        units = values.attrs.get("units")
+        units = stated_in(values.attrs)
         time = tuple(dim for column in _when(request) for dim in dataset[column].squeeze().dims)
         others = [dim for dim in values.dims if dim not in time]
         if request.source.table.layout == "file":
             if others:
                 raise DataError(_other_layout(request, values, name))
             days = _days(request, _times(request, dataset), name)
-            return {
-                gauge: _record(request, values.transpose(*time).to_series(), days, name, request.source.variable)
-            }, units
+            series = _valid(request, values.transpose(*time), name).to_series()
+            return {gauge: _record(request, series, days, name, request.source.variable)}, units
         return _rows_by_gauge(request, dataset, values, name), units
 
 
@@ -164,7 +164,7 @@ def _columns_by_gauge(request: Request, dataset: xr.Dataset, name: str) -> Recor
     days = _days(request, _times(request, dataset), name)
     (time,) = {dim for column in _when(request) for dim in dataset[column].dims}
     series = {
-        str(column): data.to_series()
+        str(column): _valid(request, data, name).to_series()
         for column, data in dataset.data_vars.items()
         if data.dims == (time,) and data.dtype.kind in "iuf" and _is_gauge(request, str(column))
     }
@@ -183,17 +183,29 @@ def _rows_by_gauge(request: Request, dataset: xr.Dataset, values: xr.DataArray, 
         )
     labels = dataset[column]
     if values.ndim == 1 or set(labels.dims) & {dim for when in _when(request) for dim in dataset[when].dims}:
-        table = dataset[[request.source.variable]].assign({name: dataset[name] for name in (column, *_when(request))})
+        values = _valid(request, dataset[request.source.variable], name)
+        table = values.to_dataset(name=request.source.variable)
+        table = table.assign({column: dataset[column] for column in (column, *_when(request))})
         return _by_gauge(request, table.to_dataframe().reset_index(), name, "")
     own = pd.Series(np.atleast_1d(labels.to_numpy()))
     own = _whole_ids(request, own, name) if own.dtype.kind == "f" else pd.Series(netcdf.as_text(labels))
     kept = [place for place, label in enumerate(own) if not request.gauges or request.gauge_id(label) in request.gauges]
     days = _days(request, _times(request, dataset), name)
-    rows = values[{labels.dims[0]: kept}].transpose(labels.dims[0], ...).to_numpy().reshape(len(kept), -1)
+    rows = (
+        _valid(request, values[{labels.dims[0]: kept}], name)
+        .transpose(labels.dims[0], ...)
+        .to_numpy()
+        .reshape(len(kept), -1)
+    )
     return {
         own[place]: _record(request, pd.Series(row), days, name, request.source.variable)
         for place, row in zip(kept, rows, strict=True)
     }
+
+
+def _valid(request: Request, values: xr.DataArray, name: str) -> xr.DataArray:
+    """Return values without those outside the range that the file declares as valid."""
+    return missing.valid(values, f"'{values.name}' in {name}", request.say)
 
 
 def _times(request: Request, dataset: xr.Dataset) -> pd.DataFrame:

@@ -1,0 +1,249 @@
+"""A recurrence as the encoder of all series: one learnt state for each catchment and day, causal and cheap.
+
+Its inputs are what is visible of every modality that a catchment may see; what is hidden enters as hidden. Decoders of
+series read the state of a day, as weighted feature maps of its blocks, and need no attention: all that is visible on
+the day and before is in the state.
+
+A day's state holds what the days up to it left behind, ``h(t) = f(t) h(t-1) + (1 - f(t)) u(t)``. Gate f and candidate u
+depend on the visible values of the day and on the static attributes, never on h, so that matrix products cover all days
+at once and one multiply-add a day is all that is sequential (gated linear recurrences: Martin & Cundy 2018,
+arXiv:1709.04057; Qin et al. 2023, arXiv:2311.04823). Gates begin at time constants of 1 to 500 days, as the stores of a
+catchment have them: snow, soil, groundwater.
+Shapes: R rows (B windows * C catchments), H days of warm-up, T days of the window, S = H + T, M modalities that are
+read, A attributes, D width. Inside, days come first: ``[S, R, D]``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
+
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import MAEConfig, RecurrenceConfig
+from multimodal_mae.encoder import Features
+from multimodal_mae.layers import patchify
+from multimodal_mae.masking import Selection, TokenMask
+
+ROWS = 64
+"""Rows that are read at once where no gradient is wanted: more do not fit into a processor's cache."""
+SHORTEST, LONGEST = 1.0, 500.0
+"""Time constants in days over which the gates are spread at first."""
+
+
+class GatedScan(torch.autograd.Function):
+    """States ``[S, R, D]`` of gate logits and candidates, packed as ``[S, R, 2 D]``, from an initial state ``[R, D]``.
+
+    The loops run over views made once and write in place, at the cost of one elementwise operation; a scan in chunks or
+    in logarithms passes more often over the data.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, packed: Tensor, initial: Tensor) -> Tensor:
+        """Return the states."""
+        logit, candidate = packed.chunk(2, -1)
+        gate = torch.sigmoid(logit)
+        states = torch.addcmul(candidate, gate, candidate, value=-1)  # (1 - f) u, overwritten by the states
+        state = initial
+        for gate_of_day, state_of_day in zip(gate.unbind(0), states.unbind(0), strict=True):
+            state = state_of_day.addcmul_(gate_of_day, state)
+        ctx.save_for_backward(gate, candidate, states, initial)
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of the packed logits and candidates, and of the initial state."""
+        gate, candidate, states, initial = ctx.saved_tensors
+        total = gradients[0].clone(
+            memory_format=torch.contiguous_format
+        )  # through the later days too, once the loop is done
+        gates, totals = gate.unbind(0), total.unbind(0)
+        for day in range(len(totals) - 2, -1, -1):
+            totals[day].addcmul_(gates[day + 1], totals[day + 1])
+        packed = total.new_empty(*total.shape[:-1], 2 * total.shape[-1])
+        of_logit, of_candidate = packed.chunk(2, -1)
+        torch.addcmul(total, total, gate, value=-1, out=of_candidate)
+        torch.sub(states[:-1], candidate[1:], out=of_logit[1:])  # h(t-1) - u(t)
+        torch.sub(initial, candidate[0], out=of_logit[0])
+        of_logit.mul_(gate).mul_(of_candidate)
+        return packed, gate[0] * total[0]
+
+
+def balanced_state(packed: Tensor, days: int) -> Tensor:
+    """Return the state ``[R, D]`` at which gains and losses of the first ``days`` cancel: no store begins empty.
+
+    ``days`` must not reach beyond the warm-up, or the first days would know later ones.
+    """
+    logit, candidate = packed[: max(days, 1)].chunk(2, -1)
+    gain = torch.sigmoid(-logit)
+    return (gain * candidate).sum(0) / gain.sum(0).clamp_min(1e-6)
+
+
+class RecurrentBlock(nn.Module):
+    """One recurrence and a gated read-out of its state, added to what went in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.recurrence = nn.Linear(width, 2 * width)
+        self.read_gate = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+    @torch.no_grad()
+    def spread_time_constants(self) -> None:
+        """Have the gates begin at time constants of `SHORTEST` to `LONGEST` days."""
+        width = self.out.out_features
+        days = torch.exp(torch.linspace(math.log(SHORTEST), math.log(LONGEST), width))
+        self.recurrence.bias[:width] = -torch.log(torch.expm1(1 / days))  # logit of exp(-1 / days)
+        self.recurrence.weight[:width] *= 0.5
+
+    def forward(self, x: Tensor, warmup: int, *, keep: int | None = None) -> Tensor:
+        """Return ``[S, R, D]`` of ``[S, R, D]``, or its last ``keep`` days; the state settles over ``warmup`` days."""
+        normed = self.norm(x)
+        # In float32 whatever the precision of the products: a slow store changes by a thousandth a day.
+        packed = self.recurrence(normed).float()
+        states: Tensor = GatedScan.apply(packed, balanced_state(packed, warmup))  # type: ignore[no-untyped-call]
+        if keep is not None:
+            states, normed, x = states[-keep:], normed[-keep:], x[-keep:]
+        changed: Tensor = x + self.out(states.to(normed.dtype) * silu(self.read_gate(normed)))
+        return changed
+
+
+class Recurrence(nn.Module):
+    """Reads visible values of all series and the static attributes; returns what each block knows of each day."""
+
+    def __init__(self, config: RecurrenceConfig, width: int, modalities: int, attributes: int, dropout: float) -> None:
+        super().__init__()
+        self.values = nn.Linear(3 * modalities, width)
+        self.static = nn.Sequential(nn.Linear(attributes, width), nn.GELU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(RecurrentBlock(width) for _ in range(config.blocks))
+        self.dropout = dropout
+
+    def forward(self, values: Tensor, visible: Tensor, static: Tensor, days: int) -> list[Tensor]:
+        """Return the embedded input and every block's output ``[R, T, D]``, on the last ``days`` of S.
+
+        ``values`` and ``visible`` are ``[R, M, S]``, standardised and 0 to 1; what is not visible has no part.
+        ``static`` is ``[R, A]``.
+        """
+        if not torch.is_grad_enabled() and len(values) > ROWS:
+            parts = zip(values.split(ROWS), visible.split(ROWS), static.split(ROWS), strict=True)
+            return [torch.cat(layer) for layer in zip(*(self(*part, days) for part in parts), strict=True)]
+        # Squares too: of a square root of rain, the rain itself.
+        channels = torch.cat((values * visible, values.square() * visible, visible), dim=1).permute(2, 0, 1)
+        weight = self.values.weight.dtype
+        x: Tensor = self.values(channels.to(weight)) + self.static(static.to(weight))
+        warmup = len(x) - days
+        layers = [x[-days:]]
+        for number, block in enumerate(self.blocks, start=1):
+            last = number == len(self.blocks)
+            x = block(self._dropped(x), warmup, keep=days if last else None)
+            layers.append(x[-days:])
+        return [layer.transpose(0, 1) for layer in layers]
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        """Drop features for the whole sequence of a row: a mask for each day costs more than the recurrence."""
+        if not self.training or not self.dropout:
+            return x
+        kept = torch.rand_like(x[:1]) >= self.dropout
+        return x * (kept.to(x.dtype) / (1 - self.dropout))
+
+
+class RecurrentEncoder(nn.Module):
+    """Encodes all series of catchments, and the grids that feed them, by one `Recurrence`."""
+
+    def __init__(self, config: MAEConfig) -> None:
+        super().__init__()
+        assert config.recurrence is not None
+        self.config = config
+        self.inputs = config.read_by(config.of_kind("series")[0])
+        self.recurrence = Recurrence(
+            config.recurrence, config.width, len(self.inputs), config.attributes, config.dropout
+        )
+        self.handed = config.map_layers("series")
+
+    def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> tuple[Tensor, ...]:
+        """Return the layers that are handed over, ``[R, T, D]`` each."""
+        days = [self._days(name, batch, masks[name]) for name in self.inputs]
+        values = torch.stack([value for value, _ in days], dim=1)
+        visible = torch.stack([shown for _, shown in days], dim=1)
+        embedded, *blocks = self.recurrence(values, visible, batch.static.flatten(0, 1), batch.days)
+        chosen = [blocks[number] for number in self.handed]
+        return (embedded, *chosen) if self.config.use_input else tuple(chosen)
+
+    def _days(self, name: str, batch: Batch, mask: TokenMask) -> tuple[Tensor, Tensor]:
+        """Return values and how visible they are (0 to 1), ``[R, S]`` both: of the warm-up, then of the window."""
+        if name in batch.series:
+            values, weight = batch.series[name].flatten(0, 1), mask.visible
+        else:
+            values, weight = self._over_catchments(name, batch, mask)
+        assert self.config.recurrence is not None
+        warmup = self.config.recurrence.warmup_days
+        before = batch.history[name].flatten(0, 1) if name in batch.history else values[:, :0]
+        if before.shape[1] < warmup:  # the store begins later
+            before = nn.functional.pad(before, (warmup - before.shape[1], 0), value=torch.nan)
+        known = torch.isfinite(before)
+        if mask.past is not None:
+            known = known & mask.past.repeat_interleave(len(known) // len(mask.past))[:, None]
+        values, weight = torch.cat((before, values), 1), torch.cat((known.to(values.dtype), weight.to(values.dtype)), 1)
+        return torch.where(weight > 0, values, 0).nan_to_num(0.0), weight
+
+    def _over_catchments(self, name: str, batch: Batch, mask: TokenMask) -> tuple[Tensor, Tensor]:
+        """Return a grid's mean over the visible patches of each catchment, and their weight, ``[R, T]`` both."""
+        if batch.patch_index is None or batch.patch_weight is None:
+            raise ValueError("patch_index and patch_weight: a grid that feeds catchments needs those of each catchment")
+        assert self.config.grid is not None
+        means = patchify(batch.grids[name], self.config.grid.patch_size).nanmean(-1).nan_to_num(0.0)  # [B, T, P]
+        visible = mask.visible.unflatten(1, (batch.days, -1)).to(means.dtype)
+        window = torch.arange(batch.windows, device=means.device)[:, None, None]
+        index = batch.patch_index.clamp_min(0)  # [B, C, K]
+        share = torch.where(batch.patch_index >= 0, batch.patch_weight, 0)[..., None]
+        weight = share * visible.transpose(1, 2)[window, index]  # [B, C, K, T]
+        total = weight.sum(2)
+        mean = (weight * means.transpose(1, 2)[window, index]).sum(2) / total.clamp_min(1e-6)
+        return mean.flatten(0, 1), total.flatten(0, 1)
+
+
+class StateDecoder(nn.Module):
+    """Predicts a series from the recurrence's state of the day: feature maps, one hidden layer, a head."""
+
+    def __init__(self, config: MAEConfig, non_negative: bool = False) -> None:
+        super().__init__()
+        maps = config.decoder_layers if config.use_weighted_fm else 1
+        self.norm = nn.Identity() if config.use_weighted_fm else nn.LayerNorm(config.width)
+        self.hidden = nn.ModuleList(nn.Linear(config.width, config.decoder_width) for _ in range(maps))
+        self.head = nn.Linear(config.decoder_width, 1)
+        self.non_negative = non_negative
+
+    def forward(
+        self,
+        layers: Sequence[Tensor],
+        queries: Selection,
+        feature_maps: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Predict ``[R, Q, 1]`` at days ``[R, Q]``; return also what the head reads, ``[R, Q, E]``.
+
+        That is zero in rows without a query. ``layers`` are those of the encoder, ``[R, T, D]`` each; ``feature_maps``
+        makes of them, at the queries alone, what each hidden layer reads.
+        """
+        busy = queries.valid.any(1)
+        busy[0] = True  # weights that are never used would get no gradient
+        day = queries.index[busy][..., None]
+        at_queries = [layer[busy].gather(1, day.expand(-1, -1, layer.shape[-1])) for layer in layers]
+        maps = feature_maps(at_queries)
+        hidden = sum(linear(self.norm(read)) for linear, read in zip(self.hidden, maps, strict=True))
+        assert isinstance(hidden, Tensor)
+        decoded = nn.functional.gelu(hidden)
+        states = decoded.new_zeros(len(busy), *decoded.shape[1:])
+        states[busy] = decoded
+        values: Tensor = self.head(states)
+        return softplus(values) if self.non_negative else values, states
+
+
+def features_of(layers: tuple[Tensor, ...], mask: TokenMask, maps: tuple[Tensor, ...]) -> Features:
+    """Return the features of one series: those of its catchment's days, valid where the series is visible."""
+    day = torch.arange(layers[0].shape[1], device=layers[0].device).expand(layers[0].shape[:2])
+    return Features(layers, day, mask.visible, day, maps)

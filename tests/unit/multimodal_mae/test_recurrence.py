@@ -1,0 +1,173 @@
+"""The recurrence: against a loop by hand, causal, blind to what is hidden, and every weight learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from multimodal_mae import recurrence
+from multimodal_mae.batch import Batch
+from multimodal_mae.config import MAEConfig, RecurrenceConfig
+from multimodal_mae.mae import MultiModalMAE, total_loss
+from multimodal_mae.masking import TokenMask, show_all
+from multimodal_mae.recurrence import LONGEST, SHORTEST, GatedScan, Recurrence, balanced_state
+
+from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks
+
+WARMUP = 7
+RECURRENT = replace(
+    SMALL,
+    causal=True,
+    cross_modal_attention="decoder",
+    recurrence=RecurrenceConfig(warmup_days=WARMUP),
+    modalities={**SMALL.modalities, "flow": replace(SMALL.modalities["flow"], non_negative=True)},
+)
+
+
+def batch_with_history(config: MAEConfig = RECURRENT) -> Batch:
+    batch = make_batch(config)
+    b, c, _ = batch.static.shape
+    generator = torch.Generator().manual_seed(2)
+    names = (*config.of_kind("series"), "rain", "warmth")
+    history = {name: torch.randn(b, c, WARMUP, generator=generator) for name in names}
+    return replace(
+        batch,
+        history=history,
+        patch_index=torch.tensor([[0, 1], [3, -1], [1, 3]]).expand(b, -1, -1),
+        patch_weight=torch.tensor([[0.4, 0.6], [1.0, 0.0], [0.5, 0.5]]).expand(b, -1, -1),
+    )
+
+
+@pytest.fixture
+def model() -> MultiModalMAE:
+    torch.manual_seed(0)
+    return MultiModalMAE(RECURRENT).eval()
+
+
+def simulated(model: MultiModalMAE, batch: Batch) -> torch.Tensor:
+    """Return flow ``[R, T]`` as it is simulated, hidden with its past."""
+    masks = show_all(batch, model.config, excluded=("flow",), targets=("flow",))
+    return model(batch, masks, names=("flow",)).predictions["flow"].full(batch.days)[..., 0]
+
+
+def test_the_scan_is_the_recurrence_and_its_gradient_is_right() -> None:
+    torch.manual_seed(1)
+    packed = torch.randn(9, 4, 6, dtype=torch.double, requires_grad=True)
+    initial = torch.randn(4, 3, dtype=torch.double, requires_grad=True)
+    gate, candidate = packed[..., :3].sigmoid(), packed[..., 3:]
+    state, expected = initial, []
+    for day in range(9):
+        state = gate[day] * state + (1 - gate[day]) * candidate[day]
+        expected.append(state)
+    torch.testing.assert_close(GatedScan.apply(packed, initial), torch.stack(expected))
+    assert torch.autograd.gradcheck(GatedScan.apply, (packed, initial))
+
+
+def test_gates_begin_at_time_constants_from_a_day_to_years(model: MultiModalMAE) -> None:
+    assert model.recurrence is not None
+    width = RECURRENT.width
+    for block in model.recurrence.recurrence.blocks:
+        days = -1 / torch.log(torch.sigmoid(block.recurrence.bias[:width].detach()))
+        assert float(days[0]) == pytest.approx(SHORTEST, rel=1e-3)
+        assert float(days[-1]) == pytest.approx(LONGEST, rel=1e-2)
+
+
+def test_a_constant_input_finds_its_state_at_once() -> None:
+    packed = torch.randn(1, 2, 6).expand(20, -1, -1)
+    states = GatedScan.apply(packed, balanced_state(packed, 5))
+    torch.testing.assert_close(states, packed[..., 3:].expand_as(states))
+
+
+def test_nothing_later_is_seen(model: MultiModalMAE) -> None:
+    batch, day = batch_with_history(), 3
+    before = simulated(model, batch)
+    later = {name: values.clone() for name, values in batch.series.items()}
+    for values in later.values():
+        values[..., day:] += 3
+    grids = {name: values.clone() for name, values in batch.grids.items()}
+    for values in grids.values():
+        values[:, day:] += 3
+    after = simulated(model, replace(batch, series=later, grids=grids))
+    torch.testing.assert_close(after[:, :day], before[:, :day], rtol=0, atol=0)
+    assert not torch.allclose(after[:, day:], before[:, day:])
+
+
+def test_hidden_flow_is_not_seen_nor_its_past(model: MultiModalMAE) -> None:
+    batch = batch_with_history()
+    other = replace(
+        batch,
+        series={**batch.series, "flow": batch.series["flow"] + 5},
+        history={**batch.history, "flow": batch.history["flow"] + 5},
+    )
+    torch.testing.assert_close(simulated(model, other), simulated(model, batch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["loss", "rain", "flow"])
+def test_what_is_visible_of_the_past_is_known(model: MultiModalMAE, name: str) -> None:
+    batch = batch_with_history()
+    masks = show_all(batch, RECURRENT, targets=("flow",))
+    changed = replace(batch, history={**batch.history, name: batch.history[name] + 2})
+    one, two = (model(some, masks, names=("flow",)).predictions["flow"].values for some in (batch, changed))
+    assert not torch.allclose(one, two)
+
+
+def test_days_that_are_missing_are_as_days_before_the_record(model: MultiModalMAE) -> None:
+    batch = batch_with_history()
+    short = {name: values[..., 3:] for name, values in batch.history.items()}
+    padded = {name: values.clone() for name, values in batch.history.items()}
+    for values in padded.values():
+        values[..., :3] = torch.nan
+    torch.testing.assert_close(
+        simulated(model, replace(batch, history=short)), simulated(model, replace(batch, history=padded))
+    )
+
+
+def test_a_grid_enters_as_the_mean_over_the_patches_of_the_catchment(model: MultiModalMAE) -> None:
+    batch = batch_with_history()
+    before = simulated(model, batch)
+    rain = batch.grids["rain"].clone()
+    rain[:, :, :3, 4:] += 2  # patch 1, of which the second catchment has no part
+    after = simulated(model, replace(batch, grids={**batch.grids, "rain": rain}))
+    changed = (after != before).any(1).unflatten(0, (2, 3))
+    assert changed.tolist() == [[True, False, True]] * 2
+
+
+def test_every_weight_has_a_gradient() -> None:
+    torch.manual_seed(0)
+    model = MultiModalMAE(RECURRENT)
+    batch = batch_with_history()
+    total_loss(model(batch, make_masks(batch, RECURRENT)).predictions, RECURRENT).backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
+
+
+def test_flow_is_never_negative(model: MultiModalMAE) -> None:
+    assert float(simulated(model, batch_with_history()).min()) >= 0
+
+
+def test_rows_in_parts_give_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    reader = Recurrence(RecurrenceConfig(), 16, 2, 3, dropout=0.0)
+    values, static = torch.randn(7, 2, 12), torch.randn(7, 3)
+    whole = reader(values, torch.ones_like(values), static, 5)
+    monkeypatch.setattr(recurrence, "ROWS", 3)
+    with torch.no_grad():
+        parts = reader(values, torch.ones_like(values), static, 5)
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_features_of_a_series_are_those_of_its_visible_days(model: MultiModalMAE) -> None:
+    batch = batch_with_history()
+    masks = show_all(batch, RECURRENT)
+    gone = torch.zeros_like(masks["loss"].visible)
+    features = model.encode(batch, {**masks, "loss": TokenMask(gone, gone)})
+    assert features["flow"].valid.all()
+    assert not features["loss"].valid.any()
+    assert features["flow"].maps[0].shape == (6, batch.days, RECURRENT.width)
+    assert len(features["flow"].layers) == 2
+
+
+def test_it_is_causal_or_nothing() -> None:
+    with pytest.raises(ValueError, match="causal"):
+        replace(RECURRENT, causal=False)

@@ -1,0 +1,96 @@
+"""Units as files and people write them, read by pint with the names that CF metadata use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import pint
+from cf_xarray.units import units as registry
+
+SPELLINGS = {
+    "(0 - 1)": "1",
+    "~": "1",
+    "-": "1",
+    "fraction": "1",
+    "unitless": "1",
+    "c": "degC",
+    "celsius": "degC",
+    "f": "degF",
+    "fahrenheit": "degF",
+    "k": "K",
+    "cfs": "ft3/s",
+    "cusec": "ft3/s",
+    "cusecs": "ft3/s",
+    "kcfs": "1000 ft3/s",
+    "cumec": "m3/s",
+    "cumecs": "m3/s",
+    "cms": "m3/s",
+    "lps": "l/s",
+    "mld": "megaliter/day",
+    "mgd": "1e6 gallon/day",
+    "mmd": "mm/day",
+    "mmday": "mm/day",
+}
+"""Units as hydrologists and others write them, in small letters, and as pint does."""
+PHRASES = (
+    (r"\s+(of water equivalent|w\.?\s?e\.?|water equivalent)(?=\W|$)", ""),
+    (r"^degs?(rees?)?[\s_.]*(c|celsius|f|fahrenheit|k|kelvin)$", lambda match: SPELLINGS[match[2].lower()[0]]),
+    (r"^°\s*([CF])$", r"deg\1"),
+    (r"(/|\bper\s+)\s*24[\s-]*h(ou)?rs?\b|(/|\bper\s+)\s*24[\s-]*h\b", "/day"),
+    (r"\s+24[\s-]*h(ou)?r?s?\s?(\*\*|\^)?-1$", " day-1"),
+    (r"\bacre[- ](feet|foot|ft)\b", "acre_foot"),
+    (r"\bkilo[- ]?cubic feet\b", "1000 cubic feet"),
+)
+"""What is replaced wherever it stands: patterns, and what pint reads instead."""
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻\u2212", "0123456789--")
+FACTOR = re.compile(
+    r"(?P<number>10(\*\*|\^)[-+]?\d{1,2}|(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?)(\s*\*?\s*(?P<unit>[A-Za-zµ°%(].*))?"
+)
+"""A number before the unit, which CF allows: ``0.1 mm/day``."""
+UNSAFE = re.compile(r"[^A-Za-zµ°%]\s*(\*\*|\^)|(\*\*|\^)\s*[-+]?\d{3}|.{101}")
+"""A power of anything but a unit, or a huge one: pint would work out ``10**10**10`` until the memory ends."""
+NAMES = ("units", "unit", "Units", "Unit", "UNITS", "UNIT")
+"""Attributes in which files state units; CF knows the first alone."""
+
+
+Quantity: TypeAlias = "pint.Quantity[float]"
+
+
+def parse(text: str) -> Quantity:
+    """Return units as a quantity: 1 of the unit, or as many as the factor before it says.
+
+    Raises
+    ------
+    ValueError
+        If they are no units.
+    """
+    spelt = _spelt(text)
+    match = FACTOR.fullmatch(spelt)
+    factor, unit = (_number(match["number"]), _spelt(match["unit"] or "1")) if match else (1.0, spelt)
+    if not factor or UNSAFE.search(unit):
+        raise ValueError(f"'{text}' are no units")
+    try:
+        return registry.Quantity(factor, registry.Unit(unit))
+    except Exception as error:  # pint raises half a dozen kinds, tokeniser errors among them
+        raise ValueError(f"'{text}' are no units") from error
+
+
+def stated_in(attributes: Mapping[Any, Any]) -> str | None:
+    """Return the units that a variable's attributes state; None where they state none."""
+    stated = (str(attributes[name]).strip() for name in NAMES if name in attributes)
+    return next((units for units in stated if units), None)
+
+
+def _spelt(text: str) -> str:
+    """Return units as pint spells them."""
+    text = text.strip().translate(SUPERSCRIPTS)
+    for pattern, replacement in PHRASES:
+        text = re.sub(pattern, replacement, text, flags=re.IGNORECASE)
+    return SPELLINGS.get(text.lower(), text)
+
+
+def _number(text: str) -> float:
+    base, _, exponent = text.replace("**", "^").partition("^")
+    return float(f"1e{exponent}") if exponent else float(base)
