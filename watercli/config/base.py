@@ -37,7 +37,21 @@ def json_file(value: object) -> object:
 Strings = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
-Marks = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(str(mark) for mark in iterated(value)))]
+def as_written(value: object) -> object:
+    """Let numbers stand for their text, in a list or alone; YAML's guesses at words are refused.
+
+    Raises
+    ------
+    ValueError
+        If one is a boolean: YAML takes NO, yes, on and off for one.
+    """
+    marks = tuple(iterated(value))
+    if any(isinstance(mark, bool) for mark in marks):
+        raise ValueError("must be text; write no, NO, yes, on and off in quotes, as YAML takes them for true and false")
+    return tuple(str(mark) for mark in marks)
+
+
+Marks = Annotated[tuple[str, ...], BeforeValidator(as_written)]
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -47,7 +47,20 @@ class Splits(Section):
         return Period(start=min(period.start for period in periods), end=max(period.end for period in periods))
 
 
-class Table(Section):
+class TextFormat(Section):
+    """How a text table is written."""
+
+    decimal: Literal[".", ","] = "."
+    """Decimal sign of the numbers."""
+    skip_lines: Annotated[int, Field(ge=0)] = 0
+    """Lines above the names of the columns that are left out."""
+    lines_below_names: Annotated[int, Field(ge=0)] = 0
+    """Lines between the names of the columns and the values that are left out, such as one of units."""
+    comment: str = "#"
+    """What begins a line that is left out wherever it stands; empty for none."""
+
+
+class Table(TextFormat):
     """How the reader ``table`` finds gauges, dates and values in CSV, Parquet or NetCDF."""
 
     layout: Literal["file", "long", "wide"] = "file"
@@ -66,8 +79,11 @@ class Table(Section):
     """How dates are written in text: ``ISO8601`` is 2000-01-31, or a format such as ``%d/%m/%Y``."""
     separator: Literal[",", ";", "tab", "space"] = ","
     """What separates the columns of a text table; ``space`` is any white space."""
+    where: dict[str, Marks] = Field(default_factory=dict)
+    """Rows that are read, by the values of other columns: ``{quality: [A, "A:e"]}``; the days of all others are
+    missing. Layouts ``file`` and ``long``."""
     missing_values: Marks = ()
-    """What means missing, beside an empty field, NaN and NA: ``[-999]``."""
+    """What means missing, beside an empty field, NaN and NA: ``[-999]``; as ``source.missing_values``."""
 
 
 class Daily(Section):
@@ -96,15 +112,19 @@ class Source(Section):
     units: str | None = None
     """Units of the source, where its files state none or wrong ones; null takes the files' own."""
     missing_values: Marks = ()
-    """What means missing in grids, beside what the files declare, in the units of the files: ``[-9999]``."""
+    """What means missing, beside an empty field, NaN, NA and what the files declare: ``[-999, Ice]``, in the units of
+    the files. In grids, numbers."""
     mean_of: Strings = ()
     """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
     daily: Daily | None = None
-    """How sub-daily values become days; reader ``grid``, null for daily files."""
+    """How sub-daily values become days; readers ``grid`` and ``table``, null for daily files."""
     inputs: dict[str, str] = Field(default_factory=dict)
     """Series modalities that the reader ``pet`` computes from: ``{tmean: temperature}``."""
     gauge_id_prefix: str = ""
     """Stripped from the gauge ids of the files, so that they are those of the attribute tables."""
+    gauge_id_digits: Annotated[int, Field(ge=0)] = 0
+    """Digits that gauge ids have, where the files hold them as numbers without their leading zeros: 8 for
+    CAMELS-US."""
     table: Table = Table()
     """For the reader ``table``."""
 
@@ -191,8 +211,9 @@ class GridSpec(Section):
         return self
 
 
-class AttributeTable(Section):
-    """A text table of catchment attributes, one row for each gauge; commas, semicolons, tabs or spaces separate."""
+class AttributeTable(TextFormat):
+    """A table of catchment attributes, one row for each gauge: text separated by commas, semicolons, tabs or spaces,
+    or the variables of a NetCDF file along its gauge ids."""
 
     files: Strings
     """Glob patterns below the data folder; several files are joined by gauge id."""
@@ -200,6 +221,10 @@ class AttributeTable(Section):
     """Column of the gauge ids."""
     gauge_id_prefix: str = ""
     """Stripped from the ids of the table (Caravan writes ``camelsgb_11003``)."""
+    gauge_id_digits: Annotated[int, Field(ge=0)] = 0
+    """Digits that ids have, where the table holds them as numbers without their leading zeros: 8 for CAMELS-US."""
+    missing_values: Marks = ()
+    """What means missing, beside an empty field, NaN and NA: ``[-999, no data]``."""
 
 
 class Attribute(Section):
@@ -244,7 +269,9 @@ class Catchments(Section):
     longitude: str = "gauge_lon"
     """Column of the gauge's longitude, degrees east."""
     area: str = "area"
-    """Column of the catchment's area in km2."""
+    """Column of the catchment's area."""
+    area_units: str = "km2"
+    """Units of that column; the store has km2."""
     gauge_name: str | None = "gauge_name"
     """Column of the gauge's name; null if there is none."""
     attributes: dict[str, Attribute] = Field(min_length=1)
@@ -254,7 +281,7 @@ class Catchments(Section):
     groups: dict[str, str] = Field(default_factory=dict)
     """Classes of the catchments, by name, and the column of each: ``{huc_02: huc_02}``. They are no inputs of the
     model; ``train.held_out_gauges.by`` may name one."""
-    gauges: Strings = ()
+    gauges: Marks = ()
     """Gauge ids to use, or text files below the data folder (``*.txt``) with one id a line; empty means every gauge
     that has series."""
     on_missing: Literal["error", "drop"] = "error"

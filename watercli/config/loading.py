@@ -23,6 +23,31 @@ SECTION_TYPES = ("dataclass_type", "model_type")
 """What pydantic calls a value that stands where a section must."""
 
 
+class Guess(yaml.MarkedYAMLError):
+    """YAML would read a text as another number than it shows."""
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML in which a number is the one that is written: an id such as 01001 is no octal number, 12:30 is not 750."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Return a whole number.
+
+        Raises
+        ------
+        Guess
+            If it is written as octal or in base 60.
+        """
+        number = int(super().construct_yaml_int(node))
+        if ":" in node.value or re.fullmatch(r"[-+]?0[0-9_]+", node.value):
+            problem = f"{node.value}, which YAML reads as the number {number}"
+            raise Guess(problem=problem, problem_mark=node.start_mark)
+        return number
+
+
+PlainLoader.add_constructor("tag:yaml.org,2002:int", PlainLoader.construct_yaml_int)
+
+
 def config_folder() -> Path:
     """Return the folder of the shipped configurations (inside the wheel, or beside the sources)."""
     here = Path(__file__).resolve().parents[1]
@@ -70,10 +95,12 @@ def parse(text: str, *, origin: str, overrides: Sequence[str] = (), given: bool 
     ``given``: by a user, not by a store or a run; readers, methods and protocols must then be known on this machine.
     """
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, Loader=PlainLoader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
+        if isinstance(error, Guess):
+            raise ConfigError(f"{origin} has {error.problem},{line}; write it in quotes") from None
         raise ConfigError(f"{origin} is not valid YAML{line}; mend its syntax") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin} holds no settings; it must be a YAML mapping")
@@ -91,7 +118,9 @@ def _apply(raw: dict[str, Any], override: str) -> str:
     if not equals or not key.strip():
         raise ConfigError(f"--set {override} is not of the form key.path=value")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=PlainLoader)
+    except Guess as error:
+        raise ConfigError(f"--set {override}: the value has {error.problem}; write it in quotes") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from error
     *parents, last = key.strip().split(".")
@@ -130,6 +159,9 @@ def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str], given: b
             raise ConfigError(f"Setting '{dotted}' is missing in {origin}; add it") from None
         given = first.get("input")
         shown = f" (is {given!r})" if isinstance(given, str | int | float | bool) else ""
+        if first["type"] in ("string_type", "string_sub_type") and isinstance(given, bool | int | float):
+            guess = " (YAML takes no, yes, on and off for true and false)" if isinstance(given, bool) else ""
+            message = f"must be text; write it in quotes{guess}"
         if first["type"] in SECTION_TYPES:
             message = "must be a mapping of settings"
         if first["type"] == "literal_error" and isinstance(given, str):

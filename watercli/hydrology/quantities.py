@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from cf_xarray.units import units as registry
 
@@ -37,9 +38,14 @@ class Quantity:
         return self._in(units, self.usual)
 
     def _in(self, units: str, limits: tuple[float, float]) -> tuple[float, float]:
-        target = parse(units).units
-        least, greatest = (float(registry.Quantity(limit, self.units).to(target).magnitude) for limit in limits)
-        return least, greatest
+        return _converted(limits, self.units, units)
+
+
+@cache  # thousands of records have the same limits
+def _converted(limits: tuple[float, float], source: str, target: str) -> tuple[float, float]:
+    unit = parse(target).units
+    least, greatest = (float(registry.Quantity(limit, source).to(unit).magnitude) for limit in limits)
+    return least, greatest
 
 
 # Extremes: WMO World Weather and Climate Extremes Archive, wmo.asu.edu (1,825 mm in a day, Foc-Foc 1966; -89.2 and

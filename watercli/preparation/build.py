@@ -76,6 +76,7 @@ def build(
     series = read_series(
         modality_requests, lambda request: quality.series(request.modality_name, _read(request, quality))
     )
+    sources.forget()
     catchments = place(config, recipe, series, sources, crs)
     if catchments is not None:
         flows = [name for name in series if (known := quality.quantities.get(name)) and known.name == "river_flow"]

@@ -11,7 +11,7 @@ from watercli.config import Catchments, Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
 from watercli.preparation import align, geometry, statistics
-from watercli.preparation.readers import attributes, boundaries, demo
+from watercli.preparation.readers import attributes, boundaries, demo, places
 from watercli.preparation.readers.request import described, ordered
 from watercli.preparation.readers.sources import Sources
 from watercli.store import GROUP
@@ -44,6 +44,7 @@ def place(
     unused = len({str(gauge) for table in tables for gauge in table.rows.index} - set(gauges))
     if unused:
         log.info("%s gauges of the attribute tables are not used: no series, or not named in the recipe", f"{unused:,}")
+    places.warn_if_swapped(values["@latitude"], values["@longitude"], crs)
     part = _static(values, catchments, crs)
     boundaries.warn_of_contradictions(part[["gauge_y", "gauge_x", "area"]].to_dataframe(), outlines, crs)
     part = part.assign_coords(

@@ -229,7 +229,7 @@ def test_chosen_gauges_only(build: Build) -> None:
     store = build(recipe__catchments__gauges=["10003", "02002"])
     assert store.gauge_ids == ["02002", "10003"]
     assert "_01001_" not in store.dataset.attrs["sources"]
-    with pytest.raises(ConfigError, match=r"names 2002, of which 'evap' has no file; did you mean '02002'"):
+    with pytest.raises(ConfigError, match=r"names 2002, of which 'evap' has no record .* leading zeros; write 02002"):
         build(recipe__catchments__gauges=["2002"])
 
 
@@ -303,5 +303,5 @@ def test_attribute_tables_that_do_not_serve(data: Path, build: Build) -> None:
         build()
     factory.write_attributes(data)
     factory.edit(table, ",150.0", ",small")
-    with pytest.raises(DataError, match=r"topographic.csv has 'small' in column 'area' for gauge 01001"):
+    with pytest.raises(DataError, match=r"topographic.csv has 'small' for 'area' of gauge 01001"):
         build()

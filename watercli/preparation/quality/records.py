@@ -19,7 +19,7 @@ from watercli.hydrology.units import parse
 from watercli.log import log
 from watercli.preparation import align
 from watercli.preparation.blocks import Rules, Summary
-from watercli.preparation.quality import checks
+from watercli.preparation.quality import checks, marks
 
 GRID = "grid"
 """What stands in place of a gauge id in a finding about a grid."""
@@ -111,6 +111,7 @@ class Quality:
                 seen = values[row, mask[row]]
                 detail = f"{seen.min():.4g} to {seen.max():.4g} {self._units(name)}"
                 self._add(name, str(data["catchment"].values[row]), check, index[mask[row]], detail)
+        values = self._without_marks(name, data, values, index)
         for gauge, series in zip(data["catchment"].values, values, strict=True):
             self._mean(name, str(gauge), series, index)
         for check in self.settings.to_missing:
@@ -215,6 +216,22 @@ class Quality:
         if self._is(name, "air_temperature"):
             masks["jump"] = checks.jump(values, self._kelvin(name))
         return masks
+
+    def _without_marks(
+        self, name: str, data: xr.DataArray, values: checks.Series, index: pd.DatetimeIndex
+    ) -> checks.Series:
+        """Return values without those that look like marks of missing ones, which are reported."""
+        source = (data.attrs["source_least"], data.attrs["source_greatest"]) if "source_least" in data.attrs else None
+        suspects = marks.suspects(values, self._limits(name), source)
+        for row, value, days in marks.repeated(values, suspects):
+            extreme = "" if source is None else f" ({source[int(value > 0)]:g} in the files)"
+            detail = (
+                f"{value:.7g} {self._units(name)}{extreme} again and again: a missing mark? Name it in "
+                f"modalities.{name}.source.missing_values, or set recipe.quality.to_missing to [range]"
+            )
+            self._add(name, str(data["catchment"].values[row]), "mark", index[days], detail)
+            values = np.where(suspects & (values == value), np.nan, values)
+        return values
 
     def _mean(self, name: str, where: str, values: checks.Series, index: pd.DatetimeIndex) -> None:
         """Look whether a record's mean is one that the quantity can have in these units."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,10 @@ from watercli.config import AttributeTable, Catchments
 from watercli.errors import DataError, nearest
 from watercli.log import log
 from watercli.preparation.geometry import listed
-from watercli.preparation.readers import tabular
+from watercli.preparation.quality import marks
+from watercli.preparation.readers import ids, netcdf, places, tabular
 from watercli.preparation.readers.sources import Sources
+from watercli.preparation.readers.tabular import Format
 
 SEPARATORS = (",", ";", "\t", " ")
 """The first by which the line of names holds the column of gauge ids is the table's: CAMELS-US has semicolons."""
@@ -31,6 +32,9 @@ class Table:
 
     name: str
     rows: pd.DataFrame
+    setting: str = "recipe.catchments.tables"
+    """The section of the configuration that names it, for messages."""
+    decimal: str = "."
 
 
 def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
@@ -43,25 +47,50 @@ def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
     """
     tables: list[Table] = []
     for number, spec in enumerate(catchments.tables):
-        paths = sources.find(spec.files, f"recipe.catchments.tables.{number}.files")
+        setting = f"recipe.catchments.tables.{number}"
+        paths = sources.find(spec.files, f"{setting}.files")
         sources.use(paths)
-        tables += [_read(path, spec, sources) for path in paths]
+        tables += [_read(path, spec, sources.name(path), setting) for path in paths]
     return tables
 
 
-def _read(path: Path, spec: AttributeTable, sources: Sources) -> Table:
-    name = sources.name(path)
-    lines = tabular.read_lines(path, name, _say, separators=SEPARATORS, key=spec.gauge_id)
-    others = [column for column in lines.header if column and column != spec.gauge_id]
-    rows = lines.columns([spec.gauge_id, *others])  # as text: leading zeros survive
-    rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(tabular.MISSING)))
-    rows[spec.gauge_id] = rows[spec.gauge_id].str.removeprefix(spec.gauge_id_prefix)
-    rows = rows.set_index(spec.gauge_id)
-    if rows.index.hasnans:
+def _read(path: Path, spec: AttributeTable, name: str, setting: str) -> Table:
+    rows = _of_netcdf(path, spec, name) if path.suffix.lower() in netcdf.ENDINGS else _of_text(path, spec, name)
+    missing = tabular.MISSING | {mark.lower() for mark in spec.missing_values}
+    rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(missing)))
+    if rows[spec.gauge_id].hasnans:
         raise DataError(f"{name} has a row without a gauge id in column '{spec.gauge_id}'; mend it")
+    rows[spec.gauge_id] = [ids.own(gauge, spec.gauge_id_prefix, spec.gauge_id_digits) for gauge in rows[spec.gauge_id]]
+    rows = rows.set_index(spec.gauge_id)
     if rows.index.duplicated().any():
         raise DataError(f"{name} has gauge {rows.index[rows.index.duplicated()][0]} twice; keep one row")
-    return Table(name, rows)
+    return Table(name, _without_marks(rows, spec.missing_values), setting, spec.decimal)
+
+
+def _of_text(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
+    """Return all columns as text: leading zeros survive."""
+    lines = tabular.read_lines(path, name, _say, Format.of(spec, SEPARATORS, key=spec.gauge_id))
+    others = [column for column in lines.header if column and column != spec.gauge_id]
+    return lines.columns([spec.gauge_id, *others])
+
+
+def _of_netcdf(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
+    """Return the variables along the dimension of the gauge ids, and no other, as text."""
+    with netcdf.peeked(path, name) as dataset:
+        if spec.gauge_id not in dataset.variables or dataset[spec.gauge_id].ndim != 1:
+            known = nearest(spec.gauge_id, map(str, dataset.variables))
+            raise DataError(f"{name} has no variable '{spec.gauge_id}' of gauge ids{known}")
+        labels = dataset[spec.gauge_id]
+        others = [str(column) for column, data in dataset.data_vars.items() if data.dims == labels.dims]
+        columns = {column: netcdf.as_text(dataset[column]) for column in dict.fromkeys((spec.gauge_id, *others))}
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _without_marks(rows: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:
+    """Return rows without the marks of missing values that are numbers, however they are written."""
+    numbers = rows.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    kept = numbers.apply(lambda column: pd.Series(tabular.without_marks(column.to_numpy(), missing), rows.index))
+    return rows.mask(numbers.notna() & kept.isna())
 
 
 def _say(_: str, message: str) -> None:
@@ -102,10 +131,10 @@ def select(
         for name, column in columns.items()
     }
     values = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
+    values["@area"] = places.areas(values["@area"], catchments)
     values = _matched(values, columns, tables, catchments)
-    small = values.index[values["@area"] <= 0]
-    if len(small):
-        raise DataError(f"{listed(small, 'gauge', 'has', 'have')} no positive area; mend column '{catchments.area}'")
+    values["@longitude"] = places.longitudes(values["@latitude"], values["@longitude"], catchments)
+    _warn_of_marks(values[list(chosen)], columns, tables)
     names = _column(tables, catchments.gauge_name, list(values.index)) if catchments.gauge_name else None
     return values.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
 
@@ -136,32 +165,56 @@ def _matched(
         return values
     name, column = next((name, column) for name, column in columns.items() if values[name].isna().any())
     absent = values.index[values[name].isna()]
+    hint = _hint(str(absent[0]), [table for table in tables if column in table.rows])
     holders = _names(table for table in tables if column in table.rows)
     if catchments.on_missing == "drop":
         dropped = listed(values.index[lacking], "gauge", "lacks", "lack")
-        log.warning("%s an attribute (such as '%s'): left out, %d kept", dropped, column, (~lacking).sum())
+        spelling = f"; {absent[0]}: {hint}" if " there: " in hint else ""
+        log.warning("%s an attribute (such as '%s'): left out, %d kept%s", dropped, column, (~lacking).sum(), spelling)
         if lacking.all():
             raise DataError(f"No gauge has a value of every attribute; '{column}' is in {holders}: mend the gauge ids")
         return values[~lacking]
     use = "" if name.lstrip("@") == column else f" (for '{name.lstrip('@')}')"
-    known = {str(gauge) for table in tables for gauge in table.rows.index}
-    hint = "" if absent[0] in known else (get_close_matches(absent[0], known, n=1) or [""])[0]
+    absence = f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}"
+    if " there: " in hint:
+        raise DataError(f"{absence}; {absent[0]}: {hint}")
     raise DataError(
-        f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}"
-        f"{f' (the nearest id there is {hint})' if hint else ''}; add it there, name the gauges to use in "
+        f"{absence}{f' ({hint})' if hint else ''}; add it there, name the gauges to use in "
         "recipe.catchments.gauges, or leave such gauges out with recipe.catchments.on_missing=drop"
     )
 
 
+def _hint(gauge: str, holders: Sequence[Table]) -> str:
+    """Return how a gauge is written in the tables that do not have it."""
+    if any(gauge in table.rows.index for table in holders):
+        return ""
+    hints = (ids.hint(gauge, table.rows.index, "modalities.<name>.source", table.setting) for table in holders)
+    return next((hint for hint in sorted(hints, key=len, reverse=True) if hint), "")
+
+
+def _warn_of_marks(values: pd.DataFrame, columns: Mapping[str, str], tables: Sequence[Table]) -> None:
+    """Say where an attribute's least or greatest value looks like a mark of missing ones."""
+    for name in values.columns:
+        for value in sorted({values[name].min(), values[name].max()}):
+            if marks.is_likely(value):
+                holder = next(table for table in tables if columns[name] in table.rows)
+                log.warning(
+                    "Attribute '%s': %s (column '%s' of %s): a missing mark? Name it in %s.missing_values",
+                    name, listed(values.index[values[name] == value], "gauge", f"has {value:g}", f"have {value:g}"),
+                    columns[name], holder.name, holder.setting,
+                )  # fmt: skip
+
+
 def _numbers(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.Series:
-    text = _column(tables, column, gauges)
-    values = pd.to_numeric(text, errors="coerce")
-    wrong = text.index[values.isna() & text.notna()]
-    if len(wrong):
-        holders = _names(table for table in tables if column in table.rows)
-        raise DataError(
-            f"{holders} has '{text[wrong[0]]}' in column '{column}' for gauge {wrong[0]}; it must be a number"
-        )
+    """Return a column for each gauge as numbers, from the first table that has a value."""
+    _column(tables, column, gauges)  # some table has it
+    values = pd.Series(np.nan, index=pd.Index(gauges))
+    for table in reversed(tables):
+        if column in table.rows:
+            own = table.rows[column].reindex(values.index).dropna().rename_axis("gauge")
+            values[own.index] = tabular.to_numbers(
+                own, table.name, column, decimal=table.decimal, setting=table.setting
+            )
     return values
 
 

@@ -10,27 +10,29 @@ month, day, ft3/s, and a flag: ``A`` approved, ``A:e`` approved and estimated, `
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from watercli.errors import DataError, nearest
 from watercli.log import track
-from watercli.preparation.readers import tabular
-from watercli.preparation.readers.gauges import assemble, by_gauge
+from watercli.preparation.readers import dates, tabular
+from watercli.preparation.readers.gauges import assemble, by_gauge, of_text
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
+from watercli.preparation.readers.tabular import Format
+from watercli.preparation.readers.text import text_of
 
-FORCING = re.compile(r"(?P<gauge>\d+)_lump_\w+_forcing_leap\.txt")
-STREAMFLOW = re.compile(r"(?P<gauge>\d+)_streamflow_qc\.txt")
+FORCING_FILE = re.compile(r"(?P<gauge>\d+)_lump_\w+_forcing_leap\.txt")
+FLOW_FILE = re.compile(r"(?P<gauge>\d+)_streamflow_qc\.txt")
 DISCHARGE = ("streamflow", "QObs", "discharge")
 """Names by which the one variable of the streamflow files may be called."""
-FORCING_HEADER = 3
-"""Lines above the table: latitude, elevation, area."""
-STREAMFLOW_COLUMNS = ("gauge_id", "year", "month", "day", "discharge", "flag")
+FORCING = Format((" ",), skip_lines=3, comment="")
+"""Above the table: latitude, elevation, area."""
+STREAMFLOW = Format((" ",), comment="", names=("gauge_id", "year", "month", "day", "discharge", "flag"))
 MISSING = ("-999",)
 NAMED = re.compile(r"(?P<name>\w+)\((?P<units>.+)\)")
 DAY = "local days, of the gauge (streamflow) or of the forcing's source"
@@ -48,7 +50,7 @@ def read(request: Request) -> xr.DataArray:
     """
     variable = request.source.variable
     is_flow = variable in DISCHARGE
-    names, like = (STREAMFLOW, "streamflow_qc") if is_flow else (FORCING, "lump_<source>_forcing_leap")
+    names, like = (FLOW_FILE, "streamflow_qc") if is_flow else (FORCING_FILE, "lump_<source>_forcing_leap")
     paths = by_gauge(request, names, f"<gauge_id>_{like}.txt, as those of CAMELS-US")
     records: dict[str, pd.Series] = {}
     units: str | None = None
@@ -59,43 +61,53 @@ def read(request: Request) -> xr.DataArray:
 
 
 def _streamflow(request: Request, path: Path) -> tuple[pd.Series, str]:
-    name = request.name(path)
-    lines = tabular.fields(tabular.text_of(path, name, request.say), " ")
-    table = tabular.whole(name, STREAMFLOW_COLUMNS, lines).columns(STREAMFLOW_COLUMNS)
-    if table.empty:
-        raise DataError(f"{name} is empty; fetch it again or leave it out")
-    gauge = path.name.partition("_")[0]
-    strange = table.index[table["gauge_id"] != gauge]
-    if len(strange):
-        raise DataError(
-            f"{name} holds gauge {table['gauge_id'][strange[0]]} on line {strange[0]}, not {gauge}; rename or mend it"
-        )
-    values = tabular.to_numbers(table["discharge"], name, "discharge", MISSING)
-    values[table["flag"] == "M"] = np.nan
-    return pd.Series(values, index=_days(table, STREAMFLOW_COLUMNS[1:4], name)), "ft3/s"
+    name, gauge = request.name(path), path.name.partition("_")[0]
+
+    def record(table: pd.DataFrame) -> pd.Series:
+        if table.empty:
+            raise DataError(f"{name} is empty; fetch it again or leave it out")
+        strange = table.index[table["gauge_id"] != gauge]
+        if len(strange):
+            raise DataError(
+                f"{name} holds gauge {table['gauge_id'][strange[0]]} on line {strange[0]}, not {gauge}; "
+                "rename or mend it"
+            )
+        values = _numbers(request, table["discharge"], name, "discharge")
+        values[table["flag"] == "M"] = np.nan
+        return pd.Series(values, index=dates.to_days(dates.of_parts(table["year"], table["month"], table["day"]), name))
+
+    texts = [column for column in STREAMFLOW.names or () if column != "discharge"]
+    return of_text(request, path, STREAMFLOW, texts, ["discharge"], record), "ft3/s"
 
 
 def _forcing(request: Request, path: Path, variable: str) -> tuple[pd.Series, str | None]:
     """Return a variable by day, and its units, both by the name of its column, in capital letters or small."""
     name = request.name(path)
-    lines = tabular.read_lines(path, name, request.say, separators=(" ",), skip=FORCING_HEADER)
-    named = {column: NAMED.fullmatch(column) for column in lines.header}
+    _, header, _ = tabular.opened(text_of(path, name, request.say), FORCING)
+    named = {column: NAMED.fullmatch(column) for column in header}
     known = {match["name"].lower(): column for column, match in named.items() if match}
     column = known.get(variable.lower().partition("(")[0])
     if column is None:
         raise DataError(f"{name} has no column '{variable}'{nearest(variable, known)}")
-    dates = [name for name in ("Year", "Mnth", "Day") if name in lines.header]
-    if len(dates) < 3:
-        raise DataError(f"{name} lacks Year, Mnth or Day on line {FORCING_HEADER + 1}; it is no forcing of CAMELS-US")
-    table = lines.columns((*dates, column))
+    parts = [part for part in ("Year", "Mnth", "Day") if part in header]
+    if len(parts) < 3:
+        raise DataError(
+            f"{name} lacks Year, Mnth or Day on line {FORCING.skip_lines + 1}; it is no forcing of CAMELS-US"
+        )
+
+    def record(table: pd.DataFrame) -> pd.Series:
+        days = dates.to_days(dates.of_parts(*(table[part] for part in parts)), name)
+        return pd.Series(_numbers(request, table[column], name, column), index=days)
+
+    # All columns but those of the date are numbers: other modalities read them from the same file.
     match = named[column]
-    values = tabular.to_numbers(table[column], name, column, MISSING)
-    return pd.Series(values, index=_days(table, dates, name)), match["units"] if match else None
+    return of_text(request, path, FORCING, parts, [name for name in header if name not in parts], record), match[
+        "units"
+    ] if match else None
 
 
-def _days(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DatetimeIndex:
-    year, month, day = (table[column] for column in columns)
-    return tabular.to_days(year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2), name)
+def _numbers(request: Request, column: pd.Series, name: str, label: str) -> NDArray[np.float64]:
+    return tabular.to_numbers(column, name, label, (*MISSING, *request.missing_values), setting=request.setting)
 
 
 READER = Reader(read, ("series",))

@@ -16,7 +16,7 @@ import xarray as xr
 
 from watercli.errors import DataError, nearest
 from watercli.log import track
-from watercli.preparation.readers import netcdf
+from watercli.preparation.readers import netcdf, tabular
 from watercli.preparation.readers.gauges import assemble, by_gauge, dated_csv
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
@@ -74,7 +74,8 @@ def _netcdf(request: Request, path: Path, variable: str) -> tuple[pd.Series, str
         if data.dims != ("date",):
             raise DataError(f"'{variable}' in {name} has the dims {data.dims}; a Caravan series has 'date' only")
         days = netcdf.days_of(data, "date", f"'{variable}' in {name}")
-        return pd.Series(data.values.astype(np.float64), index=days), str(dataset.attrs.get("Timezone", ""))
+        values = tabular.without_marks(data.values.astype(np.float64), request.missing_values)
+        return pd.Series(values, index=days), str(dataset.attrs.get("Timezone", ""))
 
 
 READER = Reader(read, ("series",))

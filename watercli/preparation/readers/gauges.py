@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,10 +13,12 @@ import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.preparation import units
-from watercli.preparation.readers import tabular
+from watercli.preparation.readers import daily, dates, ids, plain_text, tabular
 from watercli.preparation.readers.request import Request, ordered
+from watercli.preparation.readers.tabular import Format
 
-Found = TypeVar("Found")
+Entry = TypeVar("Entry")
+Built = TypeVar("Built")
 
 
 def by_gauge(request: Request, names: re.Pattern[str], like: str) -> dict[str, Path]:
@@ -39,14 +41,14 @@ def by_gauge(request: Request, names: re.Pattern[str], like: str) -> dict[str, P
 
 
 def add(request: Request, paths: dict[str, Path], gauge: str, path: Path) -> str:
-    """Add the file of a gauge, which must be its only one; return the gauge's id without the source's prefix.
+    """Add the file of a gauge, which must be its only one; return the gauge's id as the recipe knows it.
 
     Raises
     ------
     DataError
         If it has one already.
     """
-    gauge = gauge.removeprefix(request.source.gauge_id_prefix)
+    gauge = request.gauge_id(gauge)
     if gauge in paths:
         first, second = request.name(paths[gauge]), request.name(path)
         raise DataError(f"Gauge {gauge} has two files, {first} and {second}; keep one")
@@ -54,7 +56,7 @@ def add(request: Request, paths: dict[str, Path], gauge: str, path: Path) -> str
     return gauge
 
 
-def chosen(request: Request, entries: Mapping[str, Found]) -> dict[str, Found]:
+def chosen(request: Request, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """Return what belongs to the gauges of the recipe, which is all if none are named, in their order.
 
     Raises
@@ -64,11 +66,55 @@ def chosen(request: Request, entries: Mapping[str, Found]) -> dict[str, Found]:
     """
     absent = [gauge for gauge in request.gauges if gauge not in entries]
     if absent:
+        hint = ids.hint(absent[0], entries, "", request.setting)
         raise ConfigError(
-            f"recipe.catchments.gauges names {absent[0]}, of which '{request.modality_name}' has no file"
-            f"{nearest(absent[0], entries)}"
+            f"recipe.catchments.gauges names {absent[0]}, of which '{request.modality_name}' has no record"
+            f"{f' ({hint})' if hint else nearest(absent[0], entries)}"
         )
     return {gauge: entries[gauge] for gauge in ordered(request.gauges or entries)}
+
+
+def of_text(
+    request: Request,
+    path: Path,
+    form: Format,
+    texts: Sequence[str],
+    numbers: Sequence[str] | None,
+    build: Callable[[pd.DataFrame], Built],
+    remedy: Callable[[str, Sequence[str]], str] = lambda column, header: "",
+) -> Built:
+    """Return what ``build`` makes of columns of a text table: ``texts``, and ``numbers`` or, if those are None, all.
+
+    The table is read by the fast parser. Where that or ``build`` does not accept it, it is read line by line, so that
+    errors name the line. ``remedy`` says what to do about a column that is not in the header.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is torn, lacks a column, or ``build`` refuses it.
+    """
+    try:
+        return build(_plain(request, path, form, texts, numbers))
+    except (plain_text.Unsure, DataError):
+        lines = tabular.read_lines(path, request.name(path), request.say, form)
+        columns = lines.header if numbers is None else dict.fromkeys((*texts, *numbers))
+        return build(lines.columns(columns, remedy))
+
+
+def _plain(
+    request: Request, path: Path, form: Format, texts: Sequence[str], numbers: Sequence[str] | None
+) -> pd.DataFrame:
+    """Return a table, with the columns that other modalities take from it, as it is or was read fast."""
+    columns = None if numbers is None else tuple(sorted({*numbers, *request.columns}))
+    key = path, form, tuple(texts), columns, request.missing_values
+    table = request.sources.tables.get(key)
+    if table is None:
+        table = plain_text.read(path, request.name(path), request.say, form, texts, columns, request.missing_values)
+        if len(request.columns) > 1:
+            request.sources.remember(key, table)
+    if not set(numbers or ()) <= set(table.columns):
+        raise plain_text.Unsure
+    return table
 
 
 def dated_csv(request: Request, path: Path, date: str, column: str) -> pd.Series:
@@ -81,8 +127,12 @@ def dated_csv(request: Request, path: Path, date: str, column: str) -> pd.Series
     """
     request.sources.use([path])
     name = request.name(path)
-    table = tabular.read_lines(path, name, request.say).columns((date, column))
-    return pd.Series(tabular.to_numbers(table[column], name, column), index=tabular.to_days(table[date], name))
+
+    def record(table: pd.DataFrame) -> pd.Series:
+        values = tabular.to_numbers(table[column], name, column, request.missing_values, setting=request.setting)
+        return pd.Series(values, index=dates.to_days(table[date], name, say=request.say))
+
+    return of_text(request, path, tabular.CSV, [date], [column], record)
 
 
 def assemble(
@@ -102,7 +152,10 @@ def assemble(
         # A daily depth is a sum over the day.
         attrs={"day": day, "cell_methods": "time: sum"},
     )
-    request.say("day", f"days are {day}; dates are kept as stamped")
+    if request.source.daily is not None:
+        data = _daily(data, where, request)
+    request.say("day", f"days are {data.attrs['day']}; dates are kept as stamped")
+    data.attrs |= _extremes(data)
     given = units.stated(request.source.units, source_units, where, request.say)
     target = request.modality.units
     if units.are_discharge_and_depth(given, target):
@@ -112,3 +165,17 @@ def assemble(
     else:
         data = units.convert(data, given, target, where, request.say)
     return data.astype(np.float32)
+
+
+def _daily(data: xr.DataArray, where: str, request: Request) -> xr.DataArray:
+    """Return days of sub-daily series, as `daily.to_dates` makes them of grids."""
+    field = data.rename(catchment="y").expand_dims(x=1).transpose("time", "y", "x")
+    days = daily.to_dates(field, where, request).compute()
+    return days.isel(x=0, drop=True).rename(y="catchment").transpose("catchment", "time")
+
+
+def _extremes(data: xr.DataArray) -> dict[str, float]:
+    """Return the least and the greatest value in units of the source, where marks of missing values are found."""
+    values = data.to_numpy()
+    seen = values[~np.isnan(values)]
+    return {"source_least": float(seen.min()), "source_greatest": float(seen.max())} if seen.size else {}

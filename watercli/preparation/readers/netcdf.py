@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -27,6 +28,18 @@ OTHER_KINDS = {
 }
 """What files begin with that are no NetCDF, and what to do about them."""
 GRIB = (".grib", ".grib2", ".grb", ".grb2")
+
+
+ENDINGS = (".nc", ".nc4", ".cdf")
+"""Endings of NetCDF files that hold tables."""
+
+
+def as_text(data: xr.DataArray) -> list[str]:
+    """Return the values of a variable as text, those of characters decoded."""
+    return [
+        value.decode(errors="replace").strip() if isinstance(value, bytes) else str(value).strip()
+        for value in np.atleast_1d(data.to_numpy()).tolist()
+    ]
 
 
 def reading(address: str) -> tuple[str, dict[str, Any]]:

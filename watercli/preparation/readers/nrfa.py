@@ -16,10 +16,11 @@ import xarray as xr
 
 from watercli.errors import DataError
 from watercli.log import track
-from watercli.preparation.readers import tabular
+from watercli.preparation.readers import dates, tabular
 from watercli.preparation.readers.gauges import add, assemble, chosen
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
+from watercli.preparation.readers.text import text_of
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 DAY = "water days from 09:00 to 09:00 GMT"
@@ -48,10 +49,12 @@ def read(request: Request) -> xr.DataArray:
     for gauge, rows in tables.items():
         name = request.name(paths[gauge])
         request.sources.use([paths[gauge]])
-        values = tabular.to_numbers(rows["value"], name, request.source.variable)
+        values = tabular.to_numbers(
+            rows["value"], name, request.source.variable, request.missing_values, setting=request.setting
+        )
         values[rows["flag"] == "M"] = np.nan
         estimated += int((rows["flag"] == "E").sum())
-        records[gauge] = pd.Series(values, index=tabular.to_days(rows["date"], name))
+        records[gauge] = pd.Series(values, index=dates.to_days(rows["date"], name))
         if units[gauge] != units[first := next(iter(tables))]:
             raise DataError(
                 f"{name} is in '{units[gauge]}', {request.name(paths[first])} in '{units[first]}'; mend one"
@@ -73,7 +76,7 @@ def _split(request: Request, path: Path) -> tuple[dict[str, str], pd.DataFrame]:
     about: dict[str, str] = {}
     lines: list[int] = []
     rows: list[list[str]] = []
-    for number, line in tabular.fields(tabular.text_of(path, name, request.say), ","):
+    for number, line in tabular.fields(text_of(path, name, request.say), ","):
         row = [field.strip() for field in line]
         if DATE.fullmatch(row[0]):
             lines.append(number)

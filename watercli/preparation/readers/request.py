@@ -6,6 +6,7 @@ A reader is a function of a `Request` that returns a daily ``xarray.DataArray`` 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from watercli.config import Config, GridSpec, Modality, Recipe, Source
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.preparation.readers import attributes, netcdf
+from watercli.preparation.readers import attributes, ids, netcdf
 from watercli.preparation.readers.sources import Sources, unreadable
 
 RECORDED = ("regridding", "derived")
@@ -36,6 +37,11 @@ class Context:
     """The series that are read already."""
     gauges: Sequence[str]
     """Gauges of series from files; empty if there are none."""
+
+
+def _layout(source: Source) -> Source:
+    """Return what determines how a file is read, whichever of its variables is."""
+    return source.model_copy(update={"variable": "", "units": None})
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,29 @@ class Request:
         """Gauge ids of the recipe; empty means all."""
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
+    @property
+    def setting(self) -> str:
+        """The section of the configuration that holds the source, for messages."""
+        return f"modalities.{self.modality_name}.source"
+
+    @property
+    def missing_values(self) -> tuple[str, ...]:
+        """What means missing in the files, in their units."""
+        return (*self.source.missing_values, *self.source.table.missing_values)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Variables that this and other modalities take from the same files, which are so read once."""
+        sources = (modality.source for modality in self.config.modalities.values())
+        alike = (
+            source.variable for source in sources if source is not None and _layout(source) == _layout(self.source)
+        )
+        return tuple(dict.fromkeys(alike))
+
+    def gauge_id(self, gauge: str) -> str:
+        """Return an id of the files as the recipe knows it."""
+        return ids.own(gauge, self.source.gauge_id_prefix, self.source.gauge_id_digits)
+
     def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:
         """Return the catchments' areas in km2 by the attribute tables; NaN for one to be dropped."""
         return self.places(gauges)["@area"].reindex(list(gauges)).to_numpy(dtype=np.float64)
@@ -102,11 +131,11 @@ class Request:
         tables = attributes.read_tables(catchments, self.sources)
         return attributes.select(tables, catchments, attributes.gauges_of(tables) if gauges is None else gauges, [])
 
-    def say(self, topic: str, message: str) -> None:
+    def say(self, topic: str, message: str, level: int = logging.INFO) -> None:
         """Log what was taken for granted, once for each topic: hundreds of monthly files are alike."""
         if topic not in self.said:
             self.said.add(topic)
-            log.info("%s: %s", self.modality_name, message)
+            log.log(level, "%s: %s", self.modality_name, message)
 
     def warn(self, message: str) -> None:
         """Log a warning about the modality."""

@@ -9,14 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from watercli.errors import ConfigError, DataError
 from watercli.log import log, track
 
+MOST_REMEMBERED = 512_000_000
+"""Bytes of tables that are kept for the modalities that come after the one for which they were read."""
+TEXT_BYTES = 60
+"""Bytes of a short text."""
 ZARR_METADATA = ("zarr.json", ".zmetadata", ".zgroup")
 """Files of which a Zarr store has one at its root."""
 
@@ -29,6 +37,10 @@ class Sources:
     used: set[Path] = field(default_factory=set)
     remote: dict[Path, str] = field(default_factory=dict)
     """URL of what was fetched, by where it is now."""
+    tables: dict[Hashable, pd.DataFrame] = field(default_factory=dict)
+    """Tables that were read, for other modalities of the same files."""
+    _texts: dict[str, NDArray[np.object_]] = field(default_factory=dict)
+    _remembered: int = 0
 
     def __post_init__(self) -> None:
         if self.root is not None and not self.root.is_dir():
@@ -91,6 +103,25 @@ class Sources:
             raise DataError(f"No file matches the URL '{pattern}' ({setting}); mend it")
         self.remote.update(addresses)
         return list(addresses)
+
+    def remember(self, key: Hashable, table: pd.DataFrame) -> None:
+        """Keep a table in `tables`, as long as there is room; columns of days that many files share are kept once."""
+        size = 0
+        for column in table.columns:
+            size += table[column].memory_usage(index=False)
+            if table[column].dtype == object:
+                text = "\n".join(table[column])
+                size += 0 if text in self._texts else TEXT_BYTES * len(table)
+                table = table.assign(**{column: self._texts.setdefault(text, table[column].to_numpy())})
+        if self._remembered + size <= MOST_REMEMBERED:
+            self.tables[key] = table
+            self._remembered += size
+
+    def forget(self) -> None:
+        """Forget all tables."""
+        self.tables.clear()
+        self._texts.clear()
+        self._remembered = 0
 
     def use(self, paths: Iterable[Path]) -> None:
         """Record files as read."""

@@ -7,7 +7,8 @@ a column for each gauge. Several files of one gauge are joined in time.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,19 @@ import xarray as xr
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.hydrology.units import stated_in
 from watercli.log import track
-from watercli.preparation.readers import missing, netcdf, tabular
-from watercli.preparation.readers.gauges import assemble, chosen
+from watercli.preparation.readers import dates, missing, netcdf, tabular
+from watercli.preparation.readers.gauges import assemble, chosen, of_text
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import unreadable
+from watercli.preparation.readers.tabular import Format
 
 DAY = "as stamped by the source"
+PARQUET = (".parquet", ".pq")
+PARTS_OF_DATES = ("year", "month", "day", "doy", "hour")
+"""Columns that stand beside the date in wide tables, and are no gauges."""
+Records = dict[str, pd.Series]
+"""Series by day, by gauge."""
 SEPARATORS = {",": ",", ";": ";", "tab": "\t", "space": " "}
 
 
@@ -44,7 +51,7 @@ def read(request: Request) -> xr.DataArray:
         by_gauge, stated = _records(request, path)
         units |= {stated} if by_gauge else set()
         for gauge, record in by_gauge.items():
-            pieces.setdefault(gauge.removeprefix(request.source.gauge_id_prefix), []).append((path, record))
+            pieces.setdefault(request.gauge_id(gauge), []).append((path, record))
     records = {gauge: _joined(request, gauge, parts) for gauge, parts in chosen(request, pieces).items()}
     if len(units) > 1:
         raise DataError(
@@ -54,34 +61,69 @@ def read(request: Request) -> xr.DataArray:
     return assemble(request, records, units.pop(), f"'{request.source.variable}'", DAY)
 
 
-def _records(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | None]:
+def _records(request: Request, path: Path) -> tuple[Records, str | None]:
     """Return a file's records by gauge, and the units that it states."""
-    layout, variable, name = request.source.table, request.source.variable, request.name(path)
+    layout, name = request.source.table, request.name(path)
+    gauge = _gauge_of(request, path) if layout.layout == "file" else ""
+    if gauge and request.gauges and request.gauge_id(gauge) not in request.gauges:
+        return {}, None
+    if path.suffix.lower() in netcdf.ENDINGS:
+        return _of_netcdf(request, path, gauge)
+    texts = [*_when(request), *layout.where, *([layout.gauge_id] if layout.layout == "long" else [])]
+    numbers = None if layout.layout == "wide" else [request.source.variable]
+    build = partial(_by_gauge, request, name=name, gauge=gauge)
+    if path.suffix.lower() in PARQUET:
+        return build(_parquet(request, path, name, [*texts, *(numbers or ())])), None
+    form = Format.of(layout, (SEPARATORS[layout.separator],))
+    return of_text(request, path, form, texts, numbers, build, partial(_remedy, request)), None
+
+
+def _by_gauge(request: Request, table: pd.DataFrame, name: str, gauge: str) -> Records:
+    """Return the records in a table of any layout; ``gauge`` is that of the file, if it is one gauge's."""
+    layout, variable = request.source.table, request.source.variable
+    for column, kept in layout.where.items():
+        table = table[table[column].astype(str).str.strip().isin(kept)]
     if layout.layout == "file":
-        gauge = _gauge_of(request, path)
-        if request.gauges and gauge.removeprefix(request.source.gauge_id_prefix) not in request.gauges:
-            return {}, None
-    if layout.layout == "long" and _is_netcdf(path) and (cube := _cube(request, path)) is not None:
-        return cube
-    columns = {"file": [variable], "long": [layout.gauge_id, variable], "wide": []}[layout.layout]
-    table, units = _table(request, path, columns)
+        return {gauge: _record(request, table[variable], _days(request, table, name), name, variable)}
     if layout.layout == "wide":
-        gauges = [column for column in table.columns if column not in _when(request)]
         days = _days(request, table, name)
-        return {str(gauge): _record(request, table[gauge], days, name, str(gauge)) for gauge in gauges}, units
-    if layout.layout == "file":
-        return {gauge: _record(request, table[variable], _days(request, table, name), name, variable)}, units
-    ids = table[layout.gauge_id]
-    if pd.api.types.is_float_dtype(ids):
-        raise _decimal_ids(request, name)
+        gauges = [column for column in table.columns if _is_gauge(request, column)]
+        return {str(column): _record(request, table[column], days, name, str(column)) for column in gauges}
+    labels = table[layout.gauge_id]
+    if pd.api.types.is_float_dtype(labels):
+        labels = _whole_ids(request, labels, name)
+    labels = labels if isinstance(labels.dtype, pd.CategoricalDtype) else labels.astype(str).str.strip()
     return {
-        gauge: _record(request, rows[variable], _days(request, rows, f"{name}, gauge {gauge},"), name, variable)
-        for gauge, rows in table.groupby(ids.astype(str).str.strip(), sort=False)
-    }, units
+        str(label): _record(request, rows[variable], _days(request, rows, f"{name}, gauge {label},"), name, variable)
+        for label, rows in table.groupby(labels, sort=False, observed=True)
+    }
 
 
-def _is_netcdf(path: Path) -> bool:
-    return path.suffix.lower() in (".nc", ".nc4", ".cdf")
+def _is_gauge(request: Request, column: str) -> bool:
+    """Whether a column of a wide table is a gauge's: not that of the date, nor of a part of it beside the date."""
+    if column in _when(request) or column in request.source.table.where or not str(column):
+        return False
+    return str(column).lower() not in PARTS_OF_DATES or request.gauge_id(str(column)) in request.gauges
+
+
+def _remedy(request: Request, column: str, header: Sequence[str]) -> str:
+    """Return what to set where a text table lacks a column."""
+    layout, where = request.source.table, f"{request.setting}.table"
+    crowded = [name for name, sign in SEPARATORS.items() if len(header) == 1 and sign.strip(" ") and sign in header[0]]
+    if crowded:
+        return f" (set {where}.separator to '{crowded[0]}')"
+    if column in _when(request):
+        return f" (name the column of dates in {where}.date; lines above the names are left out by {where}.skip_lines)"
+    if column == layout.gauge_id and layout.layout == "long":
+        return (
+            f" (layout long: name the column of gauge ids in {where}.gauge_id, or set {where}.layout to file or wide)"
+        )
+    if column == request.source.variable:
+        return (
+            f" (layout {layout.layout}: name the column in {request.setting}.variable, or set {where}.layout to wide "
+            "if each gauge has a column)"
+        )
+    return ""
 
 
 def _when(request: Request) -> tuple[str, ...]:
@@ -90,41 +132,110 @@ def _when(request: Request) -> tuple[str, ...]:
     return (layout.day_of_year,) if layout.day_of_year else layout.date
 
 
-def _cube(request: Request, path: Path) -> tuple[dict[str, pd.Series], str | None] | None:
-    """Return the records of a variable whose dims are gauges and days, and its units; None if it has others.
+def _of_netcdf(request: Request, path: Path, gauge: str) -> tuple[Records, str | None]:
+    """Return the records of a NetCDF file, and the units of the variable.
 
     Of the file's other variables nothing is read, nor of gauges that are not asked for: packed files of hundreds of
     gauges and decades stay small.
     """
-    layout, name, when = request.source.table, request.name(path), _when(request)
+    name = request.name(path)
     with netcdf.peeked(path, name) as dataset:
-        values = dataset.get(request.source.variable)
-        if values is None or set(values.dims) != {layout.gauge_id, *when} or not set(values.dims) <= set(values.coords):
-            return None
         _check_calendar(dataset, name)
-        if values[layout.gauge_id].dtype.kind == "f":
-            raise _decimal_ids(request, name)
-        ids = values[layout.gauge_id].astype(str).to_series().str.strip().to_numpy()
-        if request.gauges:
-            own = pd.Series(ids).str.removeprefix(request.source.gauge_id_prefix)
-            kept = np.flatnonzero(own.isin(request.gauges))
-            values, ids = values[{layout.gauge_id: kept}], ids[kept]
-        days = _days(request, pd.DataFrame({column: values[column].to_numpy() for column in when}), name)
-        values = missing.valid(values, f"'{values.name}' in {name}", request.say)
-        rows = values.transpose(layout.gauge_id, *when).to_numpy()
-    if rows.dtype.kind not in "iuf":
-        return None
-    for mark in layout.missing_values:
-        rows = np.where(rows == pd.to_numeric(mark, errors="coerce"), np.nan, rows)
-    records = (pd.Series(row.astype(np.float64), index=days) for row in rows)
-    return {gauge: _every_day(request, record) for gauge, record in zip(ids, records, strict=True)}, stated_in(
-        values.attrs
+        if request.source.table.layout == "wide":
+            return _columns_by_gauge(request, dataset, name), None
+        for column in (request.source.variable, *_when(request)):
+            if column not in dataset.variables:
+                raise DataError(f"{name} has no variable '{column}'{nearest(column, map(str, dataset.variables))}")
+        values = dataset[request.source.variable].squeeze()
+        units = stated_in(values.attrs)
+        time = tuple(dim for column in _when(request) for dim in dataset[column].squeeze().dims)
+        others = [dim for dim in values.dims if dim not in time]
+        if request.source.table.layout == "file":
+            if others:
+                raise DataError(_other_layout(request, values, name))
+            days = _days(request, _times(request, dataset), name)
+            series = _valid(request, values.transpose(*time), name).to_series()
+            return {gauge: _record(request, series, days, name, request.source.variable)}, units
+        return _rows_by_gauge(request, dataset, values, name), units
+
+
+def _columns_by_gauge(request: Request, dataset: xr.Dataset, name: str) -> Records:
+    """Return the variables that have the dimension of the dates, and no other, as records."""
+    days = _days(request, _times(request, dataset), name)
+    (time,) = {dim for column in _when(request) for dim in dataset[column].dims}
+    series = {
+        str(column): _valid(request, data, name).to_series()
+        for column, data in dataset.data_vars.items()
+        if data.dims == (time,) and data.dtype.kind in "iuf" and _is_gauge(request, str(column))
+    }
+    if not series:
+        raise DataError(_other_layout(request, next(iter(dataset.data_vars.values())), name))
+    return {column: _record(request, values, days, name, column) for column, values in series.items()}
+
+
+def _rows_by_gauge(request: Request, dataset: xr.Dataset, values: xr.DataArray, name: str) -> Records:
+    """Return the records of a variable of gauges and days, or of a list in which each value has its gauge and day."""
+    column = request.source.table.gauge_id
+    if column not in dataset.variables:
+        raise DataError(
+            f"{name} has no variable '{column}'{nearest(column, map(str, dataset.variables))} (name that of the gauge "
+            f"ids in {request.setting}.table.gauge_id, or set layout to file or wide)"
+        )
+    labels = dataset[column]
+    if values.ndim == 1 or set(labels.dims) & {dim for when in _when(request) for dim in dataset[when].dims}:
+        values = _valid(request, dataset[request.source.variable], name)
+        table = values.to_dataset(name=request.source.variable)
+        table = table.assign({column: dataset[column] for column in (column, *_when(request))})
+        return _by_gauge(request, table.to_dataframe().reset_index(), name, "")
+    own = pd.Series(np.atleast_1d(labels.to_numpy()))
+    own = _whole_ids(request, own, name) if own.dtype.kind == "f" else pd.Series(netcdf.as_text(labels))
+    kept = [place for place, label in enumerate(own) if not request.gauges or request.gauge_id(label) in request.gauges]
+    days = _days(request, _times(request, dataset), name)
+    rows = (
+        _valid(request, values[{labels.dims[0]: kept}], name)
+        .transpose(labels.dims[0], ...)
+        .to_numpy()
+        .reshape(len(kept), -1)
+    )
+    return {
+        own[place]: _record(request, pd.Series(row), days, name, request.source.variable)
+        for place, row in zip(kept, rows, strict=True)
+    }
+
+
+def _valid(request: Request, values: xr.DataArray, name: str) -> xr.DataArray:
+    """Return values without those outside the range that the file declares as valid."""
+    return missing.valid(values, f"'{values.name}' in {name}", request.say)
+
+
+def _times(request: Request, dataset: xr.Dataset) -> pd.DataFrame:
+    """Return the columns that say which day a value is of."""
+    return pd.DataFrame({column: np.atleast_1d(dataset[column].to_numpy()) for column in _when(request)})
+
+
+def _other_layout(request: Request, values: xr.DataArray, name: str) -> str:
+    """Return the sentence for a file whose dimensions are those of another layout."""
+    dims = ", ".join(map(str, values.dims))
+    other = "long" if values.ndim > 1 else "file"
+    gauges = (
+        f", and {request.setting}.table.gauge_id to the variable or dimension of the ids" if other == "long" else ""
+    )
+    return (
+        f"'{values.name}' in {name} has the dims ({dims}), which are not those of layout "
+        f"'{request.source.table.layout}'; "
+        f"set {request.setting}.table.layout to {other}{gauges}"
     )
 
 
-def _decimal_ids(request: Request, name: str) -> DataError:
-    column = request.source.table.gauge_id
-    return DataError(f"{name} holds its gauge ids ('{column}') as decimal numbers; write them as text")
+def _whole_ids(request: Request, labels: pd.Series, name: str) -> pd.Series:
+    """Return ids that are held as decimal numbers, if the recipe says how many digits they have."""
+    column, whole = request.source.table.gauge_id, labels.round()
+    if not request.source.gauge_id_digits or labels.isna().any() or (whole != labels).any():
+        raise DataError(
+            f"{name} holds its gauge ids ('{column}') as decimal numbers; set {request.setting}.gauge_id_digits to the "
+            "digits that they have, or write them as text"
+        )
+    return whole.astype(np.int64).astype(str)
 
 
 def _every_day(request: Request, record: pd.Series) -> pd.Series:
@@ -137,40 +248,13 @@ def _every_day(request: Request, record: pd.Series) -> pd.Series:
     return pd.Series(record.reindex(days.dayofyear.to_numpy().clip(max=last)).to_numpy(), index=days)
 
 
-def _table(request: Request, path: Path, columns: Collection[str]) -> tuple[pd.DataFrame, str | None]:
-    """Return dates and ``columns`` of a file, or all columns if none are named, and the units of the variable."""
-    name, layout, units = request.name(path), request.source.table, None
-    needed = [*_when(request), *columns]
-    if _is_netcdf(path):
-        with netcdf.opened(path, name) as dataset:
-            units = stated_in(dataset[request.source.variable].attrs) if request.source.variable in dataset else None
-            table = _flat(dataset, needed if columns else None, name)
-    elif path.suffix.lower() in (".parquet", ".pq"):
-        table = _parquet(path, name)
-    else:
-        separator = SEPARATORS[layout.separator]
-        lines = tabular.read_lines(path, name, request.say, separators=(separator,))
-        return lines.columns(needed if columns else lines.header), None
-    for column in needed:
-        if column not in table:
-            raise DataError(f"{name} has no column '{column}'{nearest(column, map(str, table.columns))}")
-    return (table[needed] if columns else table), units
-
-
-def _flat(dataset: xr.Dataset, needed: Collection[str] | None, name: str) -> pd.DataFrame:
-    """Return variables and coordinates as columns, one row for each combination of the dims."""
-    _check_calendar(dataset, name)
-    held = dataset if needed is None else dataset[[column for column in needed if column in dataset.data_vars]]
-    return held.to_dataframe().reset_index() if held.sizes else pd.DataFrame()
-
-
 def _check_calendar(dataset: xr.Dataset, name: str) -> None:
     strange = [coordinate for coordinate, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]
     if strange:
         raise DataError(f"'{strange[0]}' in {name} is no date of the standard calendar; convert the file")
 
 
-def _parquet(path: Path, name: str) -> pd.DataFrame:
+def _parquet(request: Request, path: Path, name: str, needed: Sequence[str]) -> pd.DataFrame:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
@@ -179,35 +263,44 @@ def _parquet(path: Path, name: str) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises a dozen kinds
         raise unreadable(name, "Parquet") from error
-    return table.reset_index() if table.index.names != [None] else table
+    table = table.reset_index() if table.index.names != [None] else table
+    header = [str(column) for column in table.columns]
+    for column in needed:
+        if column not in header:
+            raise DataError(
+                f"{name} has no column '{column}'{nearest(column, header)}{_remedy(request, column, header)}"
+            )
+    return table if request.source.table.layout == "wide" else table[list(dict.fromkeys(needed))]
 
 
 def _gauge_of(request: Request, path: Path) -> str:
     """Return the gauge id in a file's name."""
     pattern = request.source.table.file_name
     if pattern.count("{gauge_id}") != 1:
-        raise ConfigError(
-            f"modalities.{request.modality_name}.source.table.file_name is '{pattern}'; it must hold {{gauge_id}} once"
-        )
+        raise ConfigError(f"{request.setting}.table.file_name is '{pattern}'; it must hold {{gauge_id}} once")
     expression = re.escape(pattern).replace(r"\{gauge_id\}", "(?P<gauge>.+?)").replace(r"\*", ".*")
-    match = re.fullmatch(expression, path.stem)
+    match = re.fullmatch(expression, path.stem if path.suffix.lower() != ".gz" else Path(path.stem).stem)
     if match is None:
-        raise DataError(f"{request.name(path)} is not named like source.table.file_name, '{pattern}'; rename it")
+        raise DataError(
+            f"{request.name(path)} is not named like source.table.file_name, '{pattern}'; change that, rename the "
+            "file, or set layout to long or wide if it holds several gauges"
+        )
     return match["gauge"]
 
 
 def _days(request: Request, table: pd.DataFrame, name: str) -> pd.Index:
+    """Return the days of a table's rows, or their times where the recipe says how times become days."""
     layout = request.source.table
     if layout.day_of_year:
         return _days_of_year(table[layout.day_of_year], layout.day_of_year, name)
-    if len(layout.date) == 1:
-        return tabular.to_days(table[layout.date[0]], name, layout.date_format)
-    if len(layout.date) != 3:
-        raise ConfigError(
-            f"modalities.{request.modality_name}.source.table.date names {len(layout.date)} columns; name one, or three"
-        )
-    year, month, day = (table[column].astype(str).str.strip() for column in layout.date)
-    return tabular.to_days(year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2), name)
+    if len(layout.date) not in (1, 3):
+        raise ConfigError(f"{request.setting}.table.date names {len(layout.date)} columns; name one, or three")
+    column, written = table[layout.date[0]], layout.date_format
+    if len(layout.date) == 3:
+        column, written = dates.of_parts(*(table[part] for part in layout.date)), dates.ISO
+    if request.source.daily is None:
+        return dates.to_days(column, name, written, request.say, request.setting)
+    return dates.to_times(column, name, written, utc=True, setting=request.setting)
 
 
 def _days_of_year(column: pd.Series, label: str, name: str) -> pd.Index:
@@ -219,12 +312,15 @@ def _days_of_year(column: pd.Series, label: str, name: str) -> pd.Index:
 
 
 def _record(request: Request, values: pd.Series, days: pd.Index, name: str, label: str) -> pd.Series:
-    numbers = tabular.to_numbers(values, name, label, request.source.table.missing_values)
+    layout = request.source.table
+    numbers = tabular.to_numbers(
+        values, name, label, request.missing_values, decimal=layout.decimal, setting=f"{request.setting}.table"
+    )
     return _every_day(request, pd.Series(numbers, index=days))
 
 
 def _joined(request: Request, gauge: str, parts: list[tuple[Path, pd.Series]]) -> pd.Series:
-    record: pd.Series = pd.concat([part for _, part in parts])
+    record: pd.Series = pd.concat([part for _, part in parts]) if len(parts) > 1 else parts[0][1]
     doubled = record.index[record.index.duplicated()]
     if len(doubled):
         names = ", ".join(request.name(path) for path, part in parts if doubled[0] in part.index)

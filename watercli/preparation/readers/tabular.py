@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,45 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from watercli.config.data import TextFormat
 from watercli.errors import DataError, nearest
 from watercli.preparation.readers.sources import unreadable
+from watercli.preparation.readers.text import Say, text_of
 
-Say = Callable[[str, str], None]
-
-ISO = "ISO8601"
-"""Dates as 2000-01-31, with or without a time."""
 MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "nat"))
 """What stands for a missing value, in small letters."""
+PLACES = {"line": "on line", "gauge": "of gauge"}
+"""Where a value stands, by the name of a table's index."""
+MARK_TOLERANCE = 1e-6
+"""Share by which a value may differ from a mark of missing values: -28316.8 is also -28316.818, and a float32."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a text table is written."""
+
+    separators: Sequence[str] = (",",)
+    """Tried in turn, a space standing for any white space: the first by which the line of names holds ``key`` (any, if
+    that is None) separates all lines."""
+    key: str | None = None
+    decimal: str = "."
+    skip_lines: int = 0
+    """Lines above the names of the columns."""
+    comment: str = "#"
+    """What begins a line that is left out; empty for none."""
+    lines_below_names: int = 0
+    """Lines between the names and the values, such as one of units."""
+    names: Sequence[str] | None = None
+    """Names of the columns where no line holds them."""
+
+    @classmethod
+    def of(cls, settings: TextFormat, separators: Sequence[str], key: str | None = None) -> Format:
+        """Return the format that a recipe states."""
+        return cls(separators, key, settings.decimal, settings.skip_lines, settings.comment, settings.lines_below_names)
+
+
+CSV = Format()
+"""Names of columns on the first line, commas, decimal points."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +68,10 @@ class Lines:
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int]
 
-    def columns(self, names: Collection[str]) -> pd.DataFrame:
-        """Return the columns as text, indexed by line.
+    def columns(
+        self, names: Collection[str], remedy: Callable[[str, Sequence[str]], str] = lambda column, header: ""
+    ) -> pd.DataFrame:
+        """Return the columns as text, indexed by line; ``remedy`` says what to do about one that is not there.
 
         Raises
         ------
@@ -47,7 +80,9 @@ class Lines:
         """
         for column in names:
             if column not in self.header:
-                raise DataError(f"{self.name} has no column '{column}'{nearest(column, self.header)}")
+                raise DataError(
+                    f"{self.name} has no column '{column}'{nearest(column, self.header)}{remedy(column, self.header)}"
+                )
             if self.header.count(column) > 1:
                 raise DataError(f"{self.name} has the column '{column}' twice; keep one")
         places = {column: self.header.index(column) for column in names}
@@ -55,53 +90,48 @@ class Lines:
         return pd.DataFrame(data, index=pd.Index(self.numbers, name="line"), dtype=object)
 
 
-def text_of(path: Path, name: str, say: Say) -> str:
-    """Return a file's text: UTF-8, or Windows-1252 where it is not that.
+def read_lines(path: Path, name: str, say: Say, form: Format = CSV) -> Lines:
+    """Return a table of which every line is looked at.
 
     Raises
     ------
     DataError
-        If it is no text.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise unreadable(name, "text") from error
-    if b"\0" in content:
-        raise unreadable(name, "text")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        say("encoding", f"{name} is not UTF-8: read as Windows-1252")
-        return content.decode("cp1252", errors="replace")
-
-
-def read_lines(
-    path: Path, name: str, say: Say, *, separators: Sequence[str] = (",",), key: str | None = None, skip: int = 0
-) -> Lines:
-    """Return a table with one line of column names, after ``skip`` lines and those that begin with ``#``.
-
-    ``separators`` are tried in turn, a space standing for any white space: the first by which the line of names holds
-    ``key`` (any, if that is None) separates all lines.
-
-    Raises
-    ------
-    DataError
-        If a line has fewer columns than the first, or more, or there is no line at all.
+        If a line has fewer columns than that of the names, or more, or there is no line at all.
     """
     text = text_of(path, name, say)
     try:
-        # Where no separator yields the key, the first one's names are the likeliest to be shown.
-        for separator in (*separators, separators[0]):
-            lines = (line for line in fields(text, separator) if line[0] > skip and not line[1][0].startswith("#"))
-            header = [column.strip() for column in next(lines, (0, []))[1]]
-            if key is None or key in header:
-                break
+        _, header, lines = opened(text, form)
         if not header:
             raise DataError(f"{name} is empty; fetch it again or leave it out")
         return whole(name, header, lines)
     except csv.Error as error:
         raise unreadable(name, "a table") from error
+
+
+def opened(text: str, form: Format) -> tuple[str, list[str], Iterator[tuple[int, list[str]]]]:
+    """Return a table's separator, the names of its columns, which are empty without any line, and its lines of values.
+
+    Raises
+    ------
+    csv.Error
+        If the text is no table.
+    """
+    # Where no separator yields the key, the first one's names are the likeliest to be shown.
+    for separator in (*form.separators, form.separators[0]):
+        lines = _content(text, separator, form)
+        header = list(form.names) if form.names else [column.strip() for column in next(lines, (0, []))[1]]
+        if form.key is None or form.key in header:
+            break
+    for _ in range(form.lines_below_names):
+        next(lines, None)
+    return separator, header, lines
+
+
+def _content(text: str, separator: str, form: Format) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines that are neither skipped nor comments."""
+    for number, row in fields(text, separator):
+        if number > form.skip_lines and not (form.comment and row[0].startswith(form.comment)):
+            yield number, row
 
 
 def fields(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -131,69 +161,81 @@ def whole(name: str, header: Sequence[str], lines: Iterator[tuple[int, list[str]
     width, numbers, rows = len(names), [], []
     for number, row in lines:
         if len(row) < width or any(row[width:]):
+            names_below = "" if width > 1 else "; or leave lines above the names out by skip_lines"
             raise DataError(
                 f"{name} has {len(row)} columns on line {number}, not {width} as its first line has: the line is torn "
-                "or the file is damaged; fetch it again or mend the line"
+                f"or the file is damaged; fetch it again or mend the line{names_below}"
             )
         numbers.append(number)
         rows.append(row[:width])
     return Lines(name, names, rows, numbers)
 
 
-def to_numbers(column: pd.Series, name: str, label: str, missing: Sequence[str] = ()) -> NDArray[np.float64]:
-    """Return text or numbers as float64, NaN where missing; ``missing`` are further marks of that.
+def to_numbers(
+    column: pd.Series, name: str, label: str, missing: Sequence[str] = (), *, decimal: str = ".", setting: str = ""
+) -> NDArray[np.float64]:
+    """Return text or numbers as float64, NaN where missing.
+
+    ``missing`` are further marks of that, in the units of the column; ``setting`` names the section of the
+    configuration that holds ``missing_values`` and ``decimal``, for errors.
 
     Raises
     ------
     DataError
         If a value is neither a finite number nor missing.
     """
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, copy=True)
-    for mark in missing:
-        values[values == pd.to_numeric(mark, errors="coerce")] = np.nan  # -999 is also -999.00
-    # Only what is no number has to be looked at as text.
-    strange = np.flatnonzero(~np.isfinite(values))
+    readable = _with_points(column, decimal) if decimal != "." else column
+    values = pd.to_numeric(readable, errors="coerce").to_numpy(dtype=np.float64, copy=True)
+    values = without_marks(values, missing)
+    # Only what is no number has to be looked at as text; of numbers, what is infinite.
+    is_text = not pd.api.types.is_numeric_dtype(column)
+    strange = np.flatnonzero(~np.isfinite(values) if is_text else np.isinf(values))
+    if not strange.size:
+        return values
     text = column.iloc[strange].astype(str).str.strip()
     wrong = ~text.str.lower().isin(MISSING | {mark.lower() for mark in missing})
-    wrong &= np.isinf(values[strange]) | pd.to_numeric(text, errors="coerce").isna()
+    wrong &= np.isinf(values[strange]) | pd.to_numeric(readable.iloc[strange], errors="coerce").isna()
     if wrong.any():
-        line = text.index[wrong][0]
+        line, given = text.index[wrong][0], text[wrong].iloc[0]
         raise DataError(
-            f"{name} has '{text[wrong].iloc[0]}' for '{label}' on {_place(column, line)}; "
-            "it must be a number, or empty where missing"
+            f"{name} has '{given}' for '{label}' {place(column, line)}; "
+            f"it must be a number, or empty where missing{_remedy(given, setting)}"
         )
     return values
 
 
-def to_days(column: pd.Series, name: str, written: str = ISO) -> pd.DatetimeIndex:
-    """Return dates, or times of which only the day counts; ``written`` as pandas has it.
+def _with_points(column: pd.Series, decimal: str) -> pd.Series:
+    """Return numbers with decimal points; one that has a point already could be two things, and is none."""
+    texts = column.astype(str)
+    return texts.str.replace(decimal, ".", regex=False).mask(texts.str.contains(".", regex=False), "ambiguous")
 
-    Raises
-    ------
-    DataError
-        If one is not ``written`` so, or comes twice.
-    """
-    if written == ISO and not pd.api.types.is_datetime64_any_dtype(column):
-        # The day as stamped; pandas would take 2001-12, a torn date, as a day, and the zone of a time into account.
-        days = column.astype(str).str.extract(r"^\s*(\d{4}-?\d{2}-?\d{2})(?:[T ].*)?$", expand=False)
-        dates = pd.to_datetime(days, format=ISO, errors="coerce")
-    else:
-        dates = pd.to_datetime(column, format=written, errors="coerce")
-    if isinstance(dates.dtype, pd.DatetimeTZDtype):
-        dates = dates.dt.tz_localize(None)
-    if dates.isna().any():
-        line = column.index[dates.isna()][0]
-        example = pd.Timestamp(2000, 1, 31).strftime("%Y-%m-%d" if written == ISO else written)
-        raise DataError(
-            f"{name} has '{column[line]}' for a date on {_place(column, line)}; dates must be written like {example}"
+
+def without_marks(values: NDArray[np.float64], marks: Sequence[str]) -> NDArray[np.float64]:
+    """Return values with NaN in place of the marks of missing values that are numbers: -999 is also -999.00."""
+    for mark in marks:
+        number = pd.to_numeric(mark, errors="coerce")
+        if np.isfinite(number):
+            values = np.where(np.abs(values - number) <= MARK_TOLERANCE * abs(number), np.nan, values)
+    return values
+
+
+def _remedy(given: str, setting: str) -> str:
+    """Return what cures a value that is no number: the setting, where there is one."""
+    where = f"{setting}." if setting else ""
+    if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d{1,3}(\.\d{3})+(,\d+)?", given):
+        return (
+            f" (the thousands have a separator: write 1250.5 for 1,250.5; or set {where}decimal to ',' if the comma is "
+            "a decimal one)"
         )
-    index = pd.DatetimeIndex(dates).normalize().as_unit("ns")
-    doubled = index.duplicated()
-    if doubled.any():
-        where = _place(column, column.index[doubled][0])
-        raise DataError(f"{name} has the date {index[doubled][0]:%Y-%m-%d} twice, again on {where}; keep one row")
-    return index
+    if re.fullmatch(r"[-+]?\d*,\d+", given):
+        return f" (decimal commas: set {where}decimal to ',')"
+    if re.fullmatch(r"[<>~]\s*[-+.\d]*\d|[-+.\d]*\d\s*[^\d.,]{1,3}", given):
+        return f" (take the sign beside the number out of the file, or name '{given}' in {where}missing_values)"
+    if re.fullmatch(r"[-+]?inf(inity)?", given.lower()):
+        return f" (infinite: mend it, or name '{given}' in {where}missing_values)"
+    return f" (if '{given}' marks a missing value, name it in {where}missing_values)"
 
 
-def _place(column: pd.Series, row: object) -> str:
-    return f"{'line' if column.index.name == 'line' else 'row'} {row}"
+def place(column: pd.Series, row: object) -> str:
+    """Say where a value stands: on its line of a text, on a row by its number, or at a gauge."""
+    return f"{PLACES.get(str(column.index.name), 'on row')} {row}"
