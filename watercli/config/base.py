@@ -60,7 +60,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
-CheckName = Literal["range", "mark", "units", "dates", "flat", "jump", "outlier", "repeat", "runoff"]
+CheckName = Literal[
+    "range", "mark", "units", "dates", "flat", "jump", "outlier", "spike", "factor", "shift", "repeat", "runoff"
+]
 
 
 def _known(group: Group) -> AfterValidator:

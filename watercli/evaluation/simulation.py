@@ -19,7 +19,7 @@ from watercli.baselines.registry import METHODS, in_order, labels
 from watercli.baselines.ridge import Fitted, Task
 from watercli.data.windows import Indices
 from watercli.evaluation.protocol import Case, Protocol
-from watercli.hydrology.scores import catchment_scores, metric_units
+from watercli.hydrology.scores import catchment_scores, metric_units, varies
 from watercli.log import log
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS, Transform
@@ -171,9 +171,14 @@ def _spaces(context: Context, floor: float) -> dict[str, Transform]:
 
 
 def _scored(task: Task, observed: Floats, simulated: dict[str, Floats]) -> Flags:
-    """Return the days ``[C, T]`` that are observed and that every method has an answer for."""
+    """Return the days ``[C, T]`` that are observed and that every method has an answer for.
+
+    Those of a catchment whose flow does not vary on them are left out: it has no efficiency.
+    """
     answered = np.logical_and.reduce([np.isfinite(flow) for flow in simulated.values()])
     scored: Flags = np.isfinite(observed) & answered & task.chosen[:, None]
+    moves = varies(xr.DataArray(np.where(scored, observed, np.nan), dims=("catchment", "time")))
+    scored &= moves.values[:, None]
     return scored
 
 
@@ -190,8 +195,10 @@ def _left_out(context: Context, task: Task, scored: Flags) -> dict[str, str]:
             reasons[gauge] = f"{rows[c]} complete training rows, fewer than {min_rows}"
         elif not observed[c].any():
             reasons[gauge] = "no observed test day"
+        elif np.ptp(task.physical[c, task.test][observed[c]]) == 0:
+            reasons[gauge] = "flow that never changes on the test days, and so no NSE"
         else:
-            reasons[gauge] = "no observed test day with all inputs"
+            reasons[gauge] = "no observed test days with all inputs on which the flow changes"
     return reasons
 
 

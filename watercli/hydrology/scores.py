@@ -6,9 +6,11 @@ Shapes: M methods, C catchments, T days.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -41,6 +43,10 @@ METRICS = {
 """Scores per catchment."""
 METRIC_UNITS = {"rmse": "flow", "bias": "flow", "fhv": "%", "fms": "%", "flv": "%", "peak_timing": "day"}
 """Units; ``flow`` stands for those of the target, what is not named has none."""
+LEAST_CATCHMENTS = 3
+"""From so many on, catchments have an interval, and one method may be said to beat another."""
+LEAST_VARIATION = 1e-6
+"""Share of its greatest value by which a flow must vary to have an efficiency: single precision varies by itself."""
 RESAMPLES = 2000
 """Bootstrap samples behind an interval."""
 
@@ -102,8 +108,33 @@ def nse(simulated: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
     Nash and Sutcliffe (1970), doi:10.1016/0022-1694(70)90255-6. Days on which either is NaN are left out;
     NaN where the observed values do not vary.
     """
-    efficiency: xr.DataArray = continuous.nse(simulated, observed, reduce_dims="time")
+    with _without_warnings():
+        efficiency: xr.DataArray = continuous.nse(simulated, observed.where(varies(observed)), reduce_dims="time")
     return efficiency.where(np.isfinite(efficiency))
+
+
+def kge(simulated: xr.DataArray, observed: xr.DataArray, method: Literal["2009", "2012"] = "2009") -> xr.Dataset:
+    """Return the Kling-Gupta efficiency over ``time`` and its components; NaN where either series does not vary."""
+    with _without_warnings():
+        parts: xr.Dataset = continuous.kge(
+            simulated, observed.where(varies(observed)), reduce_dims="time", include_components=True, method=method
+        )
+    return parts.map(lambda part: part.where(np.isfinite(part)))
+
+
+def varies(observed: xr.DataArray) -> xr.DataArray:
+    """Return whether a series varies over ``time``: one that is always the same has no efficiency."""
+    spread = observed.max("time") - observed.min("time")
+    moves: xr.DataArray = spread > LEAST_VARIATION * abs(observed).max("time")
+    return moves
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Divide by nothing without a word: the result is NaN, and is counted."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.DataArray:
@@ -127,13 +158,12 @@ def catchment_scores(simulated: xr.DataArray, observed: xr.DataArray) -> xr.Data
     complete = (simulated.notnull() | ~scored).all("time")
     absent = (simulated.isnull() | ~scored).all("time")
     assert bool((complete | absent).all()), "methods would be scored on different days"
-    gupta = continuous.kge(simulated, observed, reduce_dims="time", include_components=True)
-    kling = continuous.kge(simulated, observed, reduce_dims="time", include_components=True, method="2012")
+    gupta, kling = kge(simulated, observed), kge(simulated, observed, "2012")
     error = (simulated - observed).astype(np.float64)
-    parts = [
+    parts: list[xr.DataArray] = [
         nse(simulated, observed),
         *(gupta[name] for name in ("kge", "rho", "alpha", "beta")),
-        np.sqrt((error**2).mean("time")),
+        (error**2).mean("time") ** 0.5,
         error.mean("time"),
         *(kling[name] for name in ("kge", "gamma")),
         *(_of_hydrographs(score, simulated, observed) for score in hydrograph.SCORES.values()),
@@ -164,7 +194,7 @@ class Summary:
     """25th percentile."""
     low: float
     high: float
-    """Bootstrap 95 % interval of the median over catchments."""
+    """Bootstrap 95 % interval of the median over catchments; NaN of fewer than `LEAST_CATCHMENTS`."""
     count: int
 
 
@@ -175,7 +205,7 @@ def summarise(values: Floats, seed: int) -> Summary:
     if not known.size:
         nan = float("nan")
         return Summary(nan, nan, nan, nan, 0)
-    low, high = bootstrap_interval(known, seed)
+    low, high = bootstrap_interval(known, seed) if known.size >= LEAST_CATCHMENTS else (float("nan"), float("nan"))
     return Summary(float(np.median(known)), float(np.percentile(known, 25)), low, high, known.size)
 
 
@@ -189,6 +219,8 @@ def bootstrap_interval(values: Floats, seed: int) -> tuple[float, float]:
 
 UNDECIDED = "cannot be distinguished from"
 """Verdict on two methods whose interval of the median difference holds 0."""
+TOO_FEW = "cannot be compared with"
+"""Verdict on two methods over fewer than `LEAST_CATCHMENTS`."""
 
 
 @dataclass(frozen=True)
@@ -202,11 +234,13 @@ class Comparison:
     difference: Summary
     p_value: float
     """Of Wilcoxon's signed-rank test (1945, doi:10.2307/3001968), two-sided: how often methods of equal skill would
-    differ as much, were the catchments independent, which neighbours are not. NaN of nothing."""
+    differ as much, were the catchments independent, which neighbours are not. NaN of too few."""
 
     @property
     def verdict(self) -> str:
-        """``beats``, ``loses to`` or `UNDECIDED`, by the interval of the median difference."""
+        """``beats``, ``loses to``, `UNDECIDED` or `TOO_FEW`, by the interval of the median difference."""
+        if self.count < LEAST_CATCHMENTS:
+            return TOO_FEW
         if self.difference.low > 0:
             return "beats"
         return "loses to" if self.difference.high < 0 else UNDECIDED
@@ -216,5 +250,6 @@ def compare(first: Floats, second: Floats, seed: int) -> Comparison:
     """Compare the scores ``[C]`` of two methods over the catchments in which both have one."""
     difference = np.asarray(first, dtype=np.float64) - second
     known = difference[np.isfinite(difference)]
-    p_value = float(wilcoxon(known).pvalue) if known.any() else (1.0 if known.size else float("nan"))
+    p_value = float(wilcoxon(known).pvalue) if known.any() else 1.0
+    p_value = p_value if known.size >= LEAST_CATCHMENTS else float("nan")
     return Comparison(int((known > 0).sum()), known.size, summarise(known, seed), p_value)

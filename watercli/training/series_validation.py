@@ -5,7 +5,6 @@ Shapes: C catchments, N days of the validation period.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,14 +14,13 @@ import torch
 import xarray as xr
 from multimodal_mae.config import MAEConfig
 from numpy.typing import NDArray
-from scores import continuous
 
 from watercli.config import Config
 from watercli.data.held_out import held_out_catchments
 from watercli.data.reader import WindowReader
 from watercli.data.simulation import passes, simulate_windows, window_starts
 from watercli.data.windows import Indices
-from watercli.hydrology.scores import nse
+from watercli.hydrology.scores import kge, nse
 from watercli.training.engine import Engine
 
 Floats = NDArray[np.floating[Any]]
@@ -78,11 +76,9 @@ class SeriesValidation:
         Every process simulates all, as all must go through the model together where weights are spread.
         """
         simulated = np.concatenate([self.simulate(engine, dates) for dates in self.parts], axis=1)
-        pair = [xr.DataArray(values, dims=("catchment", "time")) for values in (simulated, self.observed)]
-        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-            warnings.simplefilter("ignore")  # a simulation that does not vary has no correlation
-            kge = continuous.kge(*pair, reduce_dims="time")
-        return {NSE + self.target: _median(nse(*pair).values), KGE + self.target: _median(kge.values)}
+        flow, observed = (xr.DataArray(values, dims=("catchment", "time")) for values in (simulated, self.observed))
+        efficiencies = {NSE: nse(flow, observed), KGE: kge(flow, observed)["kge"]}
+        return {name + self.target: _median(values.values) for name, values in efficiencies.items()}
 
     @torch.no_grad()
     def simulate(self, engine: Engine, dates: Indices) -> Floats:

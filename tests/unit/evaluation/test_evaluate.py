@@ -340,3 +340,16 @@ def test_gauges_that_training_never_saw_are_said_once(
     assert len(left_out) == 1
     assert left_out[0].startswith("Left out, as no gauge of the store gave flow to training: ")
     assert lacking in left_out[0]
+
+
+def test_a_flow_that_never_changes_is_named_and_left_out(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path: Path
+) -> None:
+    gauge = tiny_store.gauge_ids[1]
+    flow = tiny_store.dataset["riverflow"].load().copy()
+    flow[1, tiny_store.period("test")] = 0.3
+    frozen = replace(tiny_store, dataset=tiny_store.dataset.assign(riverflow=flow))
+    judged_flow = judged(checkpoint, frozen, config, tmp_path)
+    assert judged_flow.left_out[gauge] == "flow that never changes on the test days, and so no NSE"
+    assert judged_flow.data["days"].sel(catchment=gauge) == 0
+    assert judged_flow.counts["catchments"] == len(tiny_store.gauge_ids) - len(judged_flow.left_out)

@@ -119,3 +119,31 @@ def test_signed_rank_test_by_hand() -> None:
     nothing = compare(np.array([np.nan]), np.ones(1), seed=0)
     assert np.isnan(nothing.p_value)
     assert nothing.count == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_flow_that_never_changes_has_no_efficiency() -> None:
+    """Single precision varies by itself: 0.3 is not the mean of many 0.3."""
+    rng = np.random.default_rng(1)
+    observed = np.stack([rng.gamma(1.0, 1.0, 400), np.full(400, np.float32(0.3)), np.zeros(400)])
+    observed[1, ::2] *= 1 + 1e-7
+    simulated = (observed + rng.normal(0, 0.1, observed.shape))[None]
+    dims = ("method", "catchment", "time")
+    scores = catchment_scores(xr.DataArray(simulated, dims=dims), xr.DataArray(observed, dims=dims[1:]))
+    for metric in ("nse", "kge", "r", "alpha", "kge_2012"):
+        found = scores.sel(metric=metric).values[0]
+        assert np.isfinite(found[0])
+        assert np.isnan(found[1:]).all(), metric
+    assert np.isfinite(scores.sel(metric="rmse").values).all()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_too_few_catchments_have_no_interval_and_no_verdict(number: int) -> None:
+    first, second = np.array([0.9, 0.8])[:number], np.array([0.1, np.nan, 0.2])[[0, 2]][:number]
+    found = compare(first, second, 0)
+    assert found.better == found.count == number
+    assert found.verdict == "cannot be compared with"
+    assert np.isnan([found.difference.low, found.difference.high, found.p_value]).all()
+    assert np.isfinite(found.difference.median)
+    assert summarise(np.array([0.5, 0.6, np.nan]), 0).count == 2
+    assert np.isfinite(summarise(np.array([0.5, 0.6, 0.7]), 0).low)

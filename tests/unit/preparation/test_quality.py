@@ -162,7 +162,7 @@ def test_more_flow_than_rain(data: Path, build: Build, tmp_path: Path) -> None:
     assert [one["where"] for one in found] == ["10003"]
     share = float(found[0]["detail"].split()[0])
     assert 1.7 < share < 2.3  # four times a mean of 1 mm/day, over rain of 2 mm/day
-    build(recipe__period=period, recipe__quality__ignore=["runoff"])
+    build(recipe__period=period, recipe__quality__ignore=["runoff", "spike"])  # drawn at random, flow leaps
     assert findings(tmp_path) == []
 
     path = next((data / "timeseries").glob("*_10003_*"))

@@ -10,7 +10,7 @@ from typing import Any
 from watercli.baselines.registry import METHODS
 from watercli.evaluation.comparison import SUMMARISED, Compared, Row, to_dict
 from watercli.evaluation.report import figures
-from watercli.evaluation.report.formatting import DASH, number, with_minus
+from watercli.evaluation.report.formatting import DASH, interval, number, with_minus
 from watercli.evaluation.report.tables import interval_heads, interval_rows, interval_scores, interval_sentence
 from watercli.evaluation.report.templating import render
 from watercli.evaluation.results import finite
@@ -105,7 +105,7 @@ def _intervals(compared: Compared, row: Row) -> dict[str, Any]:
 def _score_row(compared: Compared, label: str, main: bool) -> dict[str, Any]:
     scores, pair = compared.summaries[label], compared.against_first.get(label)
     nse = scores["nse"]
-    cells = [label, number(nse.median), f"{number(nse.low)} to {number(nse.high)}", number(nse.p25)]
+    cells = [label, number(nse.median), with_minus(interval(nse.low, nse.high)), number(nse.p25)]
     cells += [number(scores[name].median) for name in SUMMARISED[1:]]
     if pair is None:
         cells += [DASH] * 3
@@ -114,7 +114,7 @@ def _score_row(compared: Compared, label: str, main: bool) -> dict[str, Any]:
         cells += [
             f"{pair.better} of {pair.count}",
             number(gain.median),
-            f"{number(gain.low)} to {number(gain.high)}",
+            with_minus(interval(gain.low, gain.high)),
         ]
     return {"cells": cells, "main": main}
 
@@ -130,7 +130,7 @@ def _sentence(label: str, pair: Comparison, first: str) -> str:
     gain = pair.difference
     return with_minus(
         f"{label[:1].upper()}{label[1:]} {pair.verdict} {first}: better in {pair.better} of {pair.count} catchments, "
-        f"median difference in NSE {gain.median:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+        f"median difference in NSE {gain.median:+.3f} ({interval(gain.low, gain.high, '+.3f')})"
     )
 
 

@@ -16,6 +16,11 @@ def number(value: float) -> str:
     return ("0.00" if text == "-0.00" else text).replace("-", MINUS)
 
 
+def interval(low: float, high: float, form: str = ".2f") -> str:
+    """Return both ends of an interval in a number format; ``no interval`` of too few catchments."""
+    return f"{low:{form}} to {high:{form}}" if math.isfinite(low + high) else "no interval"
+
+
 def significant(value: float) -> str:
     """Return three significant digits; a dash for what is not a number."""
     return f"{value:.3g}".replace("-", MINUS) if math.isfinite(value) else DASH

@@ -14,7 +14,7 @@ from watercli.evaluation.forecast import FORECASTS, Forecast
 from watercli.evaluation.protocol import Section
 from watercli.evaluation.reconstruction import BASELINES
 from watercli.evaluation.report import explorer_data, figures, summary_text, tables
-from watercli.evaluation.report.formatting import DASH, number, significant, with_minus
+from watercli.evaluation.report.formatting import DASH, interval, number, significant, with_minus
 from watercli.evaluation.report.svg import TO_GAUGE, Picture
 from watercli.evaluation.report.templating import render
 from watercli.evaluation.results import Outcome, reconstruction_rows, to_dict
@@ -214,7 +214,7 @@ def _with_units(metric: str, units: str) -> str:
 
 
 def _interval(summary: Summary) -> str:
-    return f"{number(summary.low)} to {number(summary.high)}"
+    return with_minus(interval(summary.low, summary.high))
 
 
 def _catchment_heads(flow: Flow) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from watercli.baselines.registry import METHODS, in_order
 from watercli.evaluation.report import tables
+from watercli.evaluation.report.formatting import interval
 from watercli.evaluation.results import Outcome
-from watercli.hydrology.scores import UNDECIDED, Comparison
+from watercli.hydrology.scores import LEAST_CATCHMENTS, TOO_FEW, UNDECIDED, Comparison, Summary
 
 
 def flow_sentences(outcome: Outcome) -> list[str]:
@@ -21,8 +22,8 @@ def flow_sentences(outcome: Outcome) -> list[str]:
     nse = outcome.summaries()[flow.main]["nse"]
     where = "held out in training" if flow.ungauged else "seen in training"
     first = (
-        f"{_capital(flow.main_method.label)} reaches a median NSE of {nse.median:.2f} "
-        f"(95 % interval {nse.low:.2f} to {nse.high:.2f}) over {nse.count} catchments {where}"
+        f"{_capital(flow.main_method.label)} reaches a median NSE of {nse.median:.2f}"
+        f"{_certainty(nse)} over {nse.count} {'catchment' if nse.count == 1 else 'catchments'} {where}"
     )
     against = outcome.comparisons()
     baselines = [_against(method, against[method], outcome) for method in _in_summary(against)]
@@ -41,10 +42,10 @@ def _gains(outcome: Outcome) -> list[str]:
         if (trained, untrained) in pairs:
             pair = pairs[trained, untrained]
             gain = pair.difference
-            doubt = ", which is not significant" if pair.verdict == UNDECIDED else ""
+            doubt = ", which is not significant" if pair.verdict in (UNDECIDED, TOO_FEW) else ""
             sentences.append(
-                f"Pretraining changes the NSE of the median catchment by {gain.median:+.2f} ({gain.low:+.2f} to "
-                f"{gain.high:+.2f}){doubt}: {METHODS[trained].label} against "
+                f"Pretraining changes the NSE of the median catchment by {gain.median:+.2f} "
+                f"({interval(gain.low, gain.high, '+.2f')}){doubt}: {METHODS[trained].label} against "
                 f"{METHODS[untrained].label}, better in {pair.better} of "
                 f"{pair.count} catchments"
             )
@@ -56,7 +57,7 @@ def _against(method: str, pair: Comparison, outcome: Outcome) -> str:
     difference = pair.difference
     return (
         f"It {pair.verdict} {METHODS[method].label} (median NSE {median:.2f}): better in {pair.better} of {pair.count} "
-        f"catchments, median difference {difference.median:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+        f"catchments, median difference {difference.median:+.2f} ({interval(difference.low, difference.high, '+.2f')})"
     )
 
 
@@ -88,11 +89,20 @@ def headline(outcome: Outcome) -> str:
     if not baselines:
         median = outcome.summaries()[outcome.flow.main]["nse"].median
         return f"{subject} has a median NSE of {median:.2f}; no baseline was named"
+    if outcome.flow.counts["catchments"] < LEAST_CATCHMENTS:
+        median = outcome.summaries()[outcome.flow.main]["nse"].median
+        number = outcome.flow.counts["catchments"]
+        few = "one catchment is" if number == 1 else f"{number} catchments are"
+        return f"{subject} has a median NSE of {median:.2f}; {few} too few to compare it with others"
     if not losses:
         return f"{subject} beats {_and(wins)}"
     if not wins:
         return f"{subject} does not beat {_or(losses)}"
     return f"{subject} beats {_and(wins)}, but not {_or(losses)}"
+
+
+def _certainty(summary: Summary) -> str:
+    return f" (95 % interval {interval(summary.low, summary.high)})" if math.isfinite(summary.low) else ""
 
 
 def _capital(text: str) -> str:

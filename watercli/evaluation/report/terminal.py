@@ -7,10 +7,14 @@ from rich.table import Table
 from watercli.baselines.registry import METHODS
 from watercli.evaluation.forecast import FORECASTS
 from watercli.evaluation.reconstruction import BASELINES
+from watercli.evaluation.report.formatting import interval
 from watercli.evaluation.report.summary_text import flow_sentences, insight_sentences
 from watercli.evaluation.results import Outcome
 from watercli.evaluation.short_records import in_words
 from watercli.log import console, log, shows_bars
+
+MOST_NAMED = 5
+"""Catchments that are named for each reason."""
 
 
 def show(outcome: Outcome) -> None:
@@ -22,9 +26,25 @@ def show(outcome: Outcome) -> None:
             console.print(table)
         else:
             _log(table)
+    _show_left_out(outcome)
     sections = (section.sentence for section in outcome.sections.values())
     for sentence in (*flow_sentences(outcome), *insight_sentences(outcome), *sections):
         log.info(sentence)
+
+
+def _show_left_out(outcome: Outcome) -> None:
+    """Name the catchments that are not scored, and why."""
+    if outcome.flow is None or not outcome.flow.left_out:
+        return
+    by_reason: dict[str, list[str]] = {}
+    for gauge, reason in outcome.flow.left_out.items():
+        by_reason.setdefault(reason, []).append(gauge)
+    parts = [
+        f"{', '.join(gauges[:MOST_NAMED])}{', ...' if len(gauges) > MOST_NAMED else ''} ({reason})"
+        for reason, gauges in by_reason.items()
+    ]
+    scored, left_out = outcome.flow.counts["catchments"], len(outcome.flow.left_out)
+    log.warning("%d of %d catchments are not scored: %s", left_out, scored + left_out, "; ".join(parts))
 
 
 def _reconstruction(outcome: Outcome) -> Table | None:
@@ -52,7 +72,7 @@ def _flow(outcome: Outcome) -> Table | None:
         table.add_row(
             METHODS[method].label,
             f"{nse.median:.2f}",
-            f"{nse.low:.2f} to {nse.high:.2f}",
+            interval(nse.low, nse.high),
             f"{scores['kge'].median:.2f}",
             f"{scores['rmse'].median:.2f}",
         )

@@ -19,7 +19,7 @@ from watercli.hydrology.units import parse
 from watercli.log import log
 from watercli.preparation import align
 from watercli.preparation.blocks import Rules, Summary
-from watercli.preparation.quality import checks, marks
+from watercli.preparation.quality import checks, marks, sequence
 
 GRID = "grid"
 """What stands in place of a gauge id in a finding about a grid."""
@@ -178,6 +178,27 @@ class Quality:
                     str(flow.name), str(gauge), "runoff", index[mask], f"{share:.2f} times the rain of {rain.name}"
                 )
 
+    def sequences(self, flow: xr.DataArray, rain: xr.DataArray | None) -> None:
+        """Look for stretches of a flow that are shifted by days or by a factor against other flows or the rain.
+
+        Both are ``(catchment, time)``; without rain and without like gauges there is nothing to compare with.
+        """
+        values, index = flow.transpose("catchment", "time").to_numpy(), pd.DatetimeIndex(flow.indexes["time"])
+        neighbours = sequence.alike(values)
+        found: list[tuple[CheckName, sequence.Stretch]] = [
+            ("factor", stretch) for stretch in sequence.factors(values, neighbours)
+        ]
+        references = [(sequence.of_neighbours(values, neighbours), "its neighbours' flow")]
+        if rain is not None:
+            references.append((np.log1p(rain.transpose("catchment", "time").to_numpy().clip(0)), f"its {rain.name}"))
+        for reference, words in references:
+            shifted = sequence.shifts(values, reference, index, words)
+            known = {stretch.row for check, stretch in found if check == "shift"}
+            found += [("shift", stretch) for stretch in shifted if stretch.row not in known]
+        for check, stretch in found:
+            gauge = str(flow["catchment"].values[stretch.row])
+            self._add(str(flow.name), gauge, check, index[stretch.days], stretch.detail)
+
     def in_mm(self, data: xr.DataArray) -> xr.DataArray:
         """Return a flux in mm/day; a discharge by the area (km2) that goes with it."""
         unit = parse(self._units(str(data.name)))
@@ -212,6 +233,7 @@ class Quality:
             masks["range"] = checks.beyond(values, limits)
         if self._is(name, "river_flow"):
             masks["flat"] = checks.flat(values, self.settings.flat_days)
+            masks["spike"] = sequence.spike(values)
             masks["outlier"] = checks.outlier(values, index)
         if self._is(name, "air_temperature"):
             masks["jump"] = checks.jump(values, self._kelvin(name))

@@ -22,6 +22,9 @@ MEANINGS: dict[CheckName, str] = {
     "flat": "one flow above zero, day after day: a gap filled with the last value, or a frozen gauge",
     "jump": "temperature leaps from one day to the next",
     "outlier": "flow far from that of the season (6 standard deviations of its logarithm)",
+    "spike": "one day's flow that is a hundred times that of the days beside it",
+    "factor": "a stretch that lies a factor above or below what like gauges and the rest of the record say",
+    "shift": "years in which flow follows like gauges, or rain, days earlier or later than in other years",
     "repeat": "a field that equals that of the day before",
     "runoff": "more flow than rain over the record: groundwater, a wrong area or wrong units",
 }

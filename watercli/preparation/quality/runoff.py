@@ -1,4 +1,4 @@
-"""Runoff against rain: over a record, a catchment cannot yield more than falls on it, save by groundwater."""
+"""Flow against rain: a catchment cannot yield more than falls on it, save by groundwater, nor before it falls."""
 
 from __future__ import annotations
 
@@ -15,22 +15,29 @@ from watercli.preparation.quality.records import Quality
 
 
 def check(quality: Quality, rest: xr.Dataset, patches: Patches | None, store: Path) -> None:
-    """Compare every flow with the catchments' own rain, or with that of the patches they overlap.
+    """Compare every flow with those around it, and with the catchments' own rain, or that of the patches they overlap.
 
     ``rest`` holds the store's series and ``patch_weight``; grids are read from the unfinished ``store``.
     """
     flows = [rest[name] for name in quality.named("river_flow", "series")]
     if not flows:
         return
+    rain = _rain(quality, rest, patches, store)
+    if rain is not None:
+        rain = quality.in_mm(rain.assign_coords(time=flows[0]["time"]))
+    for flow in flows:
+        quality.sequences(flow, rain)
+        if rain is not None:
+            quality.runoff(quality.in_mm(flow), rain)
+
+
+def _rain(quality: Quality, rest: xr.Dataset, patches: Patches | None, store: Path) -> xr.DataArray | None:
     own, gridded = (quality.named("precipitation", kind) for kind in ("series", "grid"))
     if own:
-        rain = rest[own[0]]
-    elif gridded and patches is not None:
-        rain = catchment_rain(gridded[0], store, patches, rest["patch_weight"]).assign_coords(time=flows[0]["time"])
-    else:
-        return
-    for flow in flows:
-        quality.runoff(quality.in_mm(flow), quality.in_mm(rain))
+        return rest[own[0]]
+    if gridded and patches is not None:
+        return catchment_rain(gridded[0], store, patches, rest["patch_weight"])
+    return None
 
 
 def catchment_rain(name: str, store: Path, patches: Patches, weight: xr.DataArray) -> xr.DataArray:
