@@ -133,7 +133,9 @@ def test_a_mark_that_nobody_declared(data: Path, build: Build, logged: pytest.Lo
         {"modalities": of("pr", "a.nc", missing_values=[-9999])},
         {"modalities": of("pr", "a.nc"), "recipe__quality__to_missing": ["range"]},
     ):
+        logged.clear()
         np.testing.assert_array_equal(np.isnan(read(build(**changes, **LATLON))), SEA)
+        assert "are these the units?" not in logged.text
 
 
 def test_a_mark_is_named_in_the_units_of_the_files(data: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:

@@ -138,7 +138,7 @@ class Quality:
                 self._add(name, GRID, "jump", index[leap], f"mean of the grid to {summary.mean[leap][0]:.4g} {units}")
         marks = self._marks_of_grid(name, summary, index, attributes or {})
         in_all, of_marks = int(summary.count.sum()), sum(count for _, count in marks)
-        if marks and in_all > of_marks:
+        if marks and in_all > of_marks and "range" not in self.settings.to_missing:  # which took them out
             total = np.nansum(summary.mean * summary.count) - sum(value * count for value, count in marks)
             self._mean(name, GRID, np.array([total / (in_all - of_marks)]), index[:1])
         else:
