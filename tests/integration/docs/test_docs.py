@@ -55,6 +55,13 @@ TINY_GB12 = (
     "evaluate.lstm_steps=2",
 )
 """gb12, cut down: real files, few days, few steps."""
+TINY_US = (
+    "recipe.catchments.gauges=['01013500', '01022500', '01030500', '01031500']",
+    "train.steps=2",
+    "train.validate_every=2",
+    "train.validation_catchments=2",
+)
+"""camels-us, cut down: real files, few gauges, few steps."""
 
 
 @dataclass(frozen=True)
@@ -119,18 +126,21 @@ def parse(arguments: list[str]) -> None:
         config.load(name, [override for override in parsed.get("settings") or () if "NAME" not in override])
 
 
+TINY = {"gb12": TINY_GB12, "camels-us": TINY_US}
+
+
 def shrink(command: str) -> list[str]:
     """Return a command's arguments, made tiny: small domain and few steps; what the page itself sets wins."""
     _, name, *rest = shlex.split(command)
     rest = [re.sub(r"^train\.steps=(\d+)$", lambda m: f"train.steps={int(m[1]) // 200}", word) for word in rest]
     tiny: tuple[str, ...] = ()
     if name == "prepare":
-        tiny = TINY_GB12 if "gb12" in rest else TINY_DEMO
+        tiny = next((settings for config, settings in TINY.items() if config in rest), TINY_DEMO)
     return [name, *(word for setting in tiny for word in ("--set", setting)), *rest]
 
 
 def needs_data(command: str) -> bool:
-    return "gb12" in command or "DIR" in shlex.split(command)
+    return bool(re.search(r"gb12|\bus\.zarr|camels-us", command)) or "DIR" in shlex.split(command)
 
 
 def takes_long(command: str) -> bool:
