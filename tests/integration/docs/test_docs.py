@@ -62,6 +62,8 @@ TINY_US = (
     "train.validation_catchments=2",
 )
 """camels-us, cut down: real files, few gauges, few steps."""
+TINY_GB = ("recipe.catchments.gauges=['2002', '3003', '4001', '4003', '4006', '5003', '6008', '7001']", *TINY_US[1:])
+"""gb-wide, cut down likewise."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def parse(arguments: list[str]) -> None:
         config.load(name, [override for override in parsed.get("settings") or () if "NAME" not in override])
 
 
-TINY = {"gb12": TINY_GB12, "camels-us": TINY_US}
+TINY = {"gb12": TINY_GB12, "camels-us": TINY_US, "gb-wide": TINY_GB}
 
 
 def shrink(command: str) -> list[str]:
@@ -140,7 +142,7 @@ def shrink(command: str) -> list[str]:
 
 
 def needs_data(command: str) -> bool:
-    return bool(re.search(r"gb12|\bus\.zarr|camels-us", command)) or "DIR" in shlex.split(command)
+    return bool(re.search(r"gb12|gb-wide|\bus\.zarr|camels-us", command)) or "DIR" in shlex.split(command)
 
 
 def takes_long(command: str) -> bool:
