@@ -202,6 +202,7 @@ def test_a_quick_evaluation_has_only_what_was_asked_for(tiny_run: Path, tiny_sto
     assert json.loads((out / "results.json").read_text())["riverflow"] is None
 
 
+@pytest.mark.slow
 def test_settings_renew_evaluations_that_were_made_with_others(judged: Path, tiny_store: Store, tmp_path: Path) -> None:
     runs = [Path(shutil.copytree(judged, tmp_path / name)) for name in ("first", "second")]
     changes = [*QUICK, "evaluate.methods=[climatology, nearest, persistence]"]

@@ -66,6 +66,7 @@ def run(test_first: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_every_method_is_scored_on_a_test_period_that_comes_first(run: Path, test_first: Store, tmp_path: Path) -> None:
     settings = [
         f"evaluate.methods={list(METHODS)}",
