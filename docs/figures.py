@@ -1,4 +1,4 @@
-"""Draw the figures of the documentation into ``docs/assets``.
+"""Draw the figures of the documentation into ``docs/assets``, as SVG.
 
 ``python docs/figures.py`` draws the model and the flow of data. With a store and simulated flow it also draws a
 hydrograph beside the map of the gauges::
@@ -170,13 +170,14 @@ def gauge_map(axis: Axes, store: xr.Dataset, skill: xr.DataArray, gauge: str) ->
 
 def main(arguments: list[str]) -> None:
     """Draw the figures that the arguments allow."""
+    mpl.rcParams["svg.hashsalt"] = "watercli"  # the same figure is the same file
     drawn = {"data-flow": data_flow(), "model": model()}
     if arguments:
         store, flow, gauge = arguments
         drawn["hydrograph-and-map"] = hydrograph_and_map(xr.open_zarr(store), xr.open_zarr(flow), gauge)
     ASSETS.mkdir(exist_ok=True)
     for name, figure in drawn.items():
-        figure.savefig(ASSETS / f"{name}.png", dpi=140, facecolor="white", metadata={"Software": None})
+        figure.savefig(ASSETS / f"{name}.svg", facecolor="white", metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -18,13 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from multimodal_mae.antecedent_state import Antecedent, AntecedentState
+from multimodal_mae.areal import MIN_WEIGHT, catchment_means, land_means
 from multimodal_mae.batch import Batch
-from multimodal_mae.config import AntecedentStateConfig, MAEConfig
-from multimodal_mae.layers import patchify
+from multimodal_mae.config import AntecedentStateConfig, GridConfig, MAEConfig
 from multimodal_mae.masking import TokenMask
 
-MIN_WEIGHT = 1e-6
-"""Total weight below which an average is taken as unknown."""
 MIN_STD = 0.02
 """Standard deviation below which a state variable is taken as constant."""
 
@@ -209,16 +207,13 @@ class MovingAverages(AntecedentState):
         place[:, land] = torch.arange(days * len(land), device=device).unflatten(0, (days, -1))
         return Antecedent(values, place.flatten())
 
-    def _land(self, batch: Batch, name: str, mask: TokenMask) -> tuple[Tensor, Tensor]:
-        """Return a grid's land patches, means over the observed cells, and which are visible, ``[B, T, L]`` each."""
+    @property
+    def _grid(self) -> GridConfig:
         assert self.config.grid is not None
-        land = list(self.config.grid.land_patches)
-        patches = patchify(batch.grids[name], self.config.grid.patch_size)[:, :, land]
-        values = patches.nanmean(-1).nan_to_num(0.0)
-        return values, mask.visible.unflatten(1, (batch.days, -1))[:, :, land].to(values.dtype)
+        return self.config.grid
 
     def _of_patches(self, batch: Batch, name: str, mask: TokenMask) -> Seen:
-        values, weight = (daily.transpose(1, 2).flatten(0, 1) for daily in self._land(batch, name, mask))
+        values, weight = (daily.transpose(1, 2).flatten(0, 1) for daily in land_means(batch, name, mask, self._grid))
         return Seen(self._carried(batch.past.get(name), mask, len(values)), values, weight)
 
     def _of_catchments(self, batch: Batch, name: str, mask: TokenMask) -> Seen:
@@ -226,15 +221,8 @@ class MovingAverages(AntecedentState):
             values = batch.series[name].flatten(0, 1).nan_to_num(0.0)
             past = batch.past.get(name)
             return Seen(self._carried(past, mask, len(values)), values, mask.visible.to(values.dtype))
-        share = self._shares(batch)
-        values, weight = self._land(batch, name, mask)
-        total = torch.einsum("btl,bcl->bct", weight, share).flatten(0, 1)
-        sums = torch.einsum("btl,bcl->bct", weight * values, share).flatten(0, 1)
-        return Seen(
-            self._carried(batch.catchment_grid_past.get(name), mask, len(total)),
-            sums / total.clamp_min(MIN_WEIGHT),
-            total,
-        )
+        means, weight = catchment_means(batch, name, mask, self._grid)
+        return Seen(self._carried(batch.catchment_grid_past.get(name), mask, len(means)), means, weight)
 
     def _carried(self, past: Tensor | None, mask: TokenMask, rows: int) -> Tensor:
         """Return what is carried into each of the rows, ``[R, G]``; nothing where the past is hidden or not there."""
@@ -242,16 +230,3 @@ class MovingAverages(AntecedentState):
             return mask.visible.new_zeros(rows, carried_size(self.state), dtype=torch.float32)
         carried = past.flatten(0, 1)
         return carried if mask.past is None else carried * mask.past.repeat_interleave(rows // len(mask.past))[:, None]
-
-    def _shares(self, batch: Batch) -> Tensor:
-        """Return the catchments' shares in the land patches, ``[B, C, L]``."""
-        assert self.config.grid is not None
-        if batch.patch_index is None or batch.patch_weight is None:
-            raise ValueError(
-                "patch_index and patch_weight: cross-modal attention needs the patches that each catchment overlaps"
-            )
-        b, c, _ = batch.patch_index.shape
-        patches = self.config.grid.patches
-        full = batch.patch_weight.new_zeros(b, c, patches + 1)
-        full.scatter_(2, torch.where(batch.patch_index >= 0, batch.patch_index, patches), batch.patch_weight)
-        return full[..., list(self.config.grid.land_patches)]

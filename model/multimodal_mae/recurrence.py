@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
+from multimodal_mae.areal import catchment_means
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig, RecurrenceConfig
 from multimodal_mae.encoder import Features
-from multimodal_mae.layers import patchify
 from multimodal_mae.masking import Selection, TokenMask
 
 ROWS = 64
@@ -179,7 +179,8 @@ class RecurrentEncoder(nn.Module):
         if name in batch.series:
             values, weight = batch.series[name].flatten(0, 1), mask.visible
         else:
-            values, weight = self._over_catchments(name, batch, mask)
+            assert self.config.grid is not None
+            values, weight = catchment_means(batch, name, mask, self.config.grid)
         assert self.config.recurrence is not None
         warmup = self.config.recurrence.warmup_days
         before = batch.history[name].flatten(0, 1) if name in batch.history else values[:, :0]
@@ -190,21 +191,6 @@ class RecurrentEncoder(nn.Module):
             known = known & mask.past.repeat_interleave(len(known) // len(mask.past))[:, None]
         values, weight = torch.cat((before, values), 1), torch.cat((known.to(values.dtype), weight.to(values.dtype)), 1)
         return torch.where(weight > 0, values, 0).nan_to_num(0.0), weight
-
-    def _over_catchments(self, name: str, batch: Batch, mask: TokenMask) -> tuple[Tensor, Tensor]:
-        """Return a grid's mean over the visible patches of each catchment, and their weight, ``[R, T]`` both."""
-        if batch.patch_index is None or batch.patch_weight is None:
-            raise ValueError("patch_index and patch_weight: a grid that feeds catchments needs those of each catchment")
-        assert self.config.grid is not None
-        means = patchify(batch.grids[name], self.config.grid.patch_size).nanmean(-1).nan_to_num(0.0)  # [B, T, P]
-        visible = mask.visible.unflatten(1, (batch.days, -1)).to(means.dtype)
-        window = torch.arange(batch.windows, device=means.device)[:, None, None]
-        index = batch.patch_index.clamp_min(0)  # [B, C, K]
-        share = torch.where(batch.patch_index >= 0, batch.patch_weight, 0)[..., None]
-        weight = share * visible.transpose(1, 2)[window, index]  # [B, C, K, T]
-        total = weight.sum(2)
-        mean = (weight * means.transpose(1, 2)[window, index]).sum(2) / total.clamp_min(1e-6)
-        return mean.flatten(0, 1), total.flatten(0, 1)
 
 
 class StateDecoder(nn.Module):

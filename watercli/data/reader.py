@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 import torch
+from multimodal_mae.areal import MIN_WEIGHT
 from multimodal_mae.batch import Batch
-from multimodal_mae.moving_averages import MIN_WEIGHT
 from multimodal_mae.tasks import TARGETED, Task, WindowTasks
 from numpy.typing import NDArray
 from torch import Tensor

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib import image
 from matplotlib import pyplot as plt
 
 from tests.integration.docs.test_renames import load
 from watercli.store import Store
 
 ROOT = Path(__file__).parents[3]
+SVG = "{http://www.w3.org/2000/svg}"
 FIGURES = load(ROOT / "docs" / "figures.py")
 
 
@@ -34,9 +35,11 @@ def test_drawings_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(FIGURES, "ASSETS", tmp_path / "assets")
     FIGURES.main([])
     names = sorted(path.name for path in (tmp_path / "assets").iterdir())
-    assert names == ["data-flow.png", "model.png"]
+    assert names == ["data-flow.svg", "model.svg"]
     for name in names:
-        assert np.ptp(image.imread(tmp_path / "assets" / name)[..., :3]) > 0.5, f"{name} is blank"
+        drawn = ElementTree.parse(tmp_path / "assets" / name).getroot()
+        shapes = [group for group in drawn.iter(f"{SVG}g") if str(group.get("id")).startswith(("patch_", "text_"))]
+        assert len(shapes) > 20, f"{name} is blank"
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.0])
@@ -55,7 +58,7 @@ def test_scores_of_the_hydrograph(tiny_store: Store, factor: float) -> None:
 
 @pytest.mark.parametrize("name", ["data-flow", "model", "hydrograph-and-map"])
 def test_figures_are_in_the_repository(name: str) -> None:
-    file = ROOT / "docs" / "assets" / f"{name}.png"
+    file = ROOT / "docs" / "assets" / f"{name}.svg"
     assert file.stat().st_size < 200_000
     assert any(
         file.name in page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
