@@ -222,6 +222,9 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate, device
         for name, masked in scorer.tokens(starts[first : first + size], first):
             for method, sums in masked.sums().items():
                 result.sums[name][method] += sums
+    for name in [name for name, by_method in result.sums.items() if not by_method["model"].count]:
+        log.warning("'%s' has no value in the test windows, so that its reconstruction has no score", name)
+        del result.sums[name]
     grids = list(config.of_kind("grid"))
     if grids:
         days = _example_days(scorer.store, grids[0], scorer.cells[grids[0]], period)

@@ -132,6 +132,9 @@ def test_a_test_period_without_flow_is_said(run: Path, test_first: Store, tmp_pa
         "River flow is left out: store.zarr has no 'riverflow' in the test period (2000-01-11 to 2000-04-30)"
     ]
     assert found["riverflow"] is None
+    assert {row["modality"] for row in found["reconstruction"]["scores"]} == {*checkpoint.config.modalities} - {
+        "riverflow"
+    }
     config = with_overrides(checkpoint.config, ["evaluate.protocols=[simulation]"])
     with pytest.raises(RunError, match=r"Nothing could be judged.*store\.zarr has no 'riverflow' in the test period"):
         evaluate(checkpoint, store, tmp_path / "nothing", config, run=run)
