@@ -101,6 +101,15 @@ def recurrent_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def informed_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like `recurrent_run`, with an evidence head; do not write to it."""
+    run = tmp_path_factory.mktemp("runs") / "informed"
+    evidence = "train.evidence={steps: 30, quantile_steps: 10}"
+    pretrain(with_overrides(tiny_store.config, (*RECURRENT, evidence)), tiny_store, run)
+    return run
+
+
+@pytest.fixture(scope="session")
 def fused(fused_run: Path) -> Checkpoint:
     """A causal, fused model with a memory; gauges 1 and 4 of its six were hidden from training."""
     return open_run(fused_run)

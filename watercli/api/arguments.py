@@ -67,6 +67,20 @@ class SimulateOptions(TypedDict, total=False):
     """Gauge ids; by default all of the store."""
     target: str | None
     """The series; by default ``evaluate.target`` of the run."""
+    neighbours: str | None
+    """Flow of other gauges that may be evidence: ``none``, ``past``, ``day`` or ``all``."""
+    own_flow: str | None
+    """Flow of the gauge itself that may be evidence: ``none``, ``before``, ``all`` or ``FROM..TO``."""
+    measured: StrPath | None
+    """A CSV file of single measurements that may be evidence: ``gauge_id``, ``date``, ``flow``."""
+    fill: bool | None
+    """Fill the gaps of the record."""
+    init_time: Date | None
+    """A forecast: the last day on which flow is known."""
+    lead_time: int | None
+    """Days that are forecast."""
+    weather_only: bool | None
+    """Also return the simulation without evidence."""
     settings: Settings
     """Changes of other settings."""
 
@@ -110,8 +124,10 @@ def in_section(section: str, **options: Any) -> list[str]:
 
 def _plain(key: str, value: Any) -> Any:
     """Return the JSON type of an option's value."""
-    if key in ("since", "until"):
-        return as_date(value, f"--{key}").isoformat()
+    if key in ("since", "until", "init_time"):
+        return as_date(value, f"--{key.replace('_', '-')}").isoformat()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value if isinstance(value, bool | int | float | str) else as_names(value)
 
 

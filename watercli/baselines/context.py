@@ -20,8 +20,8 @@ from watercli.config import Config, Evaluate
 from watercli.data.windows import Indices
 from watercli.inference.embedder import Embedder
 from watercli.inference.provenance import trained_gauges
-from watercli.inference.simulator import simulate
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.simulator import simulate
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]

@@ -15,10 +15,10 @@ from watercli.baselines.method import Method
 from watercli.baselines.untrained import Untrained
 from watercli.config import Config, Tasks
 from watercli.errors import RunError
-from watercli.inference.simulator import simulate
 from watercli.log import log
 from watercli.run import directory
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.simulator import simulate
 from watercli.store import Store
 from watercli.training.display import display
 from watercli.training.engine import TorchEngine

@@ -13,21 +13,19 @@ from watercli.baselines import wording
 from watercli.baselines.context import Context, Flags, Floats
 from watercli.baselines.correction import Correction
 from watercli.baselines.method import Method
+from watercli.hydrology.distances import great_circle_km
 from watercli.store import Store
 
 NEIGHBOURS = 5
 """Gauges that are averaged."""
 MIN_KM = 1.0
 """Nearer gauges count as this far away."""
-EARTH_RADIUS_KM = 6371.0
 
 
 def distances(store: Store) -> Floats:
     """Return the distances between the store's gauges in km, ``[C, C]``, infinite from a gauge to itself."""
-    latitude, longitude = (np.deg2rad(store.dataset[name].values.astype(float)) for name in ("latitude", "longitude"))
-    half = np.sin((latitude[:, None] - latitude) / 2) ** 2
-    half = half + np.cos(latitude[:, None]) * np.cos(latitude) * np.sin((longitude[:, None] - longitude) / 2) ** 2
-    km: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half.clip(0, 1)))
+    latitude, longitude = (store.dataset[name].values.astype(np.float64) for name in ("latitude", "longitude"))
+    km = great_circle_km(latitude, longitude)
     np.fill_diagonal(km, np.inf)
     return km
 

@@ -30,14 +30,40 @@ def simulate(
     until: UntilOption = None,
     catchments: CatchmentsOption = None,
     target: Annotated[str | None, typer.Option(help="The series; by default evaluate.target of the run.")] = None,
+    neighbours: Annotated[
+        str | None,
+        typer.Option(
+            help="Flow of other gauges that may be evidence: up to the day before, or the day itself, or with short "
+            "gaps interpolated. By default day.",
+            metavar="none|past|day|all",
+        ),
+    ] = None,
+    own_flow: Annotated[
+        str | None,
+        typer.Option(
+            help="Flow of the gauge itself that may be evidence for its other days. By default none.",
+            metavar="none|before|all|FROM..TO",
+        ),
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="Single measurements as evidence: a CSV file with gauge_id, date, flow.")
+    ] = None,
+    fill: Annotated[bool, typer.Option("--fill", help="Fill gaps: keep what is observed, flag what is not.")] = False,
+    init_time: Annotated[
+        str | None, typer.Option(help="Forecast from here: the last day on which flow is known.", metavar="DATE")
+    ] = None,
+    lead_time: Annotated[int | None, typer.Option(min=1, help="Days to forecast; by default 10.")] = None,
+    weather_only: Annotated[
+        bool, typer.Option("--weather-only", help="Write the simulation without evidence beside it.")
+    ] = False,
     gpus: GpuOption = 0,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Simulate the river flow of every catchment, gauged or not, from weather and attributes.
+    """Simulate the river flow of every catchment, gauged or not: the best estimate from all that may be known.
 
-    Flow is never an input of the model, even where the store holds it.
+    The flow of a gauge is no evidence for itself unless an option says so; that of other gauges in the store is.
     """
     from watercli.api.run import open_run
     from watercli.log import log
@@ -51,6 +77,13 @@ def simulate(
         until=until,
         catchments=split_names(catchments),
         target=target,
+        neighbours=neighbours,
+        own_flow=own_flow,
+        measured=measured,
+        fill=fill or None,
+        init_time=init_time,
+        lead_time=lead_time,
+        weather_only=weather_only or None,
         settings=settings or [],
         overwrite=overwrite,
         gpus=gpus,

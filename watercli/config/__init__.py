@@ -40,7 +40,7 @@ from watercli.config.loading import (
     with_overrides,
 )
 from watercli.config.structure import Shape
-from watercli.config.training import DeepSpeedSection, HeldOutGauges, Tasks, Train
+from watercli.config.training import DeepSpeedSection, EvidenceHead, HeldOutGauges, Tasks, Train
 
 __all__ = [
     "AntecedentStateConfig",
@@ -55,6 +55,7 @@ __all__ = [
     "DemoDomain",
     "Embed",
     "Evaluate",
+    "EvidenceHead",
     "GridSpec",
     "HeldOutGauges",
     "LayersByKind",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from watercli.config.base import Positive, Section, Strings, listed
+
+OWN_FLOW = r"^(none|before|all|\d{4}-\d{2}-\d{2}\.\.\d{4}-\d{2}-\d{2})$"
 
 
 class Selection(Section):
@@ -28,10 +31,46 @@ class Selection(Section):
 
 
 class Simulate(Selection):
-    """Simulation of a series that is excluded from the model's inputs."""
+    """Simulation of a series that is excluded from the model's inputs, and its correction by known flow."""
 
     target: str | None = None
     """The series to simulate; null for ``evaluate.target``."""
+    neighbours: Literal["none", "past", "day", "all"] | None = None
+    """Flow of other gauges of the store that may be evidence. ``none``; ``past``: up to the day before; ``day``: up to
+    the day itself; ``all``: gaps of up to a week in their records are interpolated too. null: ``day`` if the run has an
+    evidence head, otherwise ``none``."""
+    own_flow: Annotated[str, Field(pattern=OWN_FLOW)] = "none"
+    """Flow of the gauge itself that may be evidence for a day. ``none``; ``before``: on all days before; ``all``: on
+    all other days; ``FROM..TO``: on the other days of a period."""
+    measured: Path | None = None
+    """A CSV file of single measurements that may be evidence for all other days: columns ``gauge_id``, ``date`` and
+    ``flow``, in the units of the target."""
+    init_time: dt.date | None = None
+    """A forecast: the last day on which any flow is known. The days after it are simulated with the store's weather."""
+    lead_time: Positive = 10
+    """Days that are forecast after ``init_time``."""
+    fill: bool = False
+    """Fill the gaps of the record: what is observed stays; all other flow, earlier and later, is evidence."""
+    weather_only: bool = False
+    """Also write the simulation without evidence."""
+
+    @property
+    def uses_flow(self) -> bool:
+        """Whether settings other than the defaults ask for evidence."""
+        return (
+            self.neighbours not in (None, "none")
+            or self.own_flow != "none"
+            or self.fill
+            or bool(self.measured or self.init_time)
+        )
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if self.fill and (self.init_time or self.own_flow != "none"):
+            raise ValueError("fill takes all flow as evidence; leave out own_flow and init_time")
+        if self.init_time and (self.since or self.until):
+            raise ValueError("init_time and lead_time choose the dates; leave out since and until")
+        return self
 
 
 class Embed(Selection):

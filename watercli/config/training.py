@@ -73,6 +73,25 @@ class HeldOutGauges(Section):
         return self
 
 
+class EvidenceHead(Section):
+    """The evidence head, which corrects simulations by known flow and says how certain they are.
+
+    It is fitted to the errors of the model once that is trained, and changes none of its weights. For its quantiles, a
+    second model is trained briefly without some of the gauges, as errors are larger where no flow was seen.
+    """
+
+    target: str = "riverflow"
+    """The series that it corrects."""
+    steps: Positive = 2000
+    """Steps of the correction."""
+    quantile_steps: Positive = 1000
+    """Steps of the quantiles."""
+    withheld: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """Share of the gauges that the second model does without."""
+    withheld_steps: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Steps of the second model, as a share of ``train.steps``."""
+
+
 class Train(Section):
     """Pretraining."""
 
@@ -89,6 +108,8 @@ class Train(Section):
     attribute_noise_std: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of noise added to the standardised attributes while training, drawn for each catchment and
     window. Without it a model of few gauges recognises them by their attributes, and does not generalise."""
+    evidence: EvidenceHead | None = None
+    """The evidence head; null for none."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Peak, after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5

@@ -1,5 +1,8 @@
 """``watercli simulate``: the flow of every catchment on every date, as a Zarr store or in memory, block by block.
 
+A run with an evidence head also says how certain it is, and uses the flow that it may know; see
+`watercli.inference.evidence`.
+
 The store is written into a folder beside the output, which takes its place when it is whole; what an interruption
 leaves there, the same command goes on with.
 """
@@ -13,17 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+from multimodal_mae.evidence import QUANTILES
+from numpy.typing import NDArray
 
 from watercli import __version__
 from watercli.config import Simulate
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.inference import labels, provenance
+from watercli.inference.evidence import EVIDENCE, FLAGS, InformedSimulator
 from watercli.inference.export import Arrays, Export, dataset
 from watercli.inference.formats import ZarrFormat
+from watercli.inference.known_flow import KnownFlow
 from watercli.inference.layout import Array, Layout
-from watercli.inference.simulator import Simulator
 from watercli.inference.window_dates import first_and_last
 from watercli.log import log
 from watercli.output.atomic import Target
@@ -31,9 +38,11 @@ from watercli.output.resumable import working
 from watercli.output.zarr_files import zarr_with
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.compatibility import check_fits, with_absent_series
+from watercli.run.evidence import FittedEvidence, load_evidence
+from watercli.run.simulator import Simulator
 from watercli.store import Store
 
-SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 3
+SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 4
 BLOCK_DATES = 512
 """Dates of a block: what is written, and done anew after an interruption, at once."""
 
@@ -44,21 +53,57 @@ class SimulationBlocks:
 
     simulator: Simulator
     layout: Layout
+    settings: Simulate
+    informed: InformedSimulator | None = None
+    """None: the run has no evidence head."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, store: Store, settings: Simulate, device: str) -> SimulationBlocks:
         """Return what computes the simulation that the settings choose."""
         target = settings.target or checkpoint.config.evaluate.target
         _check(checkpoint, store, target, settings)
+        fitted = load_evidence(checkpoint, target)
+        if fitted is None and settings.uses_flow:
+            raise ConfigError(
+                f"{checkpoint.path} has no evidence head for '{target}', so that flow cannot be evidence; "
+                "pretrain with train.evidence, or leave out the options for it"
+            )
         complete = with_absent_series(checkpoint, store)
         simulator = Simulator(checkpoint, complete, target, device, settings.catchments)
-        return cls(simulator, _lay_out(simulator, store, _dates(store, settings)))
+        informed = None
+        if fitted is not None:
+            informed = InformedSimulator(simulator, fitted, KnownFlow.of(complete, target, settings))
+        dates = _dates(complete, settings)
+        return cls(simulator, _lay_out(simulator, complete, dates, settings, fitted), settings, informed)
 
     def __call__(self, number: int) -> Arrays:
         """Simulate the dates of a block; a day of which the model knew nothing is missing."""
-        simulated = self.simulator(self.layout.dates[self.layout.block(number)])
-        flow = np.where(simulated.available.any(-1), simulated.flow, np.float32(np.nan))
-        return {self.simulator.target: flow, "input_available": simulated.available.astype(np.int8)}
+        dates = self.layout.dates[self.layout.block(number)]
+        target = self.simulator.target
+        simulated = self.simulator(dates)
+        blind = np.logical_not(simulated.available.any(axis=-1))
+        arrays: dict[str, Any] = {"input_available": simulated.available.astype(np.int8)}
+        if self.informed is None:
+            return {target: _without(simulated.flow, blind), **arrays}
+        estimate = self.informed(dates)
+        arrays |= {
+            target: _without(estimate.flow, blind),
+            f"{target}_quantile": _without(estimate.quantiles, blind),
+            "neighbours_used": estimate.neighbours,
+            "own_days_used": estimate.own_days,
+            "evidence": estimate.evidence,
+        }
+        if self.settings.weather_only:
+            arrays[f"{target}_weather_only"] = _without(estimate.weather_only, blind)
+        if self.settings.fill:
+            arrays |= self.informed.filled(dates, estimate, blind)
+        return arrays
+
+
+def _without(values: NDArray[np.float32], blind: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return values ``[C, N, ...]``, NaN where the model knew nothing."""
+    empty = blind.reshape(blind.shape + (1,) * (values.ndim - blind.ndim))
+    return np.where(empty, np.float32(np.nan), values)
 
 
 def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, device: str = "cpu") -> xr.Dataset:
@@ -160,7 +205,17 @@ def _check(checkpoint: Checkpoint, store: Store, target: str, settings: Simulate
 
 def _dates(store: Store, settings: Simulate) -> Indices:
     """Return the positions of the chosen dates."""
-    times, (first, last) = store.times, first_and_last(store.times, settings.since, settings.until)
+    times = store.times
+    if settings.init_time is not None:
+        first = int(times.searchsorted(pd.Timestamp(settings.init_time), side="right"))
+        last = min(first + settings.lead_time, len(times)) - 1
+        if first > last:
+            raise ConfigError(
+                f"{store.path} holds no weather after simulate.init_time {settings.init_time}; it ends "
+                f"{times[-1]:%Y-%m-%d}"
+            )
+        return np.arange(first, last + 1)
+    first, last = first_and_last(times, settings.since, settings.until)
     if first > last:
         raise ConfigError(
             f"No date of {store.path} lies between simulate.since and simulate.until; it holds {times[0]:%Y-%m-%d} to "
@@ -169,19 +224,24 @@ def _dates(store: Store, settings: Simulate) -> Indices:
     return np.arange(first, last + 1)
 
 
-def _lay_out(simulator: Simulator, store: Store, dates: Indices) -> Layout:
+def _lay_out(
+    simulator: Simulator, store: Store, dates: Indices, settings: Simulate, fitted: FittedEvidence | None
+) -> Layout:
     checkpoint, target, inputs = simulator.checkpoint, simulator.target, simulator.inputs
     shape, dims = (len(simulator.catchments), len(dates)), ("catchment", "time")
     modality = checkpoint.config.modalities[target]
+    name = modality.long_name or target
     arrays = {
         target: Array(dims, shape, "float32", {
-            "long_name": f"simulated {modality.long_name or target}", "units": modality.units,
+            "long_name": f"simulated {name}", "units": modality.units,
             "ancillary_variables": "input_available", "coordinates": "latitude longitude",
         }),
         "input_available": Array((*dims, "input"), (*shape, len(inputs)), "int8", {
             "long_name": "the model saw a value of the input on the day", **labels.enumerated(("no", "yes")),
         }),
     }  # fmt: skip
+    if fitted is not None:
+        arrays |= _arrays_of_evidence(target, name, modality.units, shape, settings)
     first = (simulator.starts(dates) - labels.antecedent_days(checkpoint)).clip(min=0)
     about = labels.of_catchments(checkpoint, store, simulator.catchments)
     about = about.merge(labels.of_dates(checkpoint, store, dates, "simulated date"))
@@ -189,10 +249,51 @@ def _lay_out(simulator: Simulator, store: Store, dates: Indices) -> Layout:
     about = about.assign(
         antecedent_start=("time", store.times[first], {"long_name": "first day of the antecedent state"})
     )
-    return Layout(dates, BLOCK_DATES, about.assign_attrs(_attributes(simulator, store)), arrays)
+    if fitted is not None:
+        about = about.assign_coords(quantile=np.array(QUANTILES))
+    return Layout(dates, BLOCK_DATES, about.assign_attrs(_attributes(simulator, store, settings, fitted)), arrays)
 
 
-def _attributes(simulator: Simulator, store: Store) -> dict[str, Any]:
+def _arrays_of_evidence(
+    target: str, name: str, units: str, shape: tuple[int, int], settings: Simulate
+) -> dict[str, Array]:
+    dims = ("catchment", "time")
+    arrays = {
+        f"{target}_quantile": Array((*dims, "quantile"), (*shape, len(QUANTILES)), "float32", {
+            "long_name": f"quantiles of {name}, given the evidence", "units": units,
+        }),
+        "neighbours_used": Array(dims, shape, "int8", {"long_name": "other gauges whose errors were known"}),
+        "own_days_used": Array(dims, shape, "int16", {"long_name": "days of the gauge whose errors were known"}),
+        "evidence": Array(dims, shape, "int8", {
+            "long_name": "evidence beside the attributes", **labels.enumerated(EVIDENCE),
+        }),
+    }  # fmt: skip
+    if settings.weather_only:
+        arrays[f"{target}_weather_only"] = Array(dims, shape, "float32", {
+            "long_name": f"simulated {name}, without evidence", "units": units,
+        })  # fmt: skip
+    if settings.fill:
+        arrays[f"{target}_filled"] = Array(dims, shape, "float32", {
+            "long_name": f"{name}: observed where it is, otherwise estimated", "units": units,
+            "ancillary_variables": f"{target}_flag",
+        })  # fmt: skip
+        arrays[f"{target}_flag"] = Array(dims, shape, "int8", {
+            "long_name": f"what {target}_filled is", **labels.enumerated(FLAGS),
+        })  # fmt: skip
+    return arrays
+
+
+def _attributes(
+    simulator: Simulator, store: Store, settings: Simulate, fitted: FittedEvidence | None
+) -> dict[str, Any]:
+    seen = {}
+    if fitted is not None:
+        seen = {
+            "neighbours": settings.neighbours or "day",
+            "own_flow": "all" if settings.fill else settings.own_flow,
+            "measured": str(settings.measured or ""),
+            "init_time": str(settings.init_time or ""),
+        }
     return {
         "title": f"Simulated {simulator.target}",
         "featureType": "timeSeries",
@@ -200,6 +301,7 @@ def _attributes(simulator: Simulator, store: Store) -> dict[str, Any]:
         **labels.of_origin(simulator.checkpoint, store),
         "excluded_inputs": [simulator.target],
         "causal": int(simulator.checkpoint.structure.causal),
+        **seen,
     }
 
 
@@ -207,7 +309,8 @@ def _key(blocks: SimulationBlocks) -> str:
     """Return a hash of all that determines what is written."""
     simulator, dates = blocks.simulator, blocks.layout.dates
     content = [__version__, SCHEMA_VERSION, simulator.checkpoint.fingerprint_of_weights(), simulator.store.fingerprint,
-               simulator.target, simulator.gauges, int(dates[0]), int(dates[-1])]  # fmt: skip
+               simulator.target, simulator.gauges, int(dates[0]), int(dates[-1]),
+               blocks.settings.model_dump(mode="json"), blocks.informed and blocks.informed.fingerprint]  # fmt: skip
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

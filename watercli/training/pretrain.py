@@ -27,6 +27,7 @@ from watercli.store import Store
 from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
 from watercli.training.engine import Engine, TorchEngine, load_trained
+from watercli.training.evidence_phase import fit_evidence
 from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
@@ -213,4 +214,14 @@ def pretrain(
     best = directory.open_run(run)
     if best.validation_loss is None:
         raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
+    with in_a_sentence(run):
+        fit_evidence(best, store, run, _train_beside)
     return best
+
+
+def _train_beside(config: Config, store: Store, run: Path) -> Checkpoint:
+    """Train a further model in this process, or go on with it, and return its best checkpoint."""
+    continued = (run / CONFIG).is_file() and another_experiment(config, store, run) is None
+    set_up(config, store, run, resume=continued, overwrite=True)
+    work(config, store, run, lambda model: TorchEngine(model, config.train), display=display(), stop=Stop())
+    return directory.open_run(run)

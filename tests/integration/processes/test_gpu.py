@@ -15,8 +15,8 @@ from tests.integration.processes.test_processes import command, halved
 from tests.unit.training.conftest import longer, same_losses
 from watercli.evaluation.reconstruction import reconstruct
 from watercli.inference.embed import embed
-from watercli.inference.simulator import simulate
 from watercli.run import directory
+from watercli.run.simulator import simulate
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 

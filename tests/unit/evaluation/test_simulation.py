@@ -30,9 +30,9 @@ from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.protocol import make_context
 from watercli.evaluation.short_records import judge_short_records
 from watercli.evaluation.simulation import Flow, judge_flow, make_task
-from watercli.inference.simulator import simulate
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
+from watercli.run.simulator import simulate
 from watercli.store import Store
 from watercli.training import loop
 

@@ -140,7 +140,7 @@ def test_each_day_of_the_window(plain: Checkpoint, tiny_store: Store) -> None:
 
 def test_fused_features_are_what_the_simulation_is_made_of(fused: Checkpoint, tiny_store: Store) -> None:
     """The decoder's head on the fused features of a date is the model's own simulation of it."""
-    from watercli.inference.simulator import simulate
+    from watercli.run.simulator import simulate
 
     embedder = Embedder(fused, tiny_store, ("riverflow",), decoder_state=True, only=("evap",))
     dates = embedder.dates.between(780, 809, 1)

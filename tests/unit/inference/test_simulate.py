@@ -16,10 +16,10 @@ from watercli.config import Simulate
 from watercli.errors import ConfigError
 from watercli.inference.formats import ZarrFormat
 from watercli.inference.simulate import export_simulation, simulated_dataset
-from watercli.inference.simulator import Simulator, simulate
 from watercli.inspection.show import show
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
+from watercli.run.simulator import Simulator, simulate
 from watercli.store import Store
 
 Write = Callable[..., None]

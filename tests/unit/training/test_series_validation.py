@@ -16,8 +16,8 @@ from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
 from watercli.data.structure import store_model_config
 from watercli.hydrology.scores import catchment_scores
-from watercli.inference.simulator import simulate
 from watercli.run import directory
+from watercli.run.simulator import simulate
 from watercli.store import Store
 from watercli.training.metrics_log import read_metrics
 from watercli.training.pretrain import pretrain

@@ -1,0 +1,88 @@
+"""The evidence head of a checkpoint: ``evidence.safetensors`` beside the weights whose errors it was fitted to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from multimodal_mae.evidence import EvidenceHead
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from watercli.errors import RunError
+from watercli.output.atomic import flush, written_file
+from watercli.run.checkpoint import Checkpoint
+
+FILE = "evidence.safetensors"
+SCHEMA_VERSION = 1
+META = "watercli"
+
+
+@dataclass(frozen=True)
+class FittedEvidence:
+    """A fitted head, and what its errors are of."""
+
+    head: EvidenceHead
+    target: str
+    """The series that it corrects."""
+    offset: float
+    """Added to flows before logarithms are taken, in the target's units."""
+
+
+def save_evidence(checkpoint: Checkpoint, fitted: FittedEvidence) -> Path:
+    """Write the head beside the weights that it belongs to, whole or not at all.
+
+    Raises
+    ------
+    RunError
+        If it cannot be written.
+    """
+    meta = {
+        "schema_version": SCHEMA_VERSION,
+        "target": fitted.target,
+        "offset": fitted.offset,
+        "weights": checkpoint.fingerprint_of_weights(),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in fitted.head.state_dict().items()}
+    file = checkpoint.path / FILE
+    try:
+        with written_file(file) as partial:
+            save_file(tensors, partial, {META: json.dumps(meta)})
+            flush(partial)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{file} cannot be written ({error}); make room and give the same command again") from error
+    return file
+
+
+def load_evidence(checkpoint: Checkpoint, target: str) -> FittedEvidence | None:
+    """Return the head of a checkpoint for a series; None if it has none.
+
+    Raises
+    ------
+    RunError
+        If the file is torn, of another schema version, or belongs to other weights.
+    """
+    file = checkpoint.path / FILE
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, "pt") as opened:
+            meta = json.loads((opened.metadata() or {}).get(META, "{}"))
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(
+            f"{file} cannot be read; remove it, and continue the run with --resume to fit it anew"
+        ) from error
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{file} has schema version {meta.get('schema_version')}, not {SCHEMA_VERSION}; fit it anew")
+    if meta["weights"] != checkpoint.fingerprint_of_weights():
+        raise RunError(f"{file} belongs to other weights; remove it, and fit it anew with --resume")
+    if meta["target"] != target:
+        return None
+    head = EvidenceHead()
+    try:
+        head.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"{file} holds another head than this version of watercli; fit it anew") from error
+    return FittedEvidence(head.eval(), target, float(meta["offset"]))
