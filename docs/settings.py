@@ -11,6 +11,7 @@ import inspect
 import re
 import types
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -19,7 +20,7 @@ from pydantic_core import PydanticUndefined
 from watercli import config
 
 PLACE = re.compile(r"^<!-- settings: (\w+) ?(\S*) -->$", re.MULTILINE)
-WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", dt.date: "date", Any: "value"}
+WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", dt.date: "date", Path: "path", Any: "value"}
 LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 

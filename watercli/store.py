@@ -7,7 +7,7 @@ variable                dims                            content
 ======================  ==============================  ====================================================
 each grid modality      ``time, y, x``                  physical units; NaN over the sea or where missing
 each series modality    ``catchment, time``             physical units; NaN = missing
-``static``              ``catchment, attribute``        untransformed; ``attribute_units`` and
+``static``              ``catchment, attribute``        untransformed; NaN = missing; ``attribute_units`` and
                                                         ``attribute_transform`` go with it
 ``land_fraction``       ``y, x``                        0 over the sea and in the padding
 ``coverage``            ``grid, y, x``                  share of the training days on which a cell has a value
@@ -152,6 +152,11 @@ class Store:
     def attribute_names(self) -> list[str]:
         """Names of the static attributes."""
         return [str(name) for name in self.dataset["attribute"].values] if "attribute" in self.dataset else []
+
+    @cached_property
+    def has_attribute_gaps(self) -> bool:
+        """Whether some catchment lacks an attribute."""
+        return "static" in self.dataset and bool(np.isnan(self.dataset["static"].values).any())
 
     @property
     def patch_size(self) -> tuple[int, int]:

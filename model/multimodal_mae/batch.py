@@ -26,7 +26,7 @@ class Batch:
     series: Mapping[str, Tensor]
     """``[B, C, T]`` each."""
     static: Tensor
-    """``[B, C, A]``, without NaN; ``[B, 0, 0]`` where there are no catchments."""
+    """``[B, C, A]``, NaN where missing; ``[B, 0, 0]`` where there are no catchments."""
     patch_index: Tensor | None = None
     """``[B, C, K]`` int64: patches that a catchment overlaps, -1 where there are fewer."""
     patch_weight: Tensor | None = None
@@ -63,8 +63,8 @@ class Batch:
             )
         if days is None:
             raise ValueError("a batch needs at least one modality")
-        if not bool(torch.isfinite(self.static).all()):
-            raise ValueError("static: has missing values; drop the catchment or the attribute")
+        if bool(torch.isinf(self.static).any()):
+            raise ValueError("static: has infinite values; mend the attribute or its transform")
 
     @staticmethod
     def _dims(name: str, tensor: Tensor, dims: int) -> tuple[int, ...]:

@@ -182,6 +182,8 @@ class ModalityConfig:
     """Predictions pass through a softplus, as those of a quantity that is never negative."""
     feeds_catchments: bool = True
     """With cross-modal attention, catchments see this grid on the patches that they overlap."""
+    dropout: float = 0.0
+    """Share of the training windows of a catchment (of a grid: of all) in which it is absent."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,8 @@ class MAEConfig(Structure):
     """Required if any modality is a grid."""
     attributes: int = 0
     """Number of static attributes of a catchment; required if any modality is a series."""
+    attribute_flags: bool = False
+    """Beside each attribute the model reads whether it is known: for a model that is trained with missing ones."""
 
     @classmethod
     def of(
@@ -233,10 +237,11 @@ class MAEConfig(Structure):
         modalities: Mapping[str, ModalityConfig],
         grid: GridConfig | None = None,
         attributes: int = 0,
+        attribute_flags: bool = False,
     ) -> MAEConfig:
         """Return the configuration of a model of some structure."""
         settings: dict[str, Any] = {setting.name: getattr(structure, setting.name) for setting in fields(Structure)}
-        return cls(**settings, modalities=modalities, grid=grid, attributes=attributes)
+        return cls(**settings, modalities=modalities, grid=grid, attributes=attributes, attribute_flags=attribute_flags)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -261,6 +266,11 @@ class MAEConfig(Structure):
             raise ValueError(
                 f"use_fm_layers: must include the last {kind} layer {depth - 1}, otherwise it learns nothing"
             )
+
+    @property
+    def attribute_inputs(self) -> int:
+        """Numbers that the model reads of a catchment's attributes."""
+        return self.attributes * (2 if self.attribute_flags else 1)
 
     def read_by(self, name: str) -> list[str]:
         """Return the modalities that a modality is predicted from: itself, and with cross-modal attention others.

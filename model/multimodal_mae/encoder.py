@@ -1,6 +1,7 @@
 """Encoders: one for each kind; each returns its per-layer features.
 
-Shapes: R rows, N tokens, L visible tokens, D width; B windows, T days, P patches, V values of a patch, A attributes.
+Shapes: R rows, N tokens, L visible tokens, D width; B windows, T days, P patches, V values of a patch, I numbers read
+of the attributes.
 """
 
 from __future__ import annotations
@@ -131,14 +132,14 @@ class SeriesEncoder(Encoder):
     """Encodes the visible days of a catchment's series, conditioned by its static attributes."""
 
     def __init__(self, config: MAEConfig) -> None:
-        super().__init__(config, config.series_layers, config.map_layers("series"), config.attributes)
+        super().__init__(config, config.series_layers, config.map_layers("series"), config.attribute_inputs)
         self.embed = nn.Linear(1, config.width)
-        self.static = nn.Linear(config.attributes, config.width)
+        self.static = nn.Linear(config.attribute_inputs, config.width)
 
     def forward(
         self, series: Tensor, static: Tensor, visible: Tensor, antecedent: Antecedent | None = None
     ) -> Features:
-        """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, A]`` where ``[R, T]`` says visible."""
+        """Encode ``[R, T]`` (NaN = missing) of catchments ``[R, I]`` where ``[R, T]`` says visible."""
         chosen = select(visible)
         values = series.gather(1, chosen.index)[..., None]
         static = static.to(self.static.weight.dtype)

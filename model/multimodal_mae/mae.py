@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from multimodal_mae.antecedent_state import Antecedent, AntecedentState
+from multimodal_mae.attributes import read_attributes
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.cross_modal import CrossModalKeys
@@ -193,7 +194,7 @@ class MultiModalMAE(nn.Module):
         values = self.values(batch, name)
         encoder = self.encoders[name]
         if isinstance(encoder, SeriesEncoder):
-            features: Features = encoder(values[..., 0], batch.static.flatten(0, 1), mask.visible, antecedent)
+            features: Features = encoder(values[..., 0], read_attributes(batch, self.config), mask.visible, antecedent)
         else:
             features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible, antecedent)
         return replace(features, maps=self._maps(name, features.layers))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from multimodal_mae.antecedent_state import Antecedent, AntecedentState
 from multimodal_mae.areal import MIN_WEIGHT, catchment_means, land_means
+from multimodal_mae.attributes import read_attributes
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import AntecedentStateConfig, GridConfig, MAEConfig
 from multimodal_mae.masking import TokenMask
@@ -126,7 +127,7 @@ class MovingAverages(AntecedentState):
                 continue
             self.groups[group] = name
             variables = state_size(config.antecedent_state) * len(config.read_by(name))
-            size = variables + (config.attributes if modality.kind == "series" else 0)
+            size = variables + (config.attribute_inputs if modality.kind == "series" else 0)
             self.networks[group] = nn.Sequential(
                 nn.Linear(size, width), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width, width), nn.GELU()
             )
@@ -181,7 +182,7 @@ class MovingAverages(AntecedentState):
 
     def _of_series(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Antecedent:
         read = self._standardised(group, self._states(name, batch, masks))
-        static = batch.static.flatten(0, 1)[:, None].expand(-1, batch.days, -1)
+        static = read_attributes(batch, self.config)[:, None].expand(-1, batch.days, -1)
         return Antecedent(self.networks[group](torch.cat((read, static), dim=-1)))
 
     def _of_grids(self, group: str, name: str, batch: Batch, masks: Mapping[str, TokenMask]) -> Antecedent:

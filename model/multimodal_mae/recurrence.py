@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from multimodal_mae.areal import catchment_means
+from multimodal_mae.attributes import read_attributes
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig, RecurrenceConfig
 from multimodal_mae.encoder import Features
@@ -127,7 +128,7 @@ class Recurrence(nn.Module):
         """Return the embedded input and every block's output ``[R, T, D]``, on the last ``days`` of S.
 
         ``values`` and ``visible`` are ``[R, M, S]``, standardised and 0 to 1; what is not visible has no part.
-        ``static`` is ``[R, A]``.
+        ``static`` is ``[R, I]``.
         """
         if not torch.is_grad_enabled() and len(values) > ROWS:
             parts = zip(values.split(ROWS), visible.split(ROWS), static.split(ROWS), strict=True)
@@ -161,7 +162,7 @@ class RecurrentEncoder(nn.Module):
         self.config = config
         self.inputs = config.read_by(config.of_kind("series")[0])
         self.recurrence = Recurrence(
-            config.recurrence, config.width, len(self.inputs), config.attributes, config.dropout
+            config.recurrence, config.width, len(self.inputs), config.attribute_inputs, config.dropout
         )
         self.handed = config.map_layers("series")
 
@@ -170,7 +171,7 @@ class RecurrentEncoder(nn.Module):
         days = [self._days(name, batch, masks[name]) for name in self.inputs]
         values = torch.stack([value for value, _ in days], dim=1)
         visible = torch.stack([shown for _, shown in days], dim=1)
-        embedded, *blocks = self.recurrence(values, visible, batch.static.flatten(0, 1), batch.days)
+        embedded, *blocks = self.recurrence(values, visible, read_attributes(batch, self.config), batch.days)
         chosen = [blocks[number] for number in self.handed]
         return (embedded, *chosen) if self.config.use_input else tuple(chosen)
 

@@ -86,6 +86,26 @@ def draw_noise(
     }
 
 
+def draw_absent(config: MAEConfig, *, windows: int, catchments: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw where a modality is absent from a window, each by its ``dropout``: grids ``[B]``, series ``[B, C]``.
+
+    Modalities without dropout are left out, and take no random number.
+    """
+    shapes = {"grid": (windows,), "series": (windows, catchments)}
+    return {
+        name: torch.rand(shapes[modality.kind], generator=generator) < modality.dropout
+        for name, modality in config.modalities.items()
+        if modality.dropout
+    }
+
+
+def draw_missing_attributes(shape: Sequence[int], probability: float, generator: torch.Generator) -> Tensor:
+    """Draw which attributes ``[B, C, A]`` are missing: each by itself, and by the same probability all at once."""
+    each = torch.rand(tuple(shape), generator=generator) < probability
+    all_at_once = torch.rand((*shape[:-1], 1), generator=generator) < probability
+    return each | all_at_once
+
+
 @dataclass(frozen=True)
 class ModalityRows:
     """Rows of one modality, as a task sees them."""
@@ -111,6 +131,11 @@ class ModalityRows:
             lead_time=self.lead_time[rows],
             noise=self.noise[rows],
         )
+
+    def without(self, absent: Tensor) -> ModalityRows:
+        """Return the rows, of which those in ``absent`` ``[R]`` have no token."""
+        present = ~absent[:, None]
+        return replace(self, tokens=Tokens(self.tokens.observed & present, self.tokens.complete & present))
 
     @property
     def places(self) -> int:
@@ -178,7 +203,11 @@ DRAWN = (Task.RANDOM_MASKING, Task.SPATIAL_MASKING)
 
 
 def mask_windows(
-    batch: Batch, config: MAEConfig, tasks: WindowTasks, noise: Mapping[str, Tensor] | None = None
+    batch: Batch,
+    config: MAEConfig,
+    tasks: WindowTasks,
+    noise: Mapping[str, Tensor] | None = None,
+    absent: Mapping[str, Tensor] | None = None,
 ) -> dict[str, TokenMask]:
     """Return the masks of every modality, by the task of each window.
 
@@ -193,6 +222,8 @@ def mask_windows(
     noise
         What `draw_noise` returned: it alone decides, so that equal noise gives equal masks on any device. Only masks
         of random and spatial masking need it.
+    absent
+        What `draw_absent` returned: there a modality counts as missing with its past, save in windows that predict it.
 
     Raises
     ------
@@ -201,10 +232,22 @@ def mask_windows(
     """
     if noise is None and any(bool((tasks.task == task).any()) for task in DRAWN):
         raise ValueError("noise: random and spatial masking need it; draw it with draw_noise")
-    return {
-        name: _mask(*_rows_of(name, batch, config, tasks, None if noise is None else noise[name]))
-        for name in config.modalities
-    }
+    masks = {}
+    for name in config.modalities:
+        task, rows = _rows_of(name, batch, config, tasks, None if noise is None else noise[name])
+        if absent and name in absent:
+            is_absent = absent[name].flatten().to(task.device) & ~_is_predicted(task, rows)
+            mask = _mask(task, rows.without(is_absent))
+            assert mask.past is not None
+            masks[name] = replace(mask, past=mask.past & ~is_absent)
+        else:
+            masks[name] = _mask(task, rows)
+    return masks
+
+
+def _is_predicted(task: Tensor, rows: ModalityRows) -> Tensor:
+    """Return the rows ``[R]`` of windows that simulate or forecast this modality."""
+    return rows.is_target[:, 0] & torch.isin(task, torch.tensor(TARGETED, device=task.device))
 
 
 def _rows_of(

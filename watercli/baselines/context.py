@@ -140,6 +140,12 @@ class Context:
         """Standardised daily weather of the embedded modalities, ``[I, C, days]``."""
         return catchment_weather(self.store, self.checkpoint.scaling, self.embedder.modalities, self.days)
 
+    @cached_property
+    def is_optional(self) -> Flags:
+        """Which of the embedded modalities a catchment may lack, ``[I]``: missing, they are as their mean, 0."""
+        modalities = self.checkpoint.config.modalities
+        return np.array([modalities[name].dropout > 0 for name in self.embedder.modalities], dtype=bool)
+
     @property
     def weather_of_model(self) -> Floats:
         """The part of `weather` that the model's simulation reads: other methods see no less and no more."""

@@ -34,18 +34,19 @@ class Features:
 
     @cached_property
     def has_weather(self) -> Flags:
-        """Dates on which all weather is observed, ``[C, N]``.
+        """Dates on which all weather is observed that is not optional, ``[C, N]``.
 
         A mean over a span begins to count on the last day: where that is missing, so is the row.
         """
-        observed: Flags = np.logical_and.reduce(np.isfinite(self.context.weather))[:, self.context.dates.all]
+        needed = self.context.weather[~self.context.is_optional]
+        observed: Flags = np.logical_and.reduce(np.isfinite(needed))[:, self.context.dates.all]
         return observed
 
     @cached_property
     def weather(self) -> Floats:
-        """``[C, N, F]`` means of the weather; NaN in incomplete rows."""
+        """``[C, N, F]`` means of the weather, 0 of an optional input that is missing; NaN in incomplete rows."""
         means = antecedent(self.context.weather, self.context.dates.all, spans(self.context.embedder.days))
-        return np.where(self.has_weather[..., None], means, np.nan)
+        return np.where(self.has_weather[..., None], np.nan_to_num(means), np.nan)
 
     @cached_property
     def _with_decoder_states(self) -> Floats:
@@ -54,7 +55,7 @@ class Features:
 
     @property
     def embedding(self) -> Floats:
-        """Embeddings ``[C, N, F]`` of the run, in a file; NaN where a modality was absent."""
+        """Embeddings ``[C, N, F]`` of the run, in a file; NaN where a modality was absent, 0 if it is optional."""
         return self._with_decoder_states[..., : int(np.prod(self.context.embedder.shape))]
 
     @property
@@ -86,7 +87,9 @@ class Features:
         target = embedder.targets.index(context.target)
 
         def flatten(outputs: Mapping[str, Floats], number: int) -> Floats:
-            flat = outputs["embedding"].swapaxes(0, 1).reshape(shape[0], number, -1)
+            optional = context.is_optional[:, None, None, None]
+            embedding = np.where(optional, np.nan_to_num(outputs["embedding"]), outputs["embedding"])
+            flat = embedding.swapaxes(0, 1).reshape(shape[0], number, -1)
             decoded = [outputs["decoder_state"][:, :, target].swapaxes(0, 1)] if embedder.decoder_state else []
             return np.concatenate((flat, *decoded), axis=-1)
 

@@ -89,8 +89,7 @@ def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats
             first = torch.from_numpy(rng.integers(regional.train.start, last + 1, SEQUENCES))
             scored = first[:, None] + torch.arange(min(SCORED, regional.train.stop - regional.train.start))
             sequence = first[:, None] + torch.arange(WARM_UP + scored.shape[1])
-            noisy = attributes[c] + regional.noise * torch.randn_like(attributes[c])
-            predicted = network(x[c[:, None], sequence], noisy)[:, WARM_UP:]
+            predicted = network(x[c[:, None], sequence], regional.noisy_attributes(c))[:, WARM_UP:]
             error = (predicted - targets[c[:, None], scored]) / deviations[c, None]
             known = torch.isfinite(error)
             if not known.any():

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from watercli.baselines.attributes import filled, with_flags
 from watercli.data.reader import basin_std
 from watercli.data.windows import derived_seed
 from watercli.log import track
@@ -32,7 +33,7 @@ class Regional:
     """The flow of all catchments at once, in physical units, and the attributes that a regional method learns from."""
 
     static: Floats
-    """Standardised attributes ``[C, A]``."""
+    """Standardised attributes ``[C, A]``, NaN where missing."""
     flow: Floats
     """``[C, T]``, NaN where missing, and throughout at held-out gauges."""
     train: slice
@@ -57,8 +58,14 @@ class Regional:
         return torch.from_numpy(scaled), torch.from_numpy(basin_std(scaled[:, self.train]))
 
     def attributes(self) -> Tensor:
-        """Return the attributes, ``[C, A]``."""
-        return torch.from_numpy(self.static.astype(np.float32))
+        """Return the attributes with flags of those that have gaps, ``[C, A + F]``."""
+        return filled(torch.from_numpy(self.static.astype(np.float32)))
+
+    def noisy_attributes(self, catchments: Tensor) -> Tensor:
+        """Return the attributes of some catchments ``[B]`` with noise, ``[B, A + F]``."""
+        static = torch.from_numpy(self.static.astype(np.float32))
+        noisy = static[catchments] + self.noise * torch.randn(len(catchments), static.shape[1])
+        return with_flags(noisy, torch.isnan(static).any(0))
 
 
 def fit_network(features: Floats, regional: Regional, steps: int, predict: slice, progress: str) -> Floats:
@@ -98,8 +105,8 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
         for _ in track(range(steps), progress):
             drawn = rng.integers(0, len(day), SAMPLES)
             c, t = torch.from_numpy(catchment[drawn]), torch.from_numpy(day[drawn])
-            noisy = attributes[c] + regional.noise * torch.randn_like(attributes[c])
-            predicted = network(torch.cat((read(features[catchment[drawn], day[drawn]]), noisy), -1))[:, 0]
+            read_of_day = read(features[catchment[drawn], day[drawn]])
+            predicted = network(torch.cat((read_of_day, regional.noisy_attributes(c)), -1))[:, 0]
             loss = ((predicted - targets[c, t]) / deviations[c]).square().mean()
             optimiser.zero_grad()
             loss.backward()

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from watercli.baselines.attributes import filled
 from watercli.hydrology.scores import nse
 from watercli.log import log
 from watercli.transforms import Transform
@@ -103,8 +105,12 @@ def fit_each_gauge(features: Floats, task: Task) -> Fitted:
 
 
 def fit_all_gauges(features: Floats, static: Floats, task: Task) -> Fitted:
-    """Fit one regression to all rows of ``features`` ``[C, N, F]``, attributes ``static`` ``[C, K]`` appended."""
+    """Fit one regression to all rows of ``features`` ``[C, N, F]``, attributes ``static`` ``[C, K]`` appended.
+
+    Those are NaN where missing, which is said beside them.
+    """
     predictions, later = task.empty(), task.later
+    static = filled(torch.from_numpy(static)).numpy()
     catchment, date = np.nonzero(task.rows)
     thin = np.linspace(0, len(date) - 1, min(len(date), MAX_SHARED_ROWS)).round().astype(np.int64)
     catchment, date = catchment[thin], date[thin] + task.train.start

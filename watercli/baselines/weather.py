@@ -25,10 +25,12 @@ def catchment_weather(store: Store, scaling: Scaling, names: Sequence[str], days
     """Return standardised daily inputs ``[I, C, T]`` of the days of ``days``; NaN where nothing was observed.
 
     A series is taken as it is; a grid is averaged over the land patches of the catchment, see
-    `watercli.hydrology.areal_mean`.
+    `watercli.hydrology.areal_mean`. What the store does not have is missing throughout.
     """
     weather = np.full((len(names), len(store.gauge_ids), days.stop - days.start), np.nan, dtype=np.float32)
     for number, name in enumerate(names):
+        if name not in store.config.modalities:
+            continue
         scale = scaling.modalities[name]
         if store.config.modalities[name].kind == "series":
             weather[number] = scale.forward(store.dataset[name].values[:, days])

@@ -22,6 +22,13 @@ def iterated(value: object) -> Iterable[object]:
     return value if isinstance(value, list | tuple) else (value,)
 
 
+def in_a_list(value: object) -> object:
+    """Let a section stand for a list of one, and null for none."""
+    if value is None:
+        return ()
+    return value if isinstance(value, list | tuple) else (value,)
+
+
 def json_file(value: object) -> object:
     """Let the name of a JSON file stand for its content."""
     if not isinstance(value, str):

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
-from watercli.config.base import CheckName, Marks, Positive, QuantityName, ReaderName, Section, Strings
+from watercli.config.base import (
+    CheckName,
+    Marks,
+    Positive,
+    QuantityName,
+    ReaderName,
+    Section,
+    Strings,
+    in_a_list,
+)
 from watercli.transforms import TransformName
 
 
@@ -115,13 +124,16 @@ class Source(Section):
     """What means missing, beside an empty field, NaN, NA and what the files declare: ``[-999, Ice]``, in the units of
     the files. In grids, numbers."""
     mean_of: Strings = ()
-    """Variables whose mean stands for ``variable`` where the files lack it: ``[tasmax, tasmin]``; reader ``grid``."""
+    """Variables whose mean is taken, ``[tasmax, tasmin]``: of a grid where the files lack ``variable``, of a series
+    always."""
     daily: Daily | None = None
     """How sub-daily values become days; readers ``grid`` and ``table``, null for daily files."""
     inputs: dict[str, str] = Field(default_factory=dict)
     """Series modalities that the reader ``pet`` computes from: ``{tmean: temperature}``."""
     gauge_id_prefix: str = ""
     """Stripped from the gauge ids of the files, so that they are those of the attribute tables."""
+    gauge_id_new_prefix: str = ""
+    """Put before them after that: ``gb_``, where two sources have the same id for different catchments."""
     gauge_id_digits: Annotated[int, Field(ge=0)] = 0
     """Digits that gauge ids have, where the files hold them as numbers without their leading zeros: 8 for
     CAMELS-US."""
@@ -138,14 +150,18 @@ class Modality(Section):
     """Units in the store and in every figure; sources in other units of the same dimension are converted."""
     long_name: str = ""
     """What it is, in words."""
-    source: Source | None = None
-    """Where ``prepare`` reads it."""
+    source: Annotated[tuple[Source, ...], BeforeValidator(in_a_list)] = ()
+    """Where ``prepare`` reads it. Of a series, a list of sources: each gives the catchments and days that those before
+    it do not have."""
     transform: TransformName = "identity"
     """Applied before standardisation, inverted before any score."""
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
     """Share of its observed tokens that is hidden from the encoder."""
     loss_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of its mean squared error in the sum."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability with which training takes it as absent from a catchment's window (a grid: from the window). Above 0
+    it is optional: a model knows what its absence means, and simulates catchments and stores without it."""
     loss: Literal["mse", "basin_averaged_nse"] = "mse"
     """Training loss. ``mse``: mean squared error in the standardised space of the transform. ``basin_averaged_nse``,
     for a series: squared error in physical units over the variance of the catchment's own training days, so that each
@@ -158,6 +174,18 @@ class Modality(Section):
     feeds_catchments: bool = True
     """With ``model.cross_modal_attention``, catchments see this grid on the patches that they overlap. False where a
     series of the catchments says the same and more: a grid that is coarse, or begins years after it."""
+
+    @field_serializer("source")
+    def _one_as_itself(self, sources: tuple[Source, ...]) -> Any:
+        """Write one source as it is usually written, so that ``--set`` reaches its settings."""
+        plain = [source.model_dump(mode="json") for source in sources]
+        return plain if len(plain) > 1 else next(iter(plain), None)
+
+    @model_validator(mode="after")
+    def _one_source_of_grids(self) -> Self:
+        if self.kind == "grid" and len(self.source) > 1:
+            raise ValueError("source: a list of sources is for a series; a grid has one")
+        return self
 
     @model_validator(mode="after")
     def _grid_that_feeds(self) -> Self:
@@ -221,23 +249,80 @@ class AttributeTable(TextFormat):
     """Column of the gauge ids."""
     gauge_id_prefix: str = ""
     """Stripped from the ids of the table (Caravan writes ``camelsgb_11003``)."""
+    gauge_id_new_prefix: str = ""
+    """Put before them after that, as ``source.gauge_id_new_prefix``."""
     gauge_id_digits: Annotated[int, Field(ge=0)] = 0
     """Digits that ids have, where the table holds them as numbers without their leading zeros: 8 for CAMELS-US."""
     missing_values: Marks = ()
     """What means missing, beside an empty field, NaN and NA: ``[-999, no data]``."""
 
 
-class Attribute(Section):
-    """One static attribute: the column it is read from, its units, the transform before standardisation."""
+ClimateIndex = Literal[
+    "p_mean",
+    "t_mean",
+    "pet_mean",
+    "aridity",
+    "p_seasonality",
+    "frac_snow",
+    "high_prec_freq",
+    "high_prec_dur",
+    "low_prec_freq",
+    "low_prec_dur",
+]
+CLIMATE_UNITS: dict[ClimateIndex, str] = {
+    "p_mean": "mm/day",
+    "t_mean": "degC",
+    "pet_mean": "mm/day",
+    "aridity": "1",
+    "p_seasonality": "1",
+    "frac_snow": "1",
+    "high_prec_freq": "day/year",
+    "high_prec_dur": "day",
+    "low_prec_freq": "day/year",
+    "low_prec_dur": "day",
+}
 
-    column: str
-    """Column of the table."""
+
+class Attribute(Section):
+    """One static attribute: where it comes from, its units, the transform before standardisation."""
+
+    column: Strings = ()
+    """Column of the tables; of several, the first that has a value for a catchment gives it."""
+    climate: ClimateIndex | None = None
+    """In place of a column: an index that is computed from the catchment's own weather of the training period, by the
+    definitions of CAMELS (Addor et al. 2017, doi:10.5194/hess-21-5293-2017). ``p_mean``, ``t_mean``, ``pet_mean``:
+    mean precipitation, temperature, potential evaporation. ``aridity``: ratio of the means of potential evaporation and
+    precipitation. ``p_seasonality``: -1 (winter) to 1 (summer) and beyond, by sine curves. ``frac_snow``: share of the
+    precipitation that falls on days of 0 degrees C or colder. ``high_prec_freq``, ``high_prec_dur``: days a year of at
+    least 5 times the mean precipitation, and mean length of their spells. ``low_prec_freq``, ``low_prec_dur``: the
+    same of days with less than 1 mm."""
     units: str = "1"
-    """Units of the column, for the record."""
+    """Units of the column, for the record; an index has its own."""
     transform: TransformName = "identity"
     """Applied before standardisation."""
     one_hot: Marks = ()
     """Of a column of classes: the attribute is 1 where the column has one of these values, else 0."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _units_of_index(cls, given: Any) -> Any:
+        index = given.get("climate") if isinstance(given, dict) else None
+        return {"units": CLIMATE_UNITS[index], **given} if index in CLIMATE_UNITS else given
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.column) == (self.climate is not None):
+            raise ValueError("give either column or climate")
+        if self.climate is not None and self.units != CLIMATE_UNITS[self.climate]:
+            raise ValueError(f"units: {self.climate} is in {CLIMATE_UNITS[self.climate]}; leave units out")
+        if self.climate is not None and self.one_hot:
+            raise ValueError("one_hot: is for a column of classes, not for a climate index")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        return f"climate index {self.climate}" if self.climate else f"column '{' or '.join(self.column)}'"
 
     @model_validator(mode="after")
     def _classes_as_they_are(self) -> Self:
@@ -255,6 +340,8 @@ class Boundaries(Section):
     """Field of the gauge ids."""
     gauge_id_prefix: str = ""
     """Stripped from the ids of the file."""
+    gauge_id_new_prefix: str = ""
+    """Put before them after that, as ``source.gauge_id_new_prefix``."""
     gauge_id_digits: Annotated[int, Field(ge=0)] = 0
     """Digits that ids have, where the file holds them as numbers without their leading zeros: 8 for CAMELS-US."""
 
@@ -264,12 +351,12 @@ class Catchments(Section):
 
     tables: tuple[AttributeTable, ...] = ()
     """Attribute tables; the first that has a value for a gauge gives it."""
-    latitude: str = "gauge_lat"
-    """Column of the gauge's latitude, degrees north."""
-    longitude: str = "gauge_lon"
-    """Column of the gauge's longitude, degrees east."""
-    area: str = "area"
-    """Column of the catchment's area."""
+    latitude: Strings = ("gauge_lat",)
+    """Column of the gauge's latitude, degrees north; of several, the first that has a value."""
+    longitude: Strings = ("gauge_lon",)
+    """Column of the gauge's longitude, degrees east; of several, the first that has a value."""
+    area: Strings = ("area",)
+    """Column of the catchment's area; of several, the first that has a value."""
     area_units: str = "km2"
     """Units of that column; the store has km2."""
     gauge_name: str | None = "gauge_name"
@@ -284,9 +371,10 @@ class Catchments(Section):
     gauges: Marks = ()
     """Gauge ids to use, or text files below the data folder (``*.txt``) with one id a line; empty means every gauge
     that has series."""
-    on_missing: Literal["error", "drop"] = "error"
-    """What becomes of gauges without an attribute, or without a boundary where ``boundaries`` are given: an error that
-    lists them, or left out with a counted warning."""
+    on_missing: Literal["error", "drop", "keep"] = "error"
+    """What becomes of gauges without an attribute, or without a boundary where ``boundaries`` are given. ``error``: an
+    error that lists them. ``drop``: they are left out with a counted warning. ``keep``: the attribute is missing, which
+    the model is told; place, area and boundary are needed all the same."""
     boundaries: Boundaries | None = None
     """Polygons that weather is taken from; null takes discs of the catchments' areas around their gauges."""
 

@@ -144,6 +144,7 @@ def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str], given: b
         first = min(error.errors(), key=lambda mistake: mistake["type"] not in UNKNOWN)
         # A union's branches put their type names into the location; settings are lower-case words.
         location = [part for part in first["loc"] if isinstance(part, int) or (part.islower() and "[" not in part)]
+        location = _as_written(raw, location)
         dotted = _dotted(location)
         if any(f"{dotted}.".startswith(f"{key}.") or key.startswith(f"{dotted}.") for key in changed):
             origin = "--set"
@@ -169,6 +170,18 @@ def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str], given: b
         raise ConfigError(f"Setting '{dotted}' in {origin}{shown}: {message[:1].lower()}{message[1:]}") from None
 
 
+def _as_written(raw: Any, location: Iterable[str | int]) -> list[str | int]:
+    """Return a location without the numbers of lists of one that are written as a mapping."""
+    written: list[str | int] = []
+    for part in location:
+        if isinstance(part, int) and isinstance(raw, dict):
+            continue
+        written.append(part)
+        within = isinstance(raw, dict) or (isinstance(raw, list) and isinstance(part, int) and part < len(raw))
+        raw = (raw.get(part) if isinstance(raw, dict) else raw[part]) if within else None
+    return written
+
+
 def _dotted(location: Iterable[str | int]) -> str:
     return ".".join(str(part) for part in location)
 
@@ -176,8 +189,12 @@ def _dotted(location: Iterable[str | int]) -> str:
 def _known_keys(section: Any, location: Iterable[str | int]) -> list[str]:
     """Return the keys of the section found by following ``location`` from ``section``."""
     for part in location:
-        if get_origin(section) in (dict, tuple):  # this part is a mapping's key or an index
-            section = section.__args__[-1] if get_origin(section) is dict else section.__args__[0]
+        if get_origin(section) is tuple:
+            section = section.__args__[0]
+            if isinstance(part, int):
+                continue
+        if get_origin(section) is dict:  # this part is a mapping's key
+            section = section.__args__[-1]
         elif part in (settings := fields_of(section_in(section))):
             section = settings[str(part)].annotation
     return list(fields_of(section_in(section)))

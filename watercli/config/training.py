@@ -110,6 +110,9 @@ class Train(Section):
     window. Without it a model of few gauges recognises them by their attributes, and does not generalise."""
     evidence: EvidenceHead | None = None
     """The evidence head; null for none."""
+    attribute_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability with which training takes each attribute of a catchment's window as missing, and again all of them
+    at once. For models that meet catchments of which little is known."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Peak, after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5

@@ -66,6 +66,11 @@ def _classes(store: Store, by: str) -> NDArray[Any]:
         return store.dataset[f"{GROUP}{by}"].values.astype(str)
     if by in store.attribute_names:
         values: NDArray[Any] = store.dataset["static"].sel(attribute=by).values
+        if np.isnan(values).any():
+            raise ConfigError(
+                f"Setting '{SETTING}.by' is '{by}', which {np.isnan(values).sum()} gauges of {store.path} lack; name "
+                "an attribute or group that all have"
+            )
         return values
     groups = [str(name).removeprefix(GROUP) for name in store.dataset.coords if str(name).startswith(GROUP)]
     known = ["rank", "region", *groups, *store.attribute_names]

@@ -30,6 +30,8 @@ class Scale:
     least: float | None = None
     """Least and most value in the run's store, in physical units; of attributes only."""
     most: float | None = None
+    gappy: bool = False
+    """Some catchments of the run's store lack it; of attributes only."""
 
     def forward(self, x: NDArray[Any]) -> Array:
         """Physical units to standardised values; NaN stays NaN."""
@@ -51,6 +53,11 @@ class Scaling:
     attributes: dict[str, Scale]
     targets: dict[str, Scale] = field(default_factory=dict)
     """Of predictions, for the modalities whose targets are in another space than their inputs."""
+
+    @property
+    def has_attribute_gaps(self) -> bool:
+        """Whether the run was trained with catchments that lack an attribute."""
+        return any(scale.gappy for scale in self.attributes.values())
 
     def predicted(self, name: str) -> Scale:
         """Return the scale of a modality's predictions."""
@@ -91,7 +98,7 @@ class Scaling:
         return cls(scales, _attribute_scales(store), targets)
 
     def static(self, store: Store) -> Array:
-        """Return the standardised static attributes ``[C, A]`` of a store's catchments.
+        """Return the standardised static attributes ``[C, A]`` of a store's catchments, NaN where missing.
 
         Raises
         ------
@@ -145,8 +152,14 @@ def _attribute_scales(store: Store) -> dict[str, Scale]:
             str(transforms[i]),  # type: ignore[arg-type]
             float(means[i]),
             float(deviations[i]),
-            float(values[:, i].min()),
-            float(values[:, i].max()),
+            *_range(values[:, i]),
+            bool(np.isnan(values[:, i]).any()),
         )
         for i, name in enumerate(store.attribute_names)
     }
+
+
+def _range(values: NDArray[np.floating[Any]]) -> tuple[float | None, float | None]:
+    """Return the least and the greatest value; None twice if there is none."""
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if known.size else (None, None)

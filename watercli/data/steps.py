@@ -6,7 +6,7 @@ Shapes: B windows, C catchments in each, T days.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,15 @@ from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.mae import MultiModalMAE
 from multimodal_mae.masking import TokenMask
-from multimodal_mae.tasks import Task, WindowTasks, draw_noise, draw_tasks, mask_windows
+from multimodal_mae.tasks import (
+    Task,
+    WindowTasks,
+    draw_absent,
+    draw_missing_attributes,
+    draw_noise,
+    draw_tasks,
+    mask_windows,
+)
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -62,6 +70,8 @@ class StepDraw:
     tasks: WindowTasks
     noise: Mapping[str, Tensor]
     """Noise that masks are drawn from; see `multimodal_mae.tasks.draw_noise`."""
+    absent: Mapping[str, Tensor] = field(default_factory=dict)
+    """Where a modality counts as absent; see `multimodal_mae.tasks.draw_absent`."""
 
     @classmethod
     def of(
@@ -85,8 +95,8 @@ class StepDraw:
     def read(self, reader: WindowReader, structure: MAEConfig, rows: slice = slice(None)) -> Step:
         """Read and mask the windows of ``rows``."""
         batch = reader.read(self.starts[rows], self.catchments[rows])
-        noise = {name: values[rows] for name, values in self.noise.items()}
-        return Step(batch, mask_windows(batch, structure, self.tasks.rows(rows), noise))
+        noise, absent = ({name: values[rows] for name, values in drawn.items()} for drawn in (self.noise, self.absent))
+        return Step(batch, mask_windows(batch, structure, self.tasks.rows(rows), noise, absent))
 
 
 def task_shares(config: Config) -> tuple[dict[Task, float], list[int]]:
@@ -150,14 +160,27 @@ class Steps(Dataset[Step]):
             generator,
             np.random.default_rng([seed, step]),
         )
-        return self._with_attribute_noise(draw.read(self._reader, self._structure, self._rows), generator)
+        change = self._attribute_change(draw, generator)
+        windows, catchments = draw.catchments.shape
+        absent = draw_absent(self._structure, windows=windows, catchments=catchments, generator=generator)
+        step_read = replace(draw, absent=absent).read(self._reader, self._structure, self._rows)
+        if change is None:
+            return step_read
+        batch = step_read.batch
+        return replace(step_read, batch=replace(batch, static=batch.static + change[self._rows]))
 
-    def _with_attribute_noise(self, step: Step, generator: torch.Generator) -> Step:
-        train, static = self._config.train, step.batch.static
-        if not train.attribute_noise_std:
-            return step
-        noise = train.attribute_noise_std * torch.randn((train.batch_size, *static.shape[1:]), generator=generator)
-        return replace(step, batch=replace(step.batch, static=static + noise[self._rows]))
+    def _attribute_change(self, draw: StepDraw, generator: torch.Generator) -> Tensor | None:
+        """Draw what is added to the attributes ``[B, C, A]``: noise, and NaN for those that are taken as missing."""
+        train, shape = self._config.train, (*draw.catchments.shape, self._structure.attributes)
+        if not train.attribute_noise_std and not train.attribute_dropout:
+            return None
+        change = torch.zeros(shape)
+        if train.attribute_noise_std:
+            change = train.attribute_noise_std * torch.randn(shape, generator=generator)
+        if train.attribute_dropout:
+            missing = draw_missing_attributes(shape, train.attribute_dropout, generator)
+            change = change.masked_fill(missing, torch.nan)
+        return change
 
 
 def fixed_steps(

@@ -161,7 +161,7 @@ def _donors(context: Context, features: Features, flow: Flow, kinds: Floats) -> 
     embedded, dates = _mean_embeddings(context, features, flow)
     # A modality that some catchments lack says nothing of who is like whom.
     spaces = {"embedding": donors.distance(embedded[:, np.isfinite(embedded).all(0)])}
-    static = context.checkpoint.scaling.static(store).astype(np.float64)
+    static = np.nan_to_num(context.checkpoint.scaling.static(store).astype(np.float64))  # missing: as the mean
     if static.size:
         spaces["attributes"] = donors.distance(static)
     if {"latitude", "longitude"} <= set(store.dataset.variables):

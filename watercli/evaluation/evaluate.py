@@ -24,7 +24,7 @@ from watercli.evaluation.simulation import Flow
 from watercli.log import log
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint
-from watercli.run.compatibility import check_fits
+from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.store import Store
 
 
@@ -88,6 +88,7 @@ def write(outcome: Outcome, target: Target) -> None:
 def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path, device: str = "cpu") -> Outcome:
     """Judge a run as `evaluate` does, and return the result without writing it."""
     check_fits(checkpoint, store)
+    store = with_absent_series(checkpoint, store)
     splits = check_splits(store)
     check_training(checkpoint, store, splits)
     with _cache(run, config) as cache:

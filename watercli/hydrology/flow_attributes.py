@@ -45,9 +45,9 @@ FEWEST = 20
 def flow_attributes(catchments: Catchments) -> dict[str, str]:
     """Return the attributes that were computed from flow by name, and the column of each."""
     return {
-        name: attribute.column
+        name: " or ".join(attribute.column)
         for name, attribute in catchments.attributes.items()
-        if COMPUTED_FROM_FLOW.fullmatch(name.lower()) or COMPUTED_FROM_FLOW.fullmatch(attribute.column.lower())
+        if attribute.column and any(COMPUTED_FROM_FLOW.fullmatch(word.lower()) for word in (name, *attribute.column))
     }
 
 
@@ -107,10 +107,12 @@ def warn_of_correlation(part: xr.Dataset, flows: list[str], training: slice) -> 
 
 def _correlated(part: xr.Dataset, mean: np.ndarray) -> Iterator[tuple[str, float]]:
     known = np.isfinite(mean)
-    if known.sum() < FEWEST:
-        return
     for name in part["attribute"].values:
-        values = part["static"].sel(attribute=name).values[known]
-        correlation = abs(float(spearmanr(values, mean[known]).statistic)) if np.ptp(values) > 0 else 0.0
+        values = part["static"].sel(attribute=name).values
+        both = known & np.isfinite(values)
+        if both.sum() < FEWEST:
+            continue
+        varies = np.ptp(values[both]) > 0
+        correlation = abs(float(spearmanr(values[both], mean[both]).statistic)) if varies else 0.0
         if correlation >= SUSPECT:
             yield str(name), correlation

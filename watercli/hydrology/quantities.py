@@ -63,7 +63,7 @@ QUANTITIES = (
 
 def quantity_of(name: str, modality: Modality, stated: QuantityName | None = None) -> Quantity | None:
     """Return what a modality measures: as stated, or by its names and the dimension of its units; None if unknown."""
-    source = modality.source.variable if modality.source else ""
+    source = " ".join(source.variable for source in modality.source)
     text = re.sub(r"[_\W]+", " ", f"{name} {source} {modality.long_name}".lower())
     for quantity in QUANTITIES:
         matches = quantity.name == stated if stated else re.search(quantity.words, text) is not None

@@ -98,9 +98,10 @@ def _positions(of: Splits, times: pd.DatetimeIndex) -> NDArray[np.int8]:
 def outside(checkpoint: Checkpoint, store: Store, catchments: Indices) -> Flags | None:
     """Return which attributes lie beyond all that the run was trained on, ``[C, A]``; None if it did not record it."""
     scales = list(checkpoint.scaling.attributes.values())
-    if any(scale.least is None or scale.most is None for scale in scales):
+    if scales and all(scale.least is None or scale.most is None for scale in scales):
         return np.zeros((len(catchments), len(scales)), dtype=bool) if kinship(checkpoint, store) != "other" else None
     values = store.dataset["static"].values[catchments]
+    # No range, None, becomes NaN: nothing lies outside it.
     least, most = (np.array([getattr(scale, end) for scale in scales], dtype=values.dtype) for end in ("least", "most"))
     outside_range: Flags = (values < least) | (values > most)
     return outside_range

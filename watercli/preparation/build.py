@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import xarray as xr
 from pyproj import CRS
 
 from watercli import __version__
-from watercli.config import Config, Recipe
+from watercli.config import Config, Recipe, Source
 from watercli.errors import ConfigError
 from watercli.hydrology import flow_attributes
 from watercli.log import log
@@ -21,6 +22,7 @@ from watercli.output.resumable import Work
 from watercli.preparation import align, geometry, write
 from watercli.preparation.catchments import place
 from watercli.preparation.grids import Grids
+from watercli.preparation.joined_sources import joined
 from watercli.preparation.quality import runoff
 from watercli.preparation.quality.records import Quality
 from watercli.preparation.readers import boundaries, demo, registry
@@ -43,12 +45,22 @@ def requests(config: Config, sources: Sources) -> dict[str, Request]:
     modality_requests: dict[str, Request] = {}
     for name, modality in config.modalities.items():
         setting = f"modalities.{name}.source"
-        if modality.source is None:
+        if not modality.source:
             raise ConfigError(f"{setting} is missing in configuration '{config.name}'; say how to read it")
-        reader = registry.find(modality.source.reader, modality.kind, setting)
-        paths = sources.find(modality.source.files, f"{setting}.files") if reader.needs_files else []
-        modality_requests[name] = Request(config, name, sources, paths)
+        several = len(modality.source) > 1
+        first, *further = (
+            _request(config, name, sources, source, f"{setting}.{number}" if several else setting, several)
+            for number, source in enumerate(modality.source)
+        )
+        modality_requests[name] = replace(first, further=tuple(further))
     return modality_requests
+
+
+def _request(config: Config, name: str, sources: Sources, source: Source, setting: str, is_part: bool) -> Request:
+    """Return the request for one source of a modality."""
+    reader = registry.find(source.reader, config.modalities[name].kind, setting)
+    paths = sources.find(source.files, f"{setting}.files") if reader.needs_files else []
+    return Request(config, name, sources, paths, source, setting, is_part=is_part)
 
 
 def snapshot(recipe: Recipe, modality_requests: dict[str, Request], sources: Sources) -> Snapshot:
@@ -59,7 +71,7 @@ def snapshot(recipe: Recipe, modality_requests: dict[str, Request], sources: Sou
     ConfigError, DataError
         If an attribute table is not there.
     """
-    paths = {path for request in modality_requests.values() for path in request.paths}
+    paths = {path for request in modality_requests.values() for path in request.all_paths}
     for table in recipe.catchments.tables if recipe.catchments else ():
         paths.update(sources.find(table.files, "recipe.catchments.tables"))
     if recipe.catchments and recipe.catchments.boundaries:
@@ -108,7 +120,7 @@ def build(
 def read(request: Request, quality: Quality) -> xr.DataArray:
     """Read a modality as its files have it, and say what was found."""
     name = request.modality_name
-    data = registry.READERS[request.source.reader].read(request)
+    data = registry.READERS[request.source.reader].read(request) if request.modality.kind == "grid" else joined(request)
     index = data.indexes["time"]
     shape = ", ".join(f"{size} {dim}" for dim, size in data.sizes.items())
     log.info("%s: %s to %s (%s)", name, f"{index.min():%Y-%m-%d}", f"{index.max():%Y-%m-%d}", shape)

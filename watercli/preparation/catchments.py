@@ -10,7 +10,7 @@ from pyproj import CRS
 from watercli.config import Catchments, Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.preparation import align, geometry, statistics
+from watercli.preparation import align, climate, geometry, statistics
 from watercli.preparation.readers import attributes, boundaries, demo, places
 from watercli.preparation.readers.request import described, ordered
 from watercli.preparation.readers.sources import Sources
@@ -37,7 +37,8 @@ def place(
     tables = _tables(config, catchments, sources)
     with_series = {str(gauge) for data in series.values() for gauge in data["catchment"].values}
     gauges = ordered(catchments.gauges or with_series or attributes.gauges_of(tables))
-    values = attributes.select(tables, catchments, gauges)
+    computed = climate.attributes(config, recipe, series, gauges)
+    values = attributes.select(tables, catchments, [str(gauge) for gauge in computed.index]).join(computed)
     outlines = boundaries.read(recipe, sources, crs)
     values = boundaries.matched(values, outlines, recipe)
     gauges = [str(gauge) for gauge in values.index]

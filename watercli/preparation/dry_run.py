@@ -125,18 +125,18 @@ def _generated(request: Request) -> Part:
 def _series(request: Request) -> Part:
     """Gauges are those named, or one for each file."""
     size = request.recipe.demo or DemoDomain()
-    gauges = len(request.gauges or request.paths) or size.catchments
+    gauges = len(request.gauges or request.all_paths) or size.catchments
     shape = (gauges, len(align.days(request.recipe.period)))
-    return _part(request, shape, SERIES_SHARE * 4 * np.prod(shape), _bytes(request.paths) / CSV_BYTES_PER_SECOND)
+    return _part(request, shape, SERIES_SHARE * 4 * np.prod(shape), _bytes(request.all_paths) / CSV_BYTES_PER_SECOND)
 
 
 def _part(request: Request, shape: tuple[int, ...], written: float, seconds: float) -> Part:
     return Part(
         name=request.modality_name,
         kind=request.modality.kind,
-        reader=request.source.reader,
-        files=len(request.paths),
-        bytes_read=_bytes(request.paths),
+        reader=", ".join(sorted(request.readers)),
+        files=len(request.all_paths),
+        bytes_read=_bytes(request.all_paths),
         shape=shape,
         bytes_written=written,
         seconds=seconds,

@@ -152,20 +152,24 @@ def report_missing(name: str, data: xr.DataArray) -> None:
 def of_attributes(values: pd.DataFrame, attributes: dict[str, Attribute]) -> xr.DataArray:
     """Return statistics ``(attribute, statistic)`` over the catchments, each attribute in its own transform.
 
-    An attribute that is the same for every catchment has a deviation of zero, and is warned of.
+    An attribute that is the same for every catchment that has it, or that none has, has a deviation of zero, and is
+    warned of.
     """
     rows = []
     for name, attribute in attributes.items():
-        data = TRANSFORMS[attribute.transform].forward(values[name].to_numpy(dtype=np.float64))
+        present = values[name].dropna().to_numpy(dtype=np.float64)
+        missing = 1 - len(present) / len(values)
+        if not present.size:
+            log.warning("Attribute '%s' (%s) is missing for all %d gauges", name, attribute.origin, len(values))
+            rows.append([0.0, 0.0, np.nan, np.nan, 0.0, missing])
+            continue
+        data = TRANSFORMS[attribute.transform].forward(present)
         varies = np.ptp(data) > 1e-9 * max(1.0, float(np.abs(data).max()))
         if not varies:
             log.warning(
-                "Attribute '%s' (column '%s') is the same for all %d gauges: a model that is trained on them leaves it "
-                "aside",
-                name,
-                attribute.column,
-                len(data),
-            )
-        rows.append([data.mean(), data.std() if varies else 0.0, data.min(), data.max(), float(data.size), 0.0])
+                "Attribute '%s' (%s) is the same for all %d gauges: a model that is trained on them leaves it aside",
+                name, attribute.origin, len(data),
+            )  # fmt: skip
+        rows.append([data.mean(), data.std() if varies else 0.0, data.min(), data.max(), float(data.size), missing])
     coords = {"attribute": np.array(list(attributes), dtype=object), "statistic": list(STATISTICS)}
     return xr.DataArray(np.array(rows), dims=("attribute", "statistic"), coords=coords)

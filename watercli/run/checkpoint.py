@@ -74,7 +74,8 @@ class Checkpoint:
     @property
     def structure(self) -> MAEConfig:
         """The model's structure."""
-        return model_config(self.config, self.grid, len(self.scaling.attributes))
+        gaps = self.scaling.has_attribute_gaps
+        return model_config(self.config, self.grid, len(self.scaling.attributes), attribute_gaps=gaps)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""

@@ -19,7 +19,8 @@ FAR_MEANS = 3.0
 def check_fits(checkpoint: Checkpoint, store: Store, excluded: Sequence[str] = ()) -> None:
     """Refuse a store that the run was not made for.
 
-    A series among the ``excluded`` inputs may be absent: the encoder would not see it anyway.
+    A series among the ``excluded`` inputs may be absent, as the encoder would not see it anyway, and so may an optional
+    one, which has ``dropout``.
 
     Raises
     ------
@@ -28,7 +29,7 @@ def check_fits(checkpoint: Checkpoint, store: Store, excluded: Sequence[str] = (
     """
     for name, modality in checkpoint.config.modalities.items():
         held = store.config.modalities.get(name)
-        if held is None and modality.kind == "series" and name in excluded:
+        if held is None and modality.kind == "series" and (name in excluded or modality.dropout):
             continue
         if held is None or held.kind != modality.kind or held.units != modality.units:
             state = "absent" if held is None else f"a {held.kind} in {held.units}"
@@ -43,13 +44,25 @@ def check_fits(checkpoint: Checkpoint, store: Store, excluded: Sequence[str] = (
                 f"The run's grid {checkpoint.grid.shape} in patches of {checkpoint.grid.patch_size} is not that of "
                 f"{store.path}, {store.grid_shape} in patches of {store.patch_size}, or its land differs"
             )
-    checkpoint.scaling.static(store)
+    _check_attributes(checkpoint, store)
     _check_statistics(checkpoint, store, excluded)
+
+
+def _check_attributes(checkpoint: Checkpoint, store: Store) -> None:
+    missing = np.isnan(checkpoint.scaling.static(store))
+    if not missing.any() or checkpoint.structure.attribute_flags:
+        return
+    catchment, attribute = np.argwhere(missing)[0]
+    raise ConfigError(
+        f"Gauge {store.gauge_ids[catchment]} of {store.path} lacks '{store.attribute_names[attribute]}', and the run "
+        "was trained with no attribute missing; train with train.attribute_dropout, or prepare with "
+        "recipe.catchments.on_missing=drop"
+    )
 
 
 def _check_statistics(checkpoint: Checkpoint, store: Store, excluded: Sequence[str]) -> None:
     for name, scale in checkpoint.scaling.modalities.items():
-        if name in excluded:
+        if name in excluded or name not in store.config.modalities:
             continue
         mean, std = store.statistics(name, scale.transform)
         if not math.isfinite(std):

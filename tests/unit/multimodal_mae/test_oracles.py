@@ -293,7 +293,7 @@ def test_batch_says_what_is_wrong(small: MAEConfig, part: str) -> None:
     batch = make_batch(small)
     wrong = {
         "series": {"series": batch.series | {"flow": batch.series["flow"][:, :1]}},
-        "static": {"static": batch.static.masked_fill(batch.static > 1, torch.nan)},
+        "static": {"static": batch.static.masked_fill(batch.static > 1, torch.inf)},
         "grids": {"grids": batch.grids | {"rain": batch.grids["rain"][:, :2]}},
     }[part]
     with pytest.raises(ValueError, match={"series": "flow", "static": "static", "grids": "days"}[part]):

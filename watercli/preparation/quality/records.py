@@ -150,10 +150,10 @@ class Quality:
         """Report impossible values that come again and again, and return each with its count."""
         possible = int(summary.count.sum()) > int(summary.outside.sum())
         repeated = [(value, int(count)) for value, count in summary.repeated if count >= LEAST_REPEATS and possible]
-        source = self.config.modalities[name].source
+        sources = self.config.modalities[name].source
         for value, count in repeated:
             own = (value - attributes.get("source_offset", 0.0)) / attributes.get("source_scale", 1.0)
-            is_own = source is None or source.daily is not None or "regridding" in attributes or own == value
+            is_own = not sources or sources[0].daily is not None or "regridding" in attributes or own == value
             extreme = "" if is_own else f" ({own:.7g} in the files)"
             detail = (
                 f"{value:.7g} {self._units(name)}{extreme} in {count:,} cells: a missing mark? Name it in "

@@ -26,6 +26,10 @@ MOST_CLASSES = 10
 """Classes of a column that a message names."""
 
 
+FAR_APART = 1.0
+"""Degrees between two places of one gauge beyond which they are two gauges."""
+
+
 @dataclass(frozen=True)
 class Table:
     """One attribute file: its name for errors and its rows by gauge id, all text."""
@@ -51,7 +55,24 @@ def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
         paths = sources.find(spec.files, f"{setting}.files")
         sources.use(paths)
         tables += [_read(path, spec, sources.name(path), setting) for path in paths]
+    _check_places(tables, catchments)
     return tables
+
+
+def _check_places(tables: Sequence[Table], catchments: Catchments) -> None:
+    """Refuse an id that is of two catchments: two tables have it, at places far from each other."""
+    for axis in (catchments.latitude, catchments.longitude):
+        known: dict[str, tuple[float, Table]] = {}
+        for table in tables:
+            column = next((column for column in axis if column in table.rows), None)
+            degrees = pd.to_numeric(table.rows[column], errors="coerce").dropna() if column else pd.Series(dtype=float)
+            for gauge, degree in degrees.items():
+                elsewhere, first = known.setdefault(str(gauge), (degree, table))
+                if min(abs(degree - elsewhere), 360 - abs(degree - elsewhere)) > FAR_APART:
+                    raise DataError(
+                        f"Gauge {gauge} is at {elsewhere:g} degrees in {first.name} and at {degree:g} in {table.name}: "
+                        f"two catchments of one id; set gauge_id_new_prefix in {table.setting} and in its sources"
+                    )
 
 
 def _read(path: Path, spec: AttributeTable, name: str, setting: str) -> Table:
@@ -60,7 +81,10 @@ def _read(path: Path, spec: AttributeTable, name: str, setting: str) -> Table:
     rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(missing)))
     if rows[spec.gauge_id].hasnans:
         raise DataError(f"{name} has a row without a gauge id in column '{spec.gauge_id}'; mend it")
-    rows[spec.gauge_id] = [ids.own(gauge, spec.gauge_id_prefix, spec.gauge_id_digits) for gauge in rows[spec.gauge_id]]
+    rows[spec.gauge_id] = [
+        ids.own(gauge, spec.gauge_id_prefix, spec.gauge_id_digits, spec.gauge_id_new_prefix)
+        for gauge in rows[spec.gauge_id]
+    ]
     rows = rows.set_index(spec.gauge_id)
     if rows.index.duplicated().any():
         raise DataError(f"{name} has gauge {rows.index[rows.index.duplicated()][0]} twice; keep one row")
@@ -112,9 +136,10 @@ def select(
 ) -> pd.DataFrame:
     """Return attributes and place of each gauge: numbers, one column for each attribute by its name.
 
-    ``attributes`` names those wanted; None is all of the recipe. Further columns: ``latitude``, ``longitude``
-    (degrees), ``area`` (km2) and ``gauge_name`` (text), as ``@latitude`` and so on, so that an attribute may have the
-    same name. Gauges that lack a value are left out where ``recipe.catchments.on_missing`` says so.
+    ``attributes`` names some of those that have columns; None is all of them. Further columns: ``latitude``,
+    ``longitude`` (degrees), ``area`` (km2) and ``gauge_name`` (text), as ``@latitude`` and so on, so that an attribute
+    may have the same name. Gauges that lack a value are left out, or have NaN, where ``recipe.catchments.on_missing``
+    says so.
 
     Raises
     ------
@@ -122,21 +147,25 @@ def select(
         If a column is in no table, or a gauge lacks a value.
     """
     columns = {"@latitude": catchments.latitude, "@longitude": catchments.longitude, "@area": catchments.area}
-    chosen = catchments.attributes if attributes is None else {name: catchments.attributes[name] for name in attributes}
+    names = catchments.attributes if attributes is None else attributes
+    chosen = {name: catchments.attributes[name] for name in names if catchments.attributes[name].column}
     columns |= {name: attribute.column for name, attribute in chosen.items()}
-    numbers = {
-        name: _is_of_class(tables, name, column, chosen[name].one_hot, gauges)
-        if name in chosen and chosen[name].one_hot
-        else _numbers(tables, column, gauges)
-        for name, column in columns.items()
-    }
+    numbers = {}
+    for name, candidates in columns.items():
+        if catchments.on_missing == "keep" and not name.startswith("@") and not _holders(tables, candidates):
+            log.warning("Attribute '%s' is missing for all gauges: %s", name, _no_column(tables, candidates))
+            numbers[name] = pd.Series(np.nan, index=pd.Index(gauges))
+        elif name in chosen and chosen[name].one_hot:
+            numbers[name] = _is_of_class(tables, name, candidates, chosen[name].one_hot, gauges)
+        else:
+            numbers[name] = _numbers(tables, candidates, gauges)
     values = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
     values["@area"] = places.areas(values["@area"], catchments)
     values = _matched(values, columns, tables, catchments)
     values["@longitude"] = places.longitudes(values["@latitude"], values["@longitude"], catchments)
     _warn_of_marks(values[list(chosen)], columns, tables)
-    names = _column(tables, catchments.gauge_name, list(values.index)) if catchments.gauge_name else None
-    return values.assign(**{"@gauge_name": "" if names is None else names.fillna("")})
+    labels = _column(tables, (catchments.gauge_name,), list(values.index)) if catchments.gauge_name else None
+    return values.assign(**{"@gauge_name": "" if labels is None else labels.fillna("")})
 
 
 def classes(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> NDArray[np.object_]:
@@ -147,7 +176,7 @@ def classes(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> NDAr
     DataError
         If the column is in no table, or a gauge has no class.
     """
-    text = _column(tables, column, gauges)
+    text = _column(tables, (column,), gauges)
     if text.isna().any():
         raise DataError(
             f"{listed(text.index[text.isna()], 'gauge', 'has', 'have')} no value of column '{column}', by which "
@@ -157,16 +186,20 @@ def classes(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> NDAr
 
 
 def _matched(
-    values: pd.DataFrame, columns: dict[str, str], tables: Sequence[Table], catchments: Catchments
+    values: pd.DataFrame, columns: Mapping[str, Sequence[str]], tables: Sequence[Table], catchments: Catchments
 ) -> pd.DataFrame:
-    """Return the gauges that have every value; refuse the others, or leave them out with a warning."""
-    lacking = values.isna().any(axis=1)
+    """Return the gauges that have every value; refuse the others, or do with them as the recipe says."""
+    if catchments.on_missing == "keep":
+        _report_kept(values)
+    needed = [name for name in columns if name.startswith("@") or catchments.on_missing != "keep"]
+    lacking = values[needed].isna().any(axis=1)
     if not lacking.any():
         return values
-    name, column = next((name, column) for name, column in columns.items() if values[name].isna().any())
+    name = next(name for name in needed if values[name].isna().any())
+    column = " or ".join(columns[name])
     absent = values.index[values[name].isna()]
-    hint = _hint(str(absent[0]), [table for table in tables if column in table.rows])
-    holders = _names(table for table in tables if column in table.rows)
+    hint = _hint(str(absent[0]), _holders(tables, columns[name]))
+    holders = _names(_holders(tables, columns[name]))
     if catchments.on_missing == "drop":
         dropped = listed(values.index[lacking], "gauge", "lacks", "lack")
         spelling = f"; {absent[0]}: {hint}" if " there: " in hint else ""
@@ -178,10 +211,20 @@ def _matched(
     absence = f"{listed(absent, 'gauge', 'has', 'have')} no value of column '{column}'{use} in {holders}"
     if " there: " in hint:
         raise DataError(f"{absence}; {absent[0]}: {hint}")
+    keep = "" if name.startswith("@") else ", or take it as missing with recipe.catchments.on_missing=keep"
     raise DataError(
         f"{absence}{f' ({hint})' if hint else ''}; add it there, name the gauges to use in "
-        "recipe.catchments.gauges, or leave such gauges out with recipe.catchments.on_missing=drop"
+        f"recipe.catchments.gauges, or leave such gauges out with recipe.catchments.on_missing=drop{keep}"
     )
+
+
+def _report_kept(values: pd.DataFrame) -> None:
+    """Say which attributes are missing, and for how many gauges."""
+    gaps = values.drop(columns=[name for name in values if str(name).startswith("@")]).isna().sum()
+    missing = gaps[(gaps > 0) & (gaps < len(values))]
+    if len(missing):
+        counts = ", ".join(f"{name} of {count:,}" for name, count in missing.items())
+        log.warning("Attributes are missing for some of %s gauges: %s", f"{len(values):,}", counts)
 
 
 def _hint(gauge: str, holders: Sequence[Table]) -> str:
@@ -192,25 +235,25 @@ def _hint(gauge: str, holders: Sequence[Table]) -> str:
     return next((hint for hint in sorted(hints, key=len, reverse=True) if hint), "")
 
 
-def _warn_of_marks(values: pd.DataFrame, columns: Mapping[str, str], tables: Sequence[Table]) -> None:
+def _warn_of_marks(values: pd.DataFrame, columns: Mapping[str, Sequence[str]], tables: Sequence[Table]) -> None:
     """Say where an attribute's least or greatest value looks like a mark of missing ones."""
     for name in values.columns:
         for value in sorted({values[name].min(), values[name].max()}):
             if marks.is_likely(value):
-                holder = next(table for table in tables if columns[name] in table.rows)
+                holder = _holders(tables, columns[name])[0]
                 log.warning(
                     "Attribute '%s': %s (column '%s' of %s): a missing mark? Name it in %s.missing_values",
                     name, listed(values.index[values[name] == value], "gauge", f"has {value:g}", f"have {value:g}"),
-                    columns[name], holder.name, holder.setting,
+                    " or ".join(columns[name]), holder.name, holder.setting,
                 )  # fmt: skip
 
 
-def _numbers(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.Series:
-    """Return a column for each gauge as numbers, from the first table that has a value."""
-    _column(tables, column, gauges)  # some table has it
+def _numbers(tables: Sequence[Table], columns: Sequence[str], gauges: Sequence[str]) -> pd.Series:
+    """Return numbers for each gauge, from the first of the columns, and of it the first table, that has a value."""
+    _check_columns(tables, columns)
     values = pd.Series(np.nan, index=pd.Index(gauges))
-    for table in reversed(tables):
-        if column in table.rows:
+    for column in reversed(columns):
+        for table in reversed(_holders(tables, (column,))):
             own = table.rows[column].reindex(values.index).dropna().rename_axis("gauge")
             values[own.index] = tabular.to_numbers(
                 own, table.name, column, decimal=table.decimal, setting=table.setting
@@ -219,16 +262,17 @@ def _numbers(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.
 
 
 def _is_of_class(
-    tables: Sequence[Table], name: str, column: str, classes: Sequence[str], gauges: Sequence[str]
+    tables: Sequence[Table], name: str, columns: Sequence[str], classes: Sequence[str], gauges: Sequence[str]
 ) -> pd.Series:
-    """Return 1 where the column has one of the values, 0 where it has another, NaN where it has none."""
-    text = _column(tables, column, gauges)
+    """Return 1 where the columns have one of the values, 0 where they have another, NaN where they have none."""
+    text = _column(tables, columns, gauges)
     plain = text.map(_plain, na_action="ignore")
     known = set(plain.dropna())
     unknown = [name for name in classes if _plain(name) not in known]
     if unknown:
         present = ", ".join(sorted(known)[:MOST_CLASSES]) + (", ..." if len(known) > MOST_CLASSES else "")
-        log.warning("Attribute '%s': no gauge has %s in column '%s' (%s)", name, " or ".join(unknown), column, present)
+        log.warning("Attribute '%s': no gauge has %s in column '%s' (%s)", name, " or ".join(unknown),
+                    " or ".join(columns), present)  # fmt: skip
     return plain.isin([_plain(name) for name in classes]).astype(float).mask(text.isna())
 
 
@@ -240,17 +284,29 @@ def _plain(value: str) -> str:
         return value.strip()
 
 
-def _column(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> pd.Series:
-    """Return a column for each gauge as text, from the first table that has a value."""
-    holders = [table.rows[column] for table in tables if column in table.rows]
-    if not holders:
-        known = {str(name) for table in tables for name in table.rows.columns}
-        raise DataError(f"No column '{column}' in {_names(tables)}{nearest(column, known)}")
-    index = pd.Index(gauges)
-    merged = holders[0].reindex(index)
-    for holder in holders[1:]:
-        merged = merged.fillna(holder.reindex(index))
+def _column(tables: Sequence[Table], columns: Sequence[str], gauges: Sequence[str]) -> pd.Series:
+    """Return text for each gauge, as `_numbers` does numbers."""
+    _check_columns(tables, columns)
+    merged = pd.Series(np.nan, index=pd.Index(gauges), dtype=object)
+    for column in columns:
+        for table in _holders(tables, (column,)):
+            merged = merged.fillna(table.rows[column].reindex(merged.index))
     return merged
+
+
+def _holders(tables: Sequence[Table], columns: Sequence[str]) -> list[Table]:
+    """Return the tables that have one of the columns."""
+    return [table for table in tables if any(column in table.rows for column in columns)]
+
+
+def _check_columns(tables: Sequence[Table], columns: Sequence[str]) -> None:
+    if not _holders(tables, columns):
+        raise DataError(_no_column(tables, columns))
+
+
+def _no_column(tables: Sequence[Table], columns: Sequence[str]) -> str:
+    known = {str(name) for table in tables for name in table.rows.columns}
+    return f"No column '{' or '.join(columns)}' in {_names(tables)}{nearest(columns[0], known)}"
 
 
 def _names(tables: Iterable[Table], most: int = 3) -> str:

@@ -154,4 +154,7 @@ def _ids(column: Any, spec: Boundaries) -> list[str]:
     text = [
         str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip() for value in column
     ]
-    return [gauge.removeprefix(spec.gauge_id_prefix).zfill(spec.gauge_id_digits) for gauge in text]
+    return [
+        spec.gauge_id_new_prefix + gauge.removeprefix(spec.gauge_id_prefix).zfill(spec.gauge_id_digits)
+        for gauge in text
+    ]

@@ -53,7 +53,7 @@ class Domain:
 
 def is_used(config: Config) -> bool:
     """Whether a modality of the configuration is generated here."""
-    return any(item.source is not None and item.source.reader == "demo" for item in config.modalities.values())
+    return any(source.reader == "demo" for modality in config.modalities.values() for source in modality.source)
 
 
 def read(request: Request) -> xr.DataArray:

@@ -41,13 +41,18 @@ METHODS = {
 def read_series(requests: Mapping[str, Request], read: Callable[[Request], xr.DataArray]) -> dict[str, xr.DataArray]:
     """Return every series modality in the recipe's order, those derived from others being read last."""
     series = {name: request for name, request in requests.items() if request.modality.kind == "series"}
-    records = {name: read(request) for name, request in series.items() if request.source.reader not in ORDER}
+    records = {name: read(request) for name, request in series.items() if not request.readers & set(ORDER)}
     gauges = ordered({str(gauge) for data in records.values() for gauge in data["catchment"].values})
     for reader in ORDER:
         for name, request in series.items():
-            if request.source.reader == reader:
-                records[name] = read(replace(request, context=Context(requests, dict(records), gauges)))
+            if max((last for last in ORDER if last in request.readers), key=ORDER.index, default=None) == reader:
+                records[name] = read(_in_context(request, Context(requests, dict(records), gauges)))
     return {name: records[name] for name in series}
+
+
+def _in_context(request: Request, context: Context) -> Request:
+    further = tuple(replace(part, context=context) for part in request.further)
+    return replace(request, context=context, further=further)
 
 
 def grid_mean(request: Request) -> xr.DataArray:
@@ -68,8 +73,7 @@ def grid_mean(request: Request) -> xr.DataArray:
     grids = [key for key, grid in requests.items() if grid.source.reader in GRIDS]
     if name not in grids:
         raise ConfigError(
-            f"modalities.{request.modality_name}.source.variable is '{name}', which is no grid read from files"
-            f"{nearest(name, grids)}"
+            f"{request.setting}.variable is '{name}', which is no grid read from files{nearest(name, grids)}"
         )
     source = requests[name]
     data = GRIDS[source.source.reader](source)
@@ -136,7 +140,7 @@ def pet(request: Request) -> xr.DataArray:
         If the method is unknown, or ``source.inputs`` lacks a temperature.
     """
     assert request.context is not None
-    setting, method = f"modalities.{request.modality_name}.source", request.source.variable
+    setting, method = request.setting, request.source.variable
     if method not in METHODS:
         raise ConfigError(
             f"{setting}.variable is '{method}', no method of potential evaporation{nearest(method, METHODS)}"

@@ -17,6 +17,11 @@ from watercli.preparation.readers import daily, dates, ids, plain_text, tabular
 from watercli.preparation.readers.request import Request, ordered
 from watercli.preparation.readers.tabular import Format
 
+
+class NoGaugeError(Exception):
+    """One of a modality's sources has no gauge of the recipe; another may."""
+
+
 Entry = TypeVar("Entry")
 Built = TypeVar("Built")
 
@@ -63,15 +68,20 @@ def chosen(request: Request, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     ------
     ConfigError
         If a gauge of the recipe is not there.
+    NoGaugeError
+        If none is there, and the modality has other sources.
     """
     absent = [gauge for gauge in request.gauges if gauge not in entries]
-    if absent:
+    if absent and not request.is_part:
         hint = ids.hint(absent[0], entries, "", request.setting)
         raise ConfigError(
             f"recipe.catchments.gauges names {absent[0]}, of which '{request.modality_name}' has no record"
             f"{f' ({hint})' if hint else nearest(absent[0], entries)}"
         )
-    return {gauge: entries[gauge] for gauge in ordered(request.gauges or entries)}
+    present = [gauge for gauge in ordered(request.gauges or entries) if gauge in entries]
+    if not present and request.is_part:
+        raise NoGaugeError
+    return {gauge: entries[gauge] for gauge in present}
 
 
 def of_text(

@@ -12,17 +12,18 @@ PREFIX = re.compile(r"^[^\W\d]\w*?[-_: ]+(?=\w)")
 """``USGS-`` of USGS-01013500, ``camelsgb_`` of camelsgb_11003."""
 
 
-def own(gauge: str, prefix: str = "", digits: int = 0) -> str:
+def own(gauge: str, prefix: str = "", digits: int = 0, new_prefix: str = "") -> str:
     """Return an id of a file as the recipe knows it.
 
     ``prefix`` is stripped. With ``digits``, an id that lost its leading zeros, or became a decimal number, gets them
-    back: 1013500 and 1013500.0 are 01013500. A spreadsheet's ``="01013500"`` is the text in it.
+    back: 1013500 and 1013500.0 are 01013500. ``new_prefix`` is put before it last. A
+    spreadsheet's ``="01013500"`` is the text in it.
     """
     gauge = gauge.strip()
     if gauge.startswith('="') and gauge.endswith('"'):
         gauge = gauge[2:-1]
     gauge = gauge.removeprefix(prefix)
-    return re.sub(r"\.0+$", "", gauge).zfill(digits) if digits else gauge
+    return new_prefix + (re.sub(r"\.0+$", "", gauge).zfill(digits) if digits else gauge)
 
 
 def hint(gauge: str, known: Iterable[str], of_gauge: str, of_known: str) -> str:

@@ -35,17 +35,18 @@ def areas(column: pd.Series, catchments: Catchments) -> pd.Series:
         ) from error
     column = column * scale if scale != 1.0 else column
     small = column.index[column <= 0]
-    if len(small) and catchments.on_missing == "error":
+    if len(small) and catchments.on_missing != "drop":
         raise DataError(
             f"{listed(small, 'gauge', 'has', 'have')} no positive area ({column[small[0]]:g} in column "
-            f"'{catchments.area}'); mend it, name the mark in missing_values of recipe.catchments.tables, or leave "
-            "such gauges out with recipe.catchments.on_missing=drop"
+            f"'{' or '.join(catchments.area)}'); mend it, name the mark in missing_values of "
+            "recipe.catchments.tables, or leave such gauges out with recipe.catchments.on_missing=drop"
         )
     great = column.index[column > GREATEST_AREA]
     if len(great):
         raise DataError(
             f"{listed(great, 'gauge', 'has', 'have')} an area of {column[great[0]]:g} km2 by column "
-            f"'{catchments.area}', more than any river's; state its units in recipe.catchments.area_units (m2?)"
+            f"'{' or '.join(catchments.area)}', more than any river's; state its units in "
+            "recipe.catchments.area_units (m2?)"
         )
     return column.mask(column <= 0)
 
@@ -58,7 +59,7 @@ def longitudes(latitude: pd.Series, longitude: pd.Series, catchments: Catchments
     DataError
         If a latitude lies beyond 90 degrees, or a longitude beyond what can be.
     """
-    names = f"'{catchments.latitude}' and '{catchments.longitude}'"
+    names = f"'{' or '.join(catchments.latitude)}' and '{' or '.join(catchments.longitude)}'"
     north = latitude.index[latitude.abs() > 90]
     if len(north):
         swapped = longitude.abs().max() <= 90 and latitude.abs().max() <= 360

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +41,25 @@ class Context:
 
 def _layout(source: Source) -> Source:
     """Return what determines how a file is read, whichever of its variables is."""
-    return source.model_copy(update={"variable": "", "units": None})
+    return source.model_copy(update={"variable": "", "units": None, "mean_of": ()})
 
 
 @dataclass(frozen=True)
 class Request:
-    """One modality to read."""
+    """One source of a modality to read."""
 
     config: Config
     modality_name: str
     sources: Sources
     paths: Sequence[Path]
-    """Files that the modality's patterns match; empty for a reader that needs none."""
+    """Files that the source's patterns match; empty for a reader that needs none."""
+    source: Source
+    setting: str
+    """The section of the configuration that holds the source, for messages."""
+    further: tuple[Request, ...] = ()
+    """The modality's further sources, each for what those before it do not have."""
+    is_part: bool = False
+    """Whether the modality has several sources: gauges that this one lacks may be in another."""
     said: set[str] = field(default_factory=set)
     context: Context | None = None
     """For readers that derive a series from other modalities."""
@@ -61,13 +68,6 @@ class Request:
     def modality(self) -> Modality:
         """The modality's settings."""
         return self.config.modalities[self.modality_name]
-
-    @property
-    def source(self) -> Source:
-        """The modality's source."""
-        source = self.modality.source
-        assert source is not None
-        return source
 
     @property
     def recipe(self) -> Recipe:
@@ -87,9 +87,19 @@ class Request:
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
     @property
-    def setting(self) -> str:
-        """The section of the configuration that holds the source, for messages."""
-        return f"modalities.{self.modality_name}.source"
+    def all_paths(self) -> set[Path]:
+        """Files of all sources of the modality."""
+        return {*self.paths, *(path for request in self.further for path in request.paths)}
+
+    @property
+    def readers(self) -> set[str]:
+        """Names of the readers of all sources of the modality."""
+        return {request.source.reader for request in (self, *self.further)}
+
+    def each_variable(self) -> list[Request]:
+        """Return a request for each of ``source.mean_of``; none if the source has no mean."""
+        sources = (self.source.model_copy(update={"variable": name, "mean_of": ()}) for name in self.source.mean_of)
+        return [replace(self, source=source) for source in sources]
 
     @property
     def missing_values(self) -> tuple[str, ...]:
@@ -99,15 +109,14 @@ class Request:
     @property
     def columns(self) -> tuple[str, ...]:
         """Variables that this and other modalities take from the same files, which are so read once."""
-        sources = (modality.source for modality in self.config.modalities.values())
-        alike = (
-            source.variable for source in sources if source is not None and _layout(source) == _layout(self.source)
-        )
-        return tuple(dict.fromkeys(alike))
+        sources = (source for modality in self.config.modalities.values() for source in modality.source)
+        alike = (source for source in sources if _layout(source) == _layout(self.source))
+        return tuple(dict.fromkeys(name for source in alike for name in source.mean_of or (source.variable,)))
 
     def gauge_id(self, gauge: str) -> str:
         """Return an id of the files as the recipe knows it."""
-        return ids.own(gauge, self.source.gauge_id_prefix, self.source.gauge_id_digits)
+        source = self.source
+        return ids.own(gauge, source.gauge_id_prefix, source.gauge_id_digits, source.gauge_id_new_prefix)
 
     def area(self, gauges: Sequence[str]) -> NDArray[np.float64]:
         """Return the catchments' areas in km2 by the attribute tables; NaN for one to be dropped."""
