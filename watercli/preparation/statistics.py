@@ -152,15 +152,14 @@ def report_missing(name: str, data: xr.DataArray) -> None:
 def of_attributes(values: pd.DataFrame, attributes: dict[str, Attribute]) -> xr.DataArray:
     """Return statistics ``(attribute, statistic)`` over the catchments, each attribute in its own transform.
 
-    An attribute that is the same for every catchment that has it, or that none has, has a deviation of zero, and is
-    warned of.
+    An attribute that is the same for every catchment has a deviation of zero, and is warned of; so has one that none
+    has, which was warned of before.
     """
     rows = []
     for name, attribute in attributes.items():
         present = values[name].dropna().to_numpy(dtype=np.float64)
         missing = 1 - len(present) / len(values)
         if not present.size:
-            log.warning("Attribute '%s' (%s) is missing for all %d gauges", name, attribute.origin, len(values))
             rows.append([0.0, 0.0, np.nan, np.nan, 0.0, missing])
             continue
         data = TRANSFORMS[attribute.transform].forward(present)

@@ -88,9 +88,7 @@ class TestChecks:
         ],
     )
     def test_quantity_by_name_and_units(self, name: str, units: str, expected: str | None) -> None:
-        found = quantity_of(
-            name, factory.config().modalities["evap"].model_copy(update={"units": units, "source": ()})
-        )
+        found = quantity_of(name, factory.config().modalities["evap"].model_copy(update={"units": units, "source": ()}))
         assert (found.name if found else None) == expected
         if name == "tasmin":
             assert found is not None

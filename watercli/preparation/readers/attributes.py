@@ -153,7 +153,7 @@ def select(
     numbers = {}
     for name, candidates in columns.items():
         if catchments.on_missing == "keep" and not name.startswith("@") and not _holders(tables, candidates):
-            log.warning("Attribute '%s' is missing for all gauges: %s", name, _no_column(tables, candidates))
+            log.warning("Attribute '%s' is taken as missing: %s", name, _no_column(tables, candidates))
             numbers[name] = pd.Series(np.nan, index=pd.Index(gauges))
         elif name in chosen and chosen[name].one_hot:
             numbers[name] = _is_of_class(tables, name, candidates, chosen[name].one_hot, gauges)
@@ -221,7 +221,7 @@ def _matched(
 def _report_kept(values: pd.DataFrame) -> None:
     """Say which attributes are missing, and for how many gauges."""
     gaps = values.drop(columns=[name for name in values if str(name).startswith("@")]).isna().sum()
-    missing = gaps[(gaps > 0) & (gaps < len(values))]
+    missing = gaps[gaps > 0]
     if len(missing):
         counts = ", ".join(f"{name} of {count:,}" for name, count in missing.items())
         log.warning("Attributes are missing for some of %s gauges: %s", f"{len(values):,}", counts)
