@@ -1,29 +1,25 @@
 """The devices of an export: this process, or several that work through numbered tasks, on GPUs or on the CPU.
 
-Processes end when the one that started them does, however it ends; a task that was not finished is then not done.
+Each process has a pipe of its own to the one that started it, and shares nothing with the others: no lock can stay
+taken by one that is killed. Processes end when the starting one does, however it ends; a task that was not finished is
+then not done.
 """
 
 from __future__ import annotations
 
-import _thread
 import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing.synchronize import Event
-from typing import Any, Protocol
+from contextlib import suppress
+from functools import cache
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Protocol
 
 from watercli.errors import ConfigError, RunError
-
-POLL = 0.5
-"""Seconds between two looks whether the starting process still lives."""
-INTERRUPT = signal.SIGUSR1
-"""Ends a task within a process; SIGTERM still ends the process."""
 
 
 class Worker(Protocol):
@@ -32,19 +28,6 @@ class Worker(Protocol):
     def __call__(self, number: int) -> int:
         """Do a task."""
         ...
-
-
-@dataclass
-class _Process:
-    """One of the processes, as it knows itself."""
-
-    make: Callable[[], Worker]
-    stop: Event
-    worker: Worker | None = None
-    busy: bool = False
-
-
-_own: _Process | None = None
 
 
 def choose_device(processes: int, gpus: int) -> str:
@@ -74,59 +57,83 @@ def in_processes(number: int, make: Callable[[str], Worker], tasks: Sequence[int
     RunError
         If a process is killed.
     """
-    context = multiprocessing.get_context("spawn")
-    counter, stop = context.Value("i", 0), context.Event()
     threads = max((os.cpu_count() or 1) // number, 1)
-    executor = ProcessPoolExecutor(
-        number, context, initializer=_begin, initargs=(make, counter, stop, os.getpid(), threads, gpus)
-    )
+    processes = [_start(f"cuda:{own}" if gpus else "cpu", threads) for own in range(number)]
     try:
-        for done in as_completed([executor.submit(_do, task) for task in tasks]):
-            yield done.result()
-    except BrokenProcessPool as error:
+        yield from _hand_out(make, tasks, [connection for _, connection in processes])
+    except (EOFError, ConnectionError) as error:
         raise RunError(
             "A process was killed (out of memory?); give the same command again, which goes on from what is done, "
             "with fewer processes or a smaller embed.batch_size"
         ) from error
-    except BaseException:
-        stop.set()  # what the processes are at is not waited for
-        raise
     finally:
-        executor.shutdown(cancel_futures=True)
+        for process, connection in processes:
+            process.terminate()  # what it is at is not waited for
+            connection.close()
+        for process, _ in processes:
+            process.join()
 
 
-def _begin(make: Callable[[str], Worker], counter: Any, stop: Event, parent: int, threads: int, gpus: bool) -> None:
+def _start(device: str, threads: int) -> tuple[SpawnProcess, Connection]:
+    """Return a process that waits for a maker and for tasks, and the connection that takes them."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(there, device, threads), daemon=True)
+    process.start()
+    there.close()
+    return process, here
+
+
+def _hand_out(make: Callable[[str], Worker], tasks: Sequence[int], connections: list[Connection]) -> Iterator[int]:
+    """Give each process a task, and another when it has done one, until none is left; yield their sizes."""
+    left = iter(tasks)
+    busy = []
+    for connection in connections:
+        connection.send(make)
+        if (task := next(left, None)) is not None:
+            connection.send(task)
+            busy.append(connection)
+    while busy:
+        for connection in _ready(busy):
+            result = connection.recv()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+            if (task := next(left, None)) is None:
+                busy.remove(connection)
+            else:
+                connection.send(task)
+
+
+def _ready(connections: Sequence[Connection]) -> list[Connection]:
+    return [connection for connection in wait(connections) if isinstance(connection, Connection)]
+
+
+def _work(tasks: Connection, device: str, threads: int) -> None:
+    """Do tasks as they come, with a worker that is made at the first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the starting process, which says what happens
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the starting process, which says what happens
     torch.set_num_threads(threads)
-    with counter.get_lock():
-        own = counter.value
-        counter.value += 1
-    global _own
-    _own = _Process(partial(make, f"cuda:{own}" if gpus else "cpu"), stop)
-    signal.signal(INTERRUPT, signal.default_int_handler)
-    threading.Thread(target=_watch, args=(_own, parent), daemon=True).start()
+    with suppress(EOFError, ConnectionError):  # the starting process is no more
+        make = cache(tasks.recv())
+        while True:
+            tasks.send(_outcome(make, device, tasks.recv()))
 
 
-def _watch(own: _Process, parent: int) -> None:
-    """End the task when the starting process says so, and this process when that one is no more."""
-    while os.getppid() == parent:
-        if own.stop.wait(POLL):
-            if own.busy:
-                _thread.interrupt_main(INTERRUPT)
-            return
-    os._exit(1)
-
-
-def _do(task: int) -> int:
-    assert _own is not None
-    if _own.stop.is_set():
-        raise KeyboardInterrupt
-    _own.busy = True
+def _outcome(make: Callable[[str], Worker], device: str, number: int) -> int | Exception:
+    """Do a task; return its size, or what went wrong with its traceback as a note."""
     try:
-        if _own.worker is None:  # made here, and not at the beginning, so that its errors reach the starting process
-            _own.worker = _own.make()
-        return _own.worker(task)
-    finally:
-        _own.busy = False
+        return make(device)(number)
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error
+
+
+def _end_with_parent() -> None:
+    """End this process, in the middle of a task too, when the one that started it is no more."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -405,7 +405,7 @@ def test_a_killed_process_ends_in_one_sentence(
         if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
             os.kill(int(child), signal.SIGKILL)
             break
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=240)[1]
     assert process.returncode == RunError.exit_code
     sentence = "Error: A process was killed (out of memory?); give the same command again"
     assert any(line.startswith(sentence) for line in said.splitlines())
