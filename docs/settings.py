@@ -20,7 +20,15 @@ from pydantic_core import PydanticUndefined
 from watercli import config
 
 PLACE = re.compile(r"^<!-- settings: (\w+) ?(\S*) -->$", re.MULTILINE)
-WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", dt.date: "date", Path: "path", Any: "value"}
+WORDS = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    dt.date: "date",
+    Path: "path",
+    Any: "value",
+}
 LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 

@@ -60,6 +60,7 @@ TINY_US = (
     "train.steps=2",
     "train.validate_every=2",
     "train.validation_catchments=2",
+    "train.evidence={steps: 4, quantile_steps: 4}",
 )
 """camels-us, cut down: real files, few gauges, few steps."""
 TINY_GB = ("recipe.catchments.gauges=['2002', '3003', '4001', '4003', '4006', '5003', '6008', '7001']", *TINY_US[1:])
@@ -134,7 +135,10 @@ TINY = {"gb12": TINY_GB12, "camels-us": TINY_US, "gb-wide": TINY_GB}
 def shrink(command: str) -> list[str]:
     """Return a command's arguments, made tiny: small domain and few steps; what the page itself sets wins."""
     _, name, *rest = shlex.split(command)
-    rest = [re.sub(r"^train\.steps=(\d+)$", lambda m: f"train.steps={int(m[1]) // 200}", word) for word in rest]
+    rest = [
+        re.sub(r"^(train\.(?:evidence\.\w*)?steps)=(\d+)$", lambda m: f"{m[1]}={int(m[2]) // 200}", word)
+        for word in rest
+    ]
     tiny: tuple[str, ...] = ()
     if name == "prepare":
         tiny = next((settings for config, settings in TINY.items() if config in rest), TINY_DEMO)

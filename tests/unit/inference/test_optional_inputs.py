@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from watercli.inference.simulator import simulate
 
 from tests.conftest import RECURRENT
 from watercli.config import with_overrides
 from watercli.data.scaling import Scaling
 from watercli.errors import ConfigError
 from watercli.inference import provenance
-from watercli.inference.simulator import simulate
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.run.directory import open_run
