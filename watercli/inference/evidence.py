@@ -28,7 +28,7 @@ from watercli.run.simulator import Simulator, simulate
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 
-ALIGNED, ALIGNED_WITH_OWN = 512, 32
+ALIGNED, ALIGNED_WITH_OWN = 512, 64
 """Days that are estimated at once, without and with own flow: those between multiples of this number from the store's
 first day. They share the days of the gauge that are read, whichever dates are asked for."""
 MAX_GAP = 7
@@ -120,18 +120,29 @@ class InformedSimulator:
             record = record[record <= self.known.last]
         aligned = ALIGNED_WITH_OWN if len(record) else ALIGNED
         blocks = np.split(dates, np.flatnonzero(np.diff(dates // aligned)) + 1)
-        parts = [self._of_block(catchment, block, record) for block in blocks]
+        read = [choose_own(self._aligned(days), record, later=self.known.own_later) for days in blocks]
+        explained = self._explained(catchment, np.unique(np.concatenate(read)))
+        parts = [self._of_block(catchment, days, own, explained) for days, own in zip(blocks, read, strict=True)]
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
-    def _of_block(self, catchment: int, days: Indices, record: Indices) -> tuple[NDArray[Any], ...]:
-        lags, known = self._lags(days), self.known
-        usable = np.full(len(self.table.simulated), known.neighbours != "none")
-        own = choose_own(self._aligned(days), record, later=known.own_later)
-        own_known = own[None] != days[:, None] if known.own_later else own[None] < days[:, None]
+    @property
+    def _usable(self) -> Flags:
+        return np.full(len(self.table.simulated), self.known.neighbours != "none")
+
+    def _explained(self, catchment: int, days: Indices) -> Floats:
+        """Return what neighbours say of the gauge's errors, ``[N]``: on some days, and zero on others."""
+        explained = np.zeros(self.table.simulated.shape[1], dtype=np.float32)
+        lag = int(self.known.last is not None or self.known.neighbours == "past")
+        for some in np.array_split(days, -(-len(days) // ALIGNED)) if len(days) else []:
+            explained[some] = explain(self.fitted.head, self.table, catchment, some, lag, self._usable)
+        return explained
+
+    def _of_block(self, catchment: int, days: Indices, own: Indices, explained: Floats) -> tuple[NDArray[Any], ...]:
+        lags = self._lags(days)
         evidence = self.table.evidence(
-            catchment, days, lags=lags, own=own, own_known=own_known,
-            donors=self.table.donors(catchment, days, lags, usable),
-            explained=explain(self.fitted.head, self.table, catchment, own, int(lags[0]), usable),
+            catchment, days, lags=lags, own=own, explained=explained[own],
+            own_known=own[None] != days[:, None] if self.known.own_later else own[None] < days[:, None],
+            donors=self.table.donors(catchment, days, lags, self._usable),
         )  # fmt: skip
         correction = self.fitted.head(evidence)
         simulated = torch.from_numpy(self.table.simulated[catchment, days])

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from multimodal_mae.evidence import EvidenceHead
+from multimodal_mae import evidence
 from numpy.typing import NDArray
 
-from watercli.config import Config, HeldOutGauges
+from watercli.config import Config, EvidenceHead, HeldOutGauges
 from watercli.data.evidence import FlowErrors, Network, offset_of
 from watercli.data.held_out import held_out_catchments
 from watercli.data.windows import derived_seed
@@ -33,11 +33,13 @@ TrainRun = Callable[[Config, Store, Path], Checkpoint]
 """Trains a configuration in a run directory, or goes on with it, and returns its best checkpoint."""
 
 
-def fit_evidence(checkpoint: Checkpoint, store: Store, run: Path, train_run: TrainRun) -> None:
+def fit_evidence(config: Config, checkpoint: Checkpoint, store: Store, run: Path, train_run: TrainRun) -> None:
     """Fit the evidence head of a run's best checkpoint, if the run is to have one and lacks it.
 
     Parameters
     ----------
+    config
+        Of the run, as it is continued: a run that is complete gets a head by ``train.evidence``.
     checkpoint, store, run
         The trained model, the store that it was trained on, and the run directory.
     train_run
@@ -48,7 +50,7 @@ def fit_evidence(checkpoint: Checkpoint, store: Store, run: Path, train_run: Tra
     RunError
         If it was asked to stop, or the disk is full.
     """
-    settings = checkpoint.config.train.evidence
+    settings = config.train.evidence
     if settings is None or (checkpoint.path / FILE).is_file():
         return
     observed = _seen_flow(checkpoint, store, settings.target)
@@ -59,12 +61,12 @@ def fit_evidence(checkpoint: Checkpoint, store: Store, run: Path, train_run: Tra
         return
     seed = derived_seed(checkpoint.config.seed, 9)
     torch.manual_seed(seed)
-    head = EvidenceHead()
+    head = evidence.EvidenceHead()
     table = _errors(checkpoint, store, settings.target, observed, known)
     gauges = np.flatnonzero(known)
     fit_correction(head, Ground(table, gauges, known, train), settings.steps, seed)
     withheld = _withheld(gauges, settings.withheld)
-    second = train_run(_without(checkpoint.config, store, settings.target, withheld), store, run / WITHHELD)
+    second = train_run(_without(config, store, settings, withheld), store, run / WITHHELD)
     without = known.copy()
     without[withheld] = False
     unseen = _errors(second, store, settings.target, observed, without)
@@ -114,21 +116,19 @@ def _withheld(gauges: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     return gauges[:: max(round(1 / share), 2)]
 
 
-def _without(config: Config, store: Store, target: str, withheld: NDArray[np.int64]) -> Config:
+def _without(config: Config, store: Store, settings: EvidenceHead, withheld: NDArray[np.int64]) -> Config:
     """Return the configuration of the second model: shorter, without the withheld gauges and those held out anyway."""
-    train, settings = config.train, config.train.evidence
-    assert settings is not None
+    train = config.train
     hidden = held_out_catchments(store, config)
     hidden[withheld] = True
+    gauges = tuple(gauge for gauge, out in zip(store.gauge_ids, hidden, strict=True) if out)
     steps = max(round(train.steps * settings.withheld_steps), 1)
     changes: dict[str, Any] = {
         "steps": steps,
         "warmup_steps": min(train.warmup_steps, steps // 5),
         "validate_every": steps,
         "checkpoint_every": max(steps // 2, 1),
-        "held_out_gauges": HeldOutGauges(
-            target=target, gauges=tuple(gauge for gauge, out in zip(store.gauge_ids, hidden, strict=True) if out)
-        ),
+        "held_out_gauges": HeldOutGauges(target=settings.target, gauges=gauges),
         "evidence": None,
     }
     return config.model_copy(update={"train": train.model_copy(update=changes)})

@@ -23,6 +23,7 @@ from watercli.output.atomic import write_text
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import OPTIMISER, Checkpoint
+from watercli.run.evidence import FILE
 from watercli.store import Store
 from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
@@ -44,6 +45,7 @@ FREE_ON_RESUME = (
     "train.gradient_accumulation",
     "train.activation_checkpointing",
     "train.deepspeed",
+    "train.evidence",
     "train.validate_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
@@ -203,7 +205,9 @@ def pretrain(
     """
     check(config, store, processes)
     set_up(config, store, run, resume=resume, overwrite=overwrite)
-    if processes.several:
+    if _lacks_evidence_alone(config, run):
+        log.info("%s is trained, and gets the evidence head that it lacks", run)
+    elif processes.several:
         with in_a_sentence(run):
             launch(run, processes, display())
         newest = directory.all_checkpoints(run)[-1:]
@@ -215,13 +219,24 @@ def pretrain(
     if best.validation_loss is None:
         raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
     with in_a_sentence(run):
-        fit_evidence(best, store, run, _train_beside)
+        fit_evidence(config, best, store, run, _train_beside)
     return best
+
+
+def _lacks_evidence_alone(config: Config, run: Path) -> bool:
+    """Return whether a run has all its steps, and is to have an evidence head that it lacks."""
+    newest = directory.newest(run)
+    if config.train.evidence is None or newest is None or newest.step < config.train.steps:
+        return False
+    return not (directory.open_run(run).path / FILE).is_file()
 
 
 def _train_beside(config: Config, store: Store, run: Path) -> Checkpoint:
     """Train a further model in this process, or go on with it, and return its best checkpoint."""
     continued = (run / CONFIG).is_file() and another_experiment(config, store, run) is None
     set_up(config, store, run, resume=continued, overwrite=True)
+    newest = directory.newest(run)
+    if newest is not None and newest.step >= config.train.steps:
+        return directory.open_run(run)
     work(config, store, run, lambda model: TorchEngine(model, config.train), display=display(), stop=Stop())
     return directory.open_run(run)
