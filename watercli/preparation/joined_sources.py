@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+import numpy as np
 import xarray as xr
 
 from watercli.errors import ConfigError, nearest
 from watercli.log import log
+from watercli.preparation import align
 from watercli.preparation.geometry import listed
 from watercli.preparation.readers import registry
 from watercli.preparation.readers.gauges import NoGaugeError
@@ -30,17 +32,24 @@ def joined(request: Request) -> xr.DataArray:
     ConfigError
         If a gauge of the recipe is in no source.
     """
-    if not request.further:
-        return _read(request)
     filled: xr.DataArray | None = None
     for number, part in enumerate((request, *request.further), start=1):
         with suppress(NoGaugeError):
             data = _read(part)
             filled = data if filled is None else _filled(request.modality_name, filled, data, number)
     known = [] if filled is None else [str(gauge) for gauge in filled["catchment"].values]
-    _check_gauges(request, known)
-    assert filled is not None
-    return filled.sel(catchment=ordered(known))
+    if not request.modality.dropout:
+        _check_gauges(request, known)
+    if filled is None:
+        return _nothing(request)
+    return filled.sel(catchment=ordered(known)) if request.further else filled
+
+
+def _nothing(request: Request) -> xr.DataArray:
+    """Return an optional series that no gauge of the recipe has."""
+    days = align.days(request.recipe.period)
+    coords = {"catchment": np.array([], dtype=object), "time": days}
+    return xr.DataArray(np.empty((0, len(days))), coords, ("catchment", "time"), attrs={"day": "of no source"})
 
 
 def _read(request: Request) -> xr.DataArray:

@@ -95,7 +95,7 @@ def table(parts: Sequence[NDArray[np.float64]], size: int) -> xr.DataArray:
 
 
 def check(name: str, modality: Modality, table: xr.DataArray) -> None:
-    """Refuse a modality that has nothing to learn from in the training period.
+    """Refuse a modality that has nothing to learn from in the training period; an optional one may have no value.
 
     Raises
     ------
@@ -103,6 +103,9 @@ def check(name: str, modality: Modality, table: xr.DataArray) -> None:
         If it has no value there, or only one and the same.
     """
     own = {statistic: float(table.sel(transform=modality.transform, statistic=statistic)) for statistic in STATISTICS}
+    if own["count"] == 0 and modality.dropout:
+        log.warning("%s has no value in the training period: nothing can be trained on it", name)
+        return
     if own["count"] == 0:
         raise DataError(
             f"'{name}' has no value in the training period; give its files of those days or move recipe.splits"

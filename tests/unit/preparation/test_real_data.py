@@ -94,3 +94,30 @@ def test_dates_of_the_5_km_grid_do_not_meet_the_gauges(real_data: Path, tmp_path
     with pytest.raises(DataError, match=r"'precip' \(2021-01-01 to 2022-12-31\) do not meet recipe.period"):
         prepare(config, tmp_path / "never.zarr", data=real_data)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_rivers(real_data: Path, tmp_path: Path) -> None:
+    """Catchments of two countries: climate as CAMELS has it, HydroATLAS where Caravan knows the catchment."""
+    gauges = ["2002", "39001", "01013500", "01022500"]
+    text = [f"recipe.catchments.gauges={gauges}"]
+    store = prepare(load("rivers", text), tmp_path / "rivers.zarr", data=real_data)
+    assert sorted(store.gauge_ids) == sorted(gauges)
+    static = store.dataset["static"].to_pandas()
+    tables = [
+        pd.read_csv(real_data / name, dtype={"gauge_id": str}).set_index("gauge_id")
+        for name in ("camels_gb_long/CAMELS_GB_attributes.csv", "camels_us/camels_attributes.csv")
+    ]
+    columns = {"mean_precipitation": "p_mean", "low_precipitation_frequency": "low_prec_freq", "area": "area"}
+    camels = pd.concat([tables[0], tables[1].rename(columns={"area_gages2": "area"})])
+    for attribute, column in columns.items():
+        np.testing.assert_allclose(static[attribute][gauges], camels[column][gauges].astype(float), rtol=0.05)
+    np.testing.assert_allclose(static["snow"][gauges], camels["frac_snow"][gauges], atol=0.08)
+    assert static["snow"]["01013500"] > 0.2 > static["snow"]["39001"]
+    assert np.isfinite(static["forest"]["01022500"])
+    assert np.isnan(static["forest"]["01013500"])
+    observed = store.dataset[["srad", "pet", "riverflow"]].count("time").to_pandas()
+    assert observed["srad"]["2002"] == 0 < observed["srad"]["01013500"]
+    assert observed["pet"].min() > 8_000
+    decade = store.dataset["riverflow"].sel(time=slice("1989-10-01", "1999-09-30"))
+    assert decade.count("time").to_pandas()[gauges].gt(0).tolist() == [True, True, False, False]

@@ -169,6 +169,22 @@ def test_gauges_that_are_named(countries: Path, build: Build) -> None:
         build(**recipe(gauges=["1001", "3001"]))
 
 
+def test_an_optional_series_of_some_gauges(countries: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:
+    """Gauges that are named need no record of it; a store may have no value of it at all."""
+    settings = recipe(gauges=["1001", "2001"])
+    sun = {"kind": "series", "units": "W/m2", "source": source("west.csv", "tmax")}
+    settings["modalities"]["sun"] = sun
+    with pytest.raises(ConfigError, match="names 1001, of which 'sun' has no record"):
+        build(**settings)
+    settings["modalities"]["sun"] = {**sun, "dropout": 0.5}
+    values = build(**settings).dataset["sun"]
+    assert np.isnan(values.sel(catchment="1001")).all()
+    np.testing.assert_allclose(values.sel(catchment="2001"), rain("2001") + 4, rtol=1e-5)
+    settings["recipe__catchments"]["gauges"] = ["1001", "1002"]
+    assert np.isnan(build(**settings).dataset["sun"]).all()
+    assert "sun has no value in the training period: nothing can be trained on it" in logged.text
+
+
 def climate_of(countries: Path, build: Build, monkeypatch: pytest.MonkeyPatch, **catchments: Any) -> Store:
     """Prepare with climate indices of a training period of half a year."""
     monkeypatch.setattr("watercli.hydrology.climate_indices.LEAST_DAYS", 100)

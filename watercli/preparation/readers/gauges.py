@@ -19,7 +19,7 @@ from watercli.preparation.readers.tabular import Format
 
 
 class NoGaugeError(Exception):
-    """One of a modality's sources has no gauge of the recipe; another may."""
+    """A source has no gauge of the recipe; another may, or the modality is optional."""
 
 
 Entry = TypeVar("Entry")
@@ -69,17 +69,17 @@ def chosen(request: Request, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     ConfigError
         If a gauge of the recipe is not there.
     NoGaugeError
-        If none is there, and the modality has other sources.
+        If none is there, and `Request.may_lack_gauges`.
     """
     absent = [gauge for gauge in request.gauges if gauge not in entries]
-    if absent and not request.is_part:
+    if absent and not request.may_lack_gauges:
         hint = ids.hint(absent[0], entries, "", request.setting)
         raise ConfigError(
             f"recipe.catchments.gauges names {absent[0]}, of which '{request.modality_name}' has no record"
             f"{f' ({hint})' if hint else nearest(absent[0], entries)}"
         )
     present = [gauge for gauge in ordered(request.gauges or entries) if gauge in entries]
-    if not present and request.is_part:
+    if not present and request.may_lack_gauges:
         raise NoGaugeError
     return {gauge: entries[gauge] for gauge in present}
 

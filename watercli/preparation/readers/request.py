@@ -87,6 +87,11 @@ class Request:
         return self.recipe.catchments.gauges if self.recipe.catchments else ()
 
     @property
+    def may_lack_gauges(self) -> bool:
+        """Whether gauges of the recipe may be absent: in another source, or not needed as the modality is optional."""
+        return self.is_part or self.modality.dropout > 0
+
+    @property
     def all_paths(self) -> set[Path]:
         """Files of all sources of the modality."""
         return {*self.paths, *(path for request in self.further for path in request.paths)}
