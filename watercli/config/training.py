@@ -108,6 +108,9 @@ class Train(Section):
     attribute_noise_std: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of noise added to the standardised attributes while training, drawn for each catchment and
     window. Without it a model of few gauges recognises them by their attributes, and does not generalise."""
+    members: Positive = 1
+    """Models of an ensemble, which are trained one after the other and differ in their seed. Simulations are the mean
+    over them; embeddings are of the first."""
     evidence: EvidenceHead | None = None
     """The evidence head; null for none."""
     attribute_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

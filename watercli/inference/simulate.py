@@ -83,6 +83,8 @@ class SimulationBlocks:
         simulated = self.simulator(dates)
         blind = np.logical_not(simulated.available.any(axis=-1))
         arrays: dict[str, Any] = {"input_available": simulated.available.astype(np.int8)}
+        if len(self.simulator.members) > 1:
+            arrays[f"{target}_spread"] = _without(simulated.spread, blind)
         if self.informed is None:
             return {target: _without(simulated.flow, blind), **arrays}
         estimate = self.informed(dates)
@@ -240,6 +242,11 @@ def _lay_out(
             "long_name": "the model saw a value of the input on the day", **labels.enumerated(("no", "yes")),
         }),
     }  # fmt: skip
+    if len(simulator.members) > 1:
+        arrays[f"{target}_spread"] = Array(dims, shape, "float32", {
+            "long_name": f"standard deviation of simulated {name} over {len(simulator.members)} members, "
+            "without evidence", "units": modality.units,
+        })  # fmt: skip
     if fitted is not None:
         arrays |= _arrays_of_evidence(target, name, modality.units, shape, settings)
     first = (simulator.starts(dates) - labels.antecedent_days(checkpoint)).clip(min=0)

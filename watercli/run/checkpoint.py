@@ -32,6 +32,8 @@ SCHEMA_VERSION = 2
 WEIGHTS = "model.safetensors"
 OPTIMISER = "optimiser.safetensors"
 META = "checkpoint.json"
+MEMBERS = "member-*.safetensors"
+"""Weights of further members of an ensemble; see `watercli.run.members`."""
 
 
 def versions() -> dict[str, str]:
@@ -182,8 +184,9 @@ class Checkpoint:
             ) from error
 
     def fingerprint_of_weights(self) -> str:
-        """Return the SHA-256 of the weights' file: what embeddings and results say they come from."""
-        return _sha256(self.path / WEIGHTS)
+        """Return the SHA-256 of the weights' file, and a part of that of each member's: the origin of results."""
+        members = [_sha256(file)[:16] for file in sorted(self.path.glob(MEMBERS))]
+        return "+".join([_sha256(self.path / WEIGHTS), *members])
 
     def model(self, device: torch.device | str = "cpu") -> MultiModalMAE:
         """Return the trained model, ready for inference."""

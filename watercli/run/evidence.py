@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from multimodal_mae.evidence import EvidenceHead
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -55,6 +57,28 @@ def save_evidence(checkpoint: Checkpoint, fitted: FittedEvidence) -> Path:
     return file
 
 
+def has_evidence(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint has a head that can be read and belongs to its weights, whatever series it is for."""
+    try:
+        meta, _ = _read(checkpoint.path / FILE)
+    except RunError:
+        return False
+    return bool(meta["weights"] == checkpoint.fingerprint_of_weights())
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return what a file says of its head, and the head's weights."""
+    try:
+        with safe_open(file, "pt") as opened:
+            meta = json.loads((opened.metadata() or {}).get(META, "{}"))
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(f"{file} cannot be read; remove it, and fit it anew with --resume") from error
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{file} has schema version {meta.get('schema_version')}, not {SCHEMA_VERSION}; fit it anew")
+    return meta, tensors
+
+
 def load_evidence(checkpoint: Checkpoint, target: str) -> FittedEvidence | None:
     """Return the head of a checkpoint for a series; None if it has none.
 
@@ -66,16 +90,7 @@ def load_evidence(checkpoint: Checkpoint, target: str) -> FittedEvidence | None:
     file = checkpoint.path / FILE
     if not file.is_file():
         return None
-    try:
-        with safe_open(file, "pt") as opened:
-            meta = json.loads((opened.metadata() or {}).get(META, "{}"))
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(
-            f"{file} cannot be read; remove it, and continue the run with --resume to fit it anew"
-        ) from error
-    if meta.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(f"{file} has schema version {meta.get('schema_version')}, not {SCHEMA_VERSION}; fit it anew")
+    meta, tensors = _read(file)
     if meta["weights"] != checkpoint.fingerprint_of_weights():
         raise RunError(f"{file} belongs to other weights; remove it, and fit it anew with --resume")
     if meta["target"] != target:

@@ -21,6 +21,7 @@ from watercli.data.simulation import passes, simulate_windows, window_starts
 from watercli.data.windows import Indices
 from watercli.log import track
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.members import load_models
 from watercli.store import Store
 
 
@@ -32,6 +33,8 @@ class Simulated:
     """``[C, N]`` in physical units."""
     available: NDArray[np.bool_]
     """``[C, N, I]``: whether an input had a value of the catchment on the day."""
+    spread: NDArray[np.float32]
+    """``[C, N]``: standard deviation over the members of an ensemble, in physical units; zero of a single model."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,9 @@ class Simulator:
         return [name for name in self.checkpoint.structure.read_by(self.target) if name != self.target]
 
     @cached_property
-    def _model(self) -> MultiModalMAE:
-        return self.checkpoint.model(self.device)
+    def members(self) -> list[MultiModalMAE]:
+        """The models whose simulations are averaged."""
+        return load_models(self.checkpoint, self.device)
 
     @cached_property
     def _reader(self) -> WindowReader:
@@ -82,18 +86,20 @@ class Simulator:
         return Simulated(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
 
     @torch.inference_mode()
-    def _simulate(self, dates: Indices) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return flow ``[C, N]`` and the available inputs ``[C, N, I]``, by one pass through the model."""
+    def _simulate(self, dates: Indices) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+        """Return the arrays of `Simulated`, by one pass through each model."""
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
         batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
-        predicted, masks = simulate_windows(self._model, batch, self.checkpoint.structure, self.target)
-        flow = predicted.cpu().numpy()  # [B, C, T]
+        structure, scale = self.checkpoint.structure, self.checkpoint.scaling.predicted(self.target)
+        passed = [simulate_windows(member, batch, structure, self.target) for member in self.members]
+        masks = passed[0][1]
+        flows = np.stack([scale.inverse(predicted.cpu().numpy()) for predicted, _ in passed])  # [members, B, C, T]
+        flow = flows.mean(0)
         by_input = [self._available(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
         available = np.stack(by_input, axis=-1) if by_input else np.zeros((*flow.shape, 0), dtype=bool)
         at = window, slice(None), dates - starts
-        scale = self.checkpoint.scaling.predicted(self.target)
-        return scale.inverse(flow[at].T), available[at].swapaxes(0, 1)
+        return flow[at].T, available[at].swapaxes(0, 1), flows.std(0)[at].T
 
     def _available(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:
         """Return whether a modality has a value of the catchment on each day, ``[B, C, T]``: a grid on its patches."""

@@ -17,7 +17,7 @@ from watercli.data.held_out import held_out_catchments
 from watercli.data.windows import derived_seed
 from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
-from watercli.run.evidence import FILE, FittedEvidence, save_evidence
+from watercli.run.evidence import FittedEvidence, has_evidence, save_evidence
 from watercli.run.simulator import simulate
 from watercli.store import Store
 from watercli.training.evidence import Ground, fit_correction, fit_spread
@@ -51,7 +51,7 @@ def fit_evidence(config: Config, checkpoint: Checkpoint, store: Store, run: Path
         If it was asked to stop, or the disk is full.
     """
     settings = config.train.evidence
-    if settings is None or (checkpoint.path / FILE).is_file():
+    if settings is None or has_evidence(checkpoint):
         return
     observed = _seen_flow(checkpoint, store, settings.target)
     train, validation = (_days(store, name) for name in ("train", "validation"))

@@ -23,7 +23,7 @@ from watercli.output.atomic import write_text
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import OPTIMISER, Checkpoint
-from watercli.run.evidence import FILE
+from watercli.run.evidence import has_evidence
 from watercli.store import Store
 from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
@@ -32,6 +32,7 @@ from watercli.training.evidence_phase import fit_evidence
 from watercli.training.failures import in_a_sentence
 from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
+from watercli.training.members import lacking_members, train_members
 from watercli.training.metrics_log import check_loggers
 from watercli.training.stop import Stop
 from watercli.training.weight_averaging import Average
@@ -45,6 +46,7 @@ FREE_ON_RESUME = (
     "train.gradient_accumulation",
     "train.activation_checkpointing",
     "train.deepspeed",
+    "train.members",
     "train.evidence",
     "train.validate_every",
     "train.checkpoint_every",
@@ -205,8 +207,8 @@ def pretrain(
     """
     check(config, store, processes)
     set_up(config, store, run, resume=resume, overwrite=overwrite)
-    if _lacks_evidence_alone(config, run):
-        log.info("%s is trained, and gets the evidence head that it lacks", run)
+    if _has_all_steps(config, run):
+        log.info("%s has all its steps, and gets what it lacks besides", run)
     elif processes.several:
         with in_a_sentence(run):
             launch(run, processes, display())
@@ -219,16 +221,18 @@ def pretrain(
     if best.validation_loss is None:
         raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
     with in_a_sentence(run):
+        train_members(config, best, store, run, _train_beside)
         fit_evidence(config, best, store, run, _train_beside)
     return best
 
 
-def _lacks_evidence_alone(config: Config, run: Path) -> bool:
-    """Return whether a run has all its steps, and is to have an evidence head that it lacks."""
+def _has_all_steps(config: Config, run: Path) -> bool:
+    """Return whether a run has all its steps, but lacks members or an evidence head."""
     newest = directory.newest(run)
-    if config.train.evidence is None or newest is None or newest.step < config.train.steps:
+    if newest is None or newest.step < config.train.steps:
         return False
-    return not (directory.open_run(run).path / FILE).is_file()
+    best = directory.open_run(run)
+    return bool(lacking_members(config, best) or (config.train.evidence and not has_evidence(best)))
 
 
 def _train_beside(config: Config, store: Store, run: Path) -> Checkpoint:
