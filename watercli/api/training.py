@@ -10,6 +10,7 @@ from watercli.config import Config
 from watercli.store import Store
 from watercli.training import pretrain as training
 from watercli.training.launch import Processes
+from watercli.training.size import fitted
 
 
 def pretrain(
@@ -85,6 +86,7 @@ def preview_pretrain(
 
     all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
     opened, _, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
+    experiment = fitted(experiment, opened)
     training.check(experiment, opened, all_processes)
     show(estimate(experiment, opened, all_processes), experiment, all_processes)
 

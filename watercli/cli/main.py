@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from watercli import __version__
-from watercli.cli import compare, embed, evaluate, inspect, prepare, pretrain, simulate
+from watercli.cli import compare, config, embed, evaluate, inspect, prepare, pretrain, simulate
 from watercli.cli.threads import wait_briefly
 from watercli.errors import WatercliError
 from watercli.plugins import METHODS, PROTOCOLS, READERS, Group
@@ -31,6 +31,7 @@ HELP_NAMES: dict[Callable[..., None], tuple[Group, ...]] = {
     embed.embed: (),
     simulate.simulate: (),
     inspect.inspect: (),
+    config.config: (),
 }
 """The commands, and the kinds of plug-in that the help of each names."""
 for command, groups in HELP_NAMES.items():

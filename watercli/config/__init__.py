@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from multimodal_mae.config import AntecedentStateConfig, LayersByKind, RecurrenceConfig, Structure
 
+from watercli.config.abilities import abilities
 from watercli.config.base import CheckName, LoggerName, QuantityName, Section
 from watercli.config.config import Config
 from watercli.config.data import (
@@ -36,6 +37,7 @@ from watercli.config.loading import (
     is_section,
     load,
     parse,
+    section_in,
     shipped,
     with_overrides,
 )
@@ -75,6 +77,7 @@ __all__ = [
     "Table",
     "Tasks",
     "Train",
+    "abilities",
     "config_folder",
     "difference",
     "fields_of",
@@ -82,6 +85,7 @@ __all__ = [
     "is_section",
     "load",
     "parse",
+    "section_in",
     "shipped",
     "with_overrides",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from multimodal_mae.config import Structure
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
+from watercli.config import defaults
 from watercli.config.base import Section
 from watercli.config.data import Modality, Recipe
 from watercli.config.evaluation import Evaluate
@@ -32,6 +33,9 @@ class Config(Section):
     """The domain's size, for a configuration without a store."""
     modalities: dict[str, Modality] = Field(min_length=1)
     """The modalities, by name."""
+    target: str | None = None
+    """The series of river flow, which tasks predict, evaluations score and embeddings exclude. Left out: the series
+    ``riverflow``, or the only one whose names and units are those of river flow."""
     window_days: Annotated[int, Field(gt=1)] = 30
     """Days in a window."""
     model: Structure = Structure()
@@ -39,9 +43,22 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     embed: Embed = Embed()
     simulate: Simulate = Simulate()
+    _sizes_left_out: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        """Give settings that are left out the defaults of the modalities, and remember which sizes were left out."""
+        if not isinstance(given, dict):
+            return build(given)
+        config = build(defaults.filled(given))
+        config._sizes_left_out = defaults.sizes_left_out(given)
+        return config
 
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:
+        if self.target is not None and self.target not in self.of_kind("series"):
+            raise ValueError(f"target names '{self.target}', which is no series{nearest(self.target, self.modalities)}")
         tasks = self.train.tasks
         for name in tasks.targets if tasks.targeted else ():
             if name not in self.modalities:
@@ -57,6 +74,15 @@ class Config(Section):
         """Return the modalities of one kind, in their order."""
         return {name: modality for name, modality in self.modalities.items() if modality.kind == kind}
 
+    @property
+    def sizes_left_out(self) -> frozenset[str]:
+        """Dotted settings of `watercli.config.defaults.SIZES` that were left out, and so follow from a store."""
+        return self._sizes_left_out
+
     def to_yaml(self) -> str:
-        """Return the configuration as YAML that `parse` reads back to an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """Return the configuration as YAML that `parse` reads back to an equal one; sizes left out stay left out."""
+        dumped = self.model_dump(mode="json")
+        for setting in self.sizes_left_out:
+            section, _, name = setting.partition(".")
+            del dumped[section][name]
+        return yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True)

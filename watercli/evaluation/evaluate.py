@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from watercli.baselines.cache import Cache
-from watercli.config import Config
+from watercli.config import Config, abilities
 from watercli.errors import RunError
 from watercli.evaluation import results
 from watercli.evaluation.diagnostics import look_into
@@ -20,7 +20,7 @@ from watercli.evaluation.reconstruction import Reconstruction
 from watercli.evaluation.registry import PROTOCOLS
 from watercli.evaluation.report import terminal
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.simulation import Flow
+from watercli.evaluation.simulation import Flow, announce
 from watercli.log import log
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint
@@ -91,6 +91,8 @@ def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path, de
     store = with_absent_series(checkpoint, store)
     splits = check_splits(store)
     check_training(checkpoint, store, splits)
+    for line in abilities(checkpoint.config, len(store.gauge_ids)):
+        log.info(line)
     with _cache(run, config) as cache:
         case = Case(checkpoint, store, config, cache, device, _notes(checkpoint, store))
         parts = _run_protocols(case)
@@ -126,6 +128,10 @@ def _run_protocols(case: Case) -> dict[str, Any]:
     if case.without_flow is not None and any(protocol.needs_flow for protocol in named):
         case.notes.append(f"River flow is left out: {case.without_flow}")
     serving = [protocol for protocol in named if _serves(protocol, case)]
+    if not serving:
+        raise RunError(_nothing_judged(case, {}))
+    if any(protocol.needs_flow for protocol in serving):
+        announce(case.context)
     results = {protocol.name: protocol.run(case) for protocol in serving}
     results = {name: result for name, result in results.items() if result is not None}
     if all(_is_empty(result) for result in results.values()):
@@ -138,15 +144,17 @@ def _serves(protocol: Protocol, case: Case) -> bool:
     if protocol.needs_flow and case.without_flow is not None:
         return False
     reason = protocol.cannot_serve(case)
-    if reason is None or protocol.alternative in case.settings.protocols:
-        return reason is None
-    if protocol.alternative is not None:
+    if reason is not None and protocol.alternative in case.settings.protocols:
+        return False
+    if reason is not None and protocol.alternative is not None:
         raise RunError(
             f"Protocol '{protocol.name}' cannot judge this run on {case.store.path}: {reason}; "
             f"use --set evaluate.protocols=[{protocol.alternative}]"
         )
-    case.notes.append(f"Protocol '{protocol.name}' is left out: {reason}")
-    return False
+    reason = reason or protocol.nothing_to_score(case)
+    if reason is not None:
+        case.notes.append(f"Protocol '{protocol.name}' is left out: {reason}")
+    return reason is None
 
 
 def _is_empty(result: object) -> bool:
@@ -165,7 +173,7 @@ def _would_serve(protocol: Protocol, case: Case) -> bool:
     """Return whether a protocol that is not named would judge the same: river flow where there is some."""
     if protocol.name in case.settings.protocols or protocol.needs_flow == (case.without_flow is not None):
         return False
-    return protocol.cannot_serve(case) is None
+    return protocol.cannot_serve(case) is None and protocol.nothing_to_score(case) is None
 
 
 @contextmanager

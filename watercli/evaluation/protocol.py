@@ -81,6 +81,8 @@ class Protocol:
     """Says why it cannot judge this run on this store; None if it can."""
     alternative: str | None = None
     """Name of the protocol that judges what this one cannot."""
+    nothing_to_score: Callable[[Case], str | None] = lambda case: None
+    """Says, before any work, why no catchment can be scored; None if some may."""
 
 
 def reason_without_flow(checkpoint: Checkpoint, store: Store, settings: Evaluate) -> str | None:

@@ -16,7 +16,7 @@ from watercli.baselines.registry import METHODS
 from watercli.baselines.ridge import Task
 from watercli.data.windows import Indices
 from watercli.evaluation.protocol import Case, Protocol
-from watercli.evaluation.simulation import make_task
+from watercli.evaluation.simulation import cannot_score, make_task
 from watercli.hydrology.scores import Summary, summarise
 from watercli.hydrology.scores import nse as nash_sutcliffe
 from watercli.log import log
@@ -100,4 +100,4 @@ def _run(case: Case) -> ShortRecords | None:
     return judge_short_records(case.features, task, case.notes)
 
 
-SHORT_RECORDS = Protocol(name="short_records", run=_run)
+SHORT_RECORDS = Protocol(name="short_records", run=_run, nothing_to_score=cannot_score)

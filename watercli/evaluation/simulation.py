@@ -24,6 +24,9 @@ from watercli.log import log
 from watercli.store import Store
 from watercli.transforms import TRANSFORMS, Transform
 
+SHOWN = 5
+"""Catchments that a line names at most."""
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -279,5 +282,53 @@ def _has_no_unseen_gauge(case: Case) -> str | None:
     return None if case.context.ungauged else "all of its gauges gave flow to training, and none is held out"
 
 
-SIMULATION = Protocol(name="simulation", run=_run, cannot_serve=_has_unseen_gauges, alternative="ungauged")
-UNGAUGED = Protocol(name="ungauged", run=_run, cannot_serve=_has_no_unseen_gauge, alternative="simulation")
+def foreseen(context: Context) -> dict[str, str]:
+    """Return why catchments cannot be scored, by gauge id, as far as the observed flow alone says it."""
+    observed = np.isfinite(context.flow)
+    rows, days = observed[:, context.dates.train].sum(1), observed[:, context.dates.test].sum(1)
+    least = 0 if context.ungauged else context.settings.min_training_rows
+    return {
+        gauge: f"{rows[c]} training rows, fewer than {least}" if rows[c] < least else "no observed test day"
+        for c, gauge in enumerate(context.store.gauge_ids)
+        if (context.unseen[c] or not context.ungauged) and (rows[c] < least or not days[c])
+    }
+
+
+def announce(context: Context) -> None:
+    """Log which catchments can be scored, before any work."""
+    candidates = int(context.unseen.sum()) if context.ungauged else len(context.store.gauge_ids)
+    seen, lacking = "training never saw" if context.ungauged else "gave flow to training", foreseen(context)
+    shown = ", ".join(f"{gauge}: {reason}" for gauge, reason in list(lacking.items())[:SHOWN])
+    log.info("Flow can be scored at %d of %d catchments that %s%s", candidates - len(lacking), candidates, seen,
+             f" (left out are {shown}{', ...' if len(lacking) > SHOWN else ''})" if lacking else "")  # fmt: skip
+
+
+def cannot_score(case: Case) -> str | None:
+    """Return why no catchment can be scored; None if some may."""
+    context, lacking = case.context, foreseen(case.context)
+    candidates = int(context.unseen.sum()) if context.ungauged else len(context.store.gauge_ids)
+    if len(lacking) < candidates:
+        return None
+    most = int(np.isfinite(context.flow)[:, context.dates.train].sum(1).max())
+    if context.ungauged or most >= context.settings.min_training_rows:
+        return "no catchment has enough flow in the training period and any in the test period"
+    return (
+        f"no catchment has more than {most} training rows, and evaluate.min_training_rows is "
+        f"{context.settings.min_training_rows}; lower it, or evaluate.probe_stride ({context.settings.probe_stride})"
+    )
+
+
+SIMULATION = Protocol(
+    name="simulation",
+    run=_run,
+    cannot_serve=_has_unseen_gauges,
+    alternative="ungauged",
+    nothing_to_score=cannot_score,
+)
+UNGAUGED = Protocol(
+    name="ungauged",
+    run=_run,
+    cannot_serve=_has_no_unseen_gauge,
+    alternative="simulation",
+    nothing_to_score=cannot_score,
+)

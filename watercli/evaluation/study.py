@@ -18,6 +18,7 @@ from watercli.run.directory import all_checkpoints, open_run
 from watercli.store import Store
 from watercli.training.launch import Processes
 from watercli.training.pretrain import CONFIG, THIS_PROCESS, another_experiment, pretrain
+from watercli.training.size import fitted
 
 FOLDER = "comparisons"
 
@@ -99,7 +100,7 @@ def run_study(
         If training fails or is interrupted.
     """
     runs = []
-    configs = study.configs(store.config)
+    configs = {name: fitted(config, store) for name, config in study.configs(store.config).items()}
     begun = [name for name in configs if (folder / name / CONFIG).is_file()]
     for name in begun:
         if reason := another_experiment(configs[name], store, folder / name):

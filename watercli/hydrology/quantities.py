@@ -9,6 +9,7 @@ from functools import cache
 from cf_xarray.units import units as registry
 
 from watercli.config import Modality, QuantityName
+from watercli.config.defaults import RIVER_FLOW
 from watercli.hydrology.units import parse
 
 
@@ -55,8 +56,8 @@ QUANTITIES = (
     Quantity("soil_moisture", "1", r"soil|swvl|moisture", (0, 1), (0.005, 1), 1e-3),
     Quantity("evaporation", "mm/day", r"evap|\bpet|\bet0?\b|\beto\b", (-5, 30), (0.05, 15)),
     Quantity("precipitation", "mm/day", r"precip|rain|prcp|\bpr\b|\btp\b", (0, 1825), (0.01, 40), 1e-3),
-    Quantity("river_flow", "mm/day", r"flow|discharge|runoff|\bq", (0, 1825), (1e-4, 40), 1e-6),
-    Quantity("river_flow", "m3/s", r"flow|discharge|runoff|\bq", (0, 4e5), (1e-4, 2.5e5), 1e-6),
+    Quantity("river_flow", "mm/day", RIVER_FLOW, (0, 1825), (1e-4, 40), 1e-6),
+    Quantity("river_flow", "m3/s", RIVER_FLOW, (0, 4e5), (1e-4, 2.5e5), 1e-6),
     Quantity("air_temperature", "degC", r"temp|\btas|\bt2m\b|\bt(max|min|mean|avg)\b", (-89.2, 56.7), (-60, 40)),
 )
 

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from watercli import __version__
-from watercli.config import Config, Recipe
+from watercli.config import Config, Recipe, abilities
 from watercli.errors import ConfigError, RunError
 from watercli.hydrology.flow_attributes import check_attributes
 from watercli.log import log
@@ -66,6 +66,8 @@ def prepare(
     _recipe(config)
     place = target(out, overwrite)
     place.check()
+    for line in abilities(config):
+        log.info(line)
     sources = Sources(data)
     config = with_listed_gauges(config, sources)
     recipe = _recipe(config)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from multimodal_mae.mae import MultiModalMAE
 
-from watercli.config import Config, difference, parse
+from watercli.config import Config, abilities, difference, parse
 from watercli.data.scaling import Scaling
 from watercli.data.steps import share_of_step
 from watercli.data.structure import store_model_config
@@ -34,6 +34,7 @@ from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
 from watercli.training.members import lacking_members, train_members
 from watercli.training.metrics_log import check_loggers
+from watercli.training.size import fitted
 from watercli.training.stop import Stop
 from watercli.training.weight_averaging import Average
 
@@ -192,7 +193,7 @@ def pretrain(
     Parameters
     ----------
     config, store
-        What to train, and on what.
+        What to train, and on what. Sizes that the configuration leaves out follow from the store.
     run
         The run directory: made new, or continued with ``resume``, or replaced with ``overwrite``.
     processes
@@ -205,7 +206,10 @@ def pretrain(
     RunError
         If training fails or is interrupted.
     """
+    config = fitted(config, store)
     check(config, store, processes)
+    for line in abilities(config, len(store.gauge_ids)):
+        log.info(line)
     set_up(config, store, run, resume=resume, overwrite=overwrite)
     if _has_all_steps(config, run):
         log.info("%s has all its steps, and gets what it lacks besides", run)
