@@ -27,7 +27,7 @@ Names = list[str] | None
 
 
 def embed(
-    out: Annotated[Path, typer.Option(help="Where to write the embeddings.")],
+    out: Annotated[Path, typer.Option(help="Where to write the embeddings; a name with .nc or .csv makes one file.")],
     run: RunOption = None,
     store: StoreOption = None,
     since: SinceOption = None,
@@ -55,6 +55,7 @@ def embed(
     from watercli.api.run import open_run
     from watercli.errors import ConfigError
     from watercli.inference.formats import format_of
+    from watercli.inference.single_file import is_asked_for, opener
     from watercli.log import log
 
     options: EmbedOptions = {
@@ -74,5 +75,8 @@ def embed(
     opened.export_embeddings(
         out, store, format=format, append=append, overwrite=overwrite, processes=processes, gpus=gpus, **options
     )
+    if is_asked_for(out):
+        log.info("Done: %s opens them", opener(out))
+        return
     opens = {"zarr": f"xarray.open_zarr('{out}')", "parquet": f"pandas.read_parquet('{out / 'rows'}')"}
     log.info("Done: %s opens them", opens[format_of(out) or "zarr"])

@@ -23,7 +23,7 @@ from watercli.cli.options import (
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="Where to write the flow, a Zarr store.")],
+    out: Annotated[Path, typer.Option(help="Where to write the flow: a Zarr store, or a file named .nc or .csv.")],
     run: RunOption = None,
     store: StoreOption = None,
     since: SinceOption = None,
@@ -66,6 +66,7 @@ def simulate(
     The flow of a gauge is no evidence for itself unless an option says so; that of other gauges in the store is.
     """
     from watercli.api.run import open_run
+    from watercli.inference.single_file import is_asked_for, opener
     from watercli.log import log
 
     opened = open_run(run)
@@ -88,4 +89,4 @@ def simulate(
         overwrite=overwrite,
         gpus=gpus,
     )
-    log.info("Done: xarray.open_zarr('%s') opens it", out)
+    log.info("Done: %s opens it", opener(out) if is_asked_for(out) else f"xarray.open_zarr('{out}')")

@@ -23,7 +23,7 @@ from watercli import __version__
 from watercli.config import Embed
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError
-from watercli.inference import provenance
+from watercli.inference import provenance, single_file
 from watercli.inference.embedder import Embedder
 from watercli.inference.embedding_layout import SCHEMA_VERSION, lay_out
 from watercli.inference.export import Arrays, Export, InParallel, lazy_dataset
@@ -113,7 +113,7 @@ def embed(
     checkpoint, store
         The model, and what it encodes.
     out
-        Where they go; they appear there only when they are whole.
+        Where they go, one file if the name ends in ``.nc`` or ``.csv``; they appear only when they are whole.
     settings
         What is written.
     overwrite
@@ -130,9 +130,17 @@ def embed(
     """
     device = choose_device(processes, gpus)
     target = Target(out, overwrite, "embeddings", is_export)
-    target.check()
+    as_file = single_file.is_asked_for(out)
+    if as_file:
+        if max(processes, gpus) > 1:
+            raise ConfigError(f"{out} is one file, which one process writes; write Zarr, or leave --processes out")
+        single_file.check(out, overwrite, "embeddings")
+    else:
+        target.check()
     blocks = EmbeddingBlocks.of(checkpoint, store, settings, device)
     provenance.log_novelty(checkpoint, store, blocks.embedder.catchments)
+    if as_file:
+        return single_file.write(blocks, out, "embed")
     with working(target, _state(out, blocks.layout, key(blocks.embedder, settings))) as work:
         export = Export(blocks, FORMATS[settings.format], work)
         export.begin()

@@ -124,9 +124,9 @@ class ParquetFormat(Format):
         labels = layout.labels.isel(time=layout.block(number))
         for part in self.parts(layout):
             names = [name for name in arrays if TABLES[layout.arrays[name].dims[0]] == part]
-            columns = _index(labels, layout.arrays[names[0]].dims[0])
+            columns = row_labels(labels, layout.arrays[names[0]].dims[0])
             for name in names:
-                columns |= _columns(name, arrays[name], layout.arrays[name].dims, labels)
+                columns |= value_columns(name, arrays[name], layout.arrays[name].dims, labels)
             _save(pyarrow.table(columns), folder / part / f"part-{number:06d}.parquet")
 
     def finish(self, folder: Path) -> None:
@@ -160,7 +160,7 @@ def description(folder: Path) -> dict[str, Any]:
     return attributes if "embeddings_schema_version" in attributes else {}
 
 
-def _index(labels: xr.Dataset, place: str) -> dict[str, NDArray[Any]]:
+def row_labels(labels: xr.Dataset, place: str) -> dict[str, NDArray[Any]]:
     """Return the columns that say which row is which: dates one after the other, all places of each."""
     dates, places = labels["time"].values, labels[place].values
     columns = {
@@ -168,14 +168,16 @@ def _index(labels: xr.Dataset, place: str) -> dict[str, NDArray[Any]]:
         "time": np.repeat(dates.astype("datetime64[ms]"), len(places)),
         "split": np.repeat(labels["split"].values, len(places)),
     }
-    if place == "catchment":
+    if place == "catchment" and "flags" in labels:  # which embeddings have
         columns["flags"] = labels["flags"].values.T.ravel()
         for name in ("window_start", "window_end"):
             columns[name] = np.repeat(labels[name].values.astype("datetime64[ms]"), len(places))
     return columns
 
 
-def _columns(name: str, values: NDArray[Any], dims: tuple[str, ...], labels: xr.Dataset) -> dict[str, NDArray[Any]]:
+def value_columns(
+    name: str, values: NDArray[Any], dims: tuple[str, ...], labels: xr.Dataset
+) -> dict[str, NDArray[Any]]:
     """Return a column for each number that belongs to a date and place, of values ``[places, dates, ...]``."""
     first = {"layer_embedding": "layer.", "embedding": "", "patch_embedding": ""}.get(name, f"{name}.")
     rows = values.swapaxes(0, 1).reshape(values.shape[0] * values.shape[1], -1)

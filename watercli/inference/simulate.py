@@ -25,7 +25,7 @@ from watercli import __version__
 from watercli.config import Simulate
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
-from watercli.inference import labels, provenance
+from watercli.inference import labels, provenance, single_file
 from watercli.inference.evidence import EVIDENCE, FLAGS, InformedSimulator
 from watercli.inference.export import Arrays, Export, dataset
 from watercli.inference.formats import ZarrFormat
@@ -149,7 +149,7 @@ def export_simulation(
     checkpoint, store
         The model, and the weather and attributes that it is shown; the store need not have the target.
     out
-        Where the Zarr store goes; it appears there only when it is whole.
+        Where the Zarr store goes, or one file if its name ends in ``.nc`` or ``.csv``; it appears when it is whole.
     settings
         The target, the dates and the catchments.
     overwrite
@@ -165,10 +165,16 @@ def export_simulation(
         If the weights cannot be read or the disk is full.
     """
     place = Target(out, overwrite, "simulation", zarr_with(SCHEMA))
-    place.check()
+    as_file = single_file.is_asked_for(out)
+    if as_file:
+        single_file.check(out, overwrite, "simulation")
+    else:
+        place.check()
     blocks = SimulationBlocks.of(checkpoint, store, settings, device)
     simulator, layout = blocks.simulator, blocks.layout
     provenance.log_novelty(checkpoint, store, simulator.catchments)
+    if as_file:
+        return single_file.write(blocks, out, "simulate")
     state = {"key": _key(blocks), "out": str(out), "what": "simulation", "blocks": layout.blocks}
     with working(place, state) as work:
         export = Export(blocks, ZarrFormat(), work)

@@ -65,7 +65,8 @@ def place(
         part[name] = data.copy()
         part[name].attrs = described(name, config.modalities[name], data)
         statistics_tables.append(statistics.of_training(name, config.modalities[name], data.sel(time=training)))
-        statistics.report_untested(name, data, recipe.splits.test)
+        present = pd.Series(data.count("catchment").to_numpy(), index=data.indexes["time"])
+        statistics.report_bare_periods(name, present, recipe.splits)
     if statistics_tables:
         part["statistics"] = xr.concat(statistics_tables, dim=pd.Index(list(series), name="variable", dtype=object))
     return part

@@ -63,6 +63,7 @@ class Grids:
         self._statistics[name] = statistics.table([summary.moments], days * int(self._land.sum()))
         statistics.check(name, request.modality, self._statistics[name])
         statistics.report_bare_days(name, summary.count[training])
+        statistics.report_bare_periods(name, pd.Series(summary.count, index=index), self.recipe.splits)
 
     def _write(self, request: Request, data: xr.DataArray, rules: Rules) -> Summary:
         """Write a field and return what passed by."""

@@ -10,12 +10,17 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from watercli.config import Attribute, Modality, Period
+from watercli.config import Attribute, Modality, Period, Splits
 from watercli.errors import DataError
 from watercli.log import log
 from watercli.store import STATISTICS
 from watercli.transforms import TRANSFORMS
 
+BARE_PERIODS = {
+    "validation": "no checkpoint can be chosen by it",
+    "test": "it cannot be scored there",
+}
+"""What follows where a period has no value of a modality."""
 MUCH_MISSING = 0.2
 """Share of the training days above which a catchment's missing days are reported."""
 
@@ -124,14 +129,16 @@ def report_bare_days(name: str, observed_cells: NDArray[np.integer]) -> None:
         log.warning("%s has no value at all on %s of %s training days", name, f"{bare:,}", f"{days:,}")
 
 
-def report_untested(name: str, data: xr.DataArray, test: Period) -> None:
-    """Say of a series ``(catchment, time)`` that it has no value in the test period, so that nothing is scored there.
+def report_bare_periods(name: str, present: pd.Series, splits: Splits) -> None:
+    """Say in which of the validation and the test period a modality has no value; ``present`` counts them by day.
 
     A benchmark may keep these values back.
     """
-    if not observed(data.sel(time=slice(str(test.start), str(test.end)))).any():
-        log.warning("%s has no value in the test period (%s to %s): it cannot be scored there", name, test.start,
-                    test.end)  # fmt: skip
+    for split, consequence in BARE_PERIODS.items():
+        period: Period = getattr(splits, split)
+        if not present.loc[str(period.start) : str(period.end)].any():
+            log.warning("%s has no value in the %s period (%s to %s): %s", name, split, period.start, period.end,
+                        consequence)  # fmt: skip
 
 
 def report_missing(name: str, data: xr.DataArray) -> None:

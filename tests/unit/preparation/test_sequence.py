@@ -75,3 +75,28 @@ def test_spikes() -> None:
     assert not sequence.spike(flow).any()  # a fall, and a little flow in a dry river, are none
     flow[0, [29, 99]] = 150.0, 60.0
     np.testing.assert_array_equal(np.flatnonzero(sequence.spike(flow)[0]), [29])
+
+
+def test_a_whole_record_that_is_shifted() -> None:
+    rain, flow = rivers()
+    for days, words in ((1, "1 day later"), (-1, "1 day earlier")):
+        wrong = flow.copy()
+        wrong[2] = np.roll(flow[2], days)
+        for weather in (None, rain):
+            (finding,) = found(wrong, weather)
+            assert finding[:5] == ("g2", "shift", len(DATES), "2001-01-01", "2006-12-31")
+            assert finding[5] == f"{words} than its neighbours' flow, over the whole record: shifted dates?"
+    ((gauge, check, *_, detail),) = found(np.roll(flow[2:3], -1, axis=1), rain[2:3])
+    assert (gauge, check) == ("g0", "shift")
+    assert detail.startswith("1 day earlier than its rain")
+    assert found(np.roll(flow[2:3], 1, axis=1), rain[2:3]) == []  # a large river is late
+
+
+def test_a_whole_record_in_other_units() -> None:
+    rain, flow = rivers()
+    for factor, words in ((35.3147, "times the flow"), (1 / 25.4, "th of the flow")):
+        wrong = flow * 0.02 if factor > 1 else flow.copy()  # no more flow than rain, which has a check of its own
+        wrong[3] *= factor
+        ((gauge, check, days, *_, detail),) = found(wrong, rain)
+        assert (gauge, check, days) == ("g3", "factor", len(DATES))
+        assert words in detail

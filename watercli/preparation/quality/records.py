@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,22 +179,29 @@ class Quality:
                 )
 
     def sequences(self, flow: xr.DataArray, rain: xr.DataArray | None) -> None:
-        """Look for stretches of a flow that are shifted by days or by a factor against other flows or the rain.
+        """Look for stretches of a flow, and whole records, that are shifted by days or by a factor.
 
-        Both are ``(catchment, time)``; without rain and without like gauges there is nothing to compare with.
+        They are compared with other flows and the rain, both ``(catchment, time)``.
         """
         values, index = flow.transpose("catchment", "time").to_numpy(), pd.DatetimeIndex(flow.indexes["time"])
         neighbours = sequence.alike(values)
-        found: list[tuple[CheckName, sequence.Stretch]] = [
-            ("factor", stretch) for stretch in sequence.factors(values, neighbours)
-        ]
-        references = [(sequence.of_neighbours(values, neighbours), "its neighbours' flow")]
+        found: list[tuple[CheckName, sequence.Stretch]] = []
+
+        def add(check: CheckName, stretches: Iterable[sequence.Stretch]) -> None:
+            """Take what is found of records of which nothing of the kind is known."""
+            known = {stretch.row for name, stretch in found if name == check}
+            found.extend((check, stretch) for stretch in stretches if stretch.row not in known)
+
+        add("factor", sequence.factors(values, neighbours))
+        around, words = sequence.of_neighbours(values, neighbours), "its neighbours' flow"
+        add("shift", sequence.shifts(values, around, index, words))
+        add("shift", sequence.whole_shifts(values, around, words))
         if rain is not None:
-            references.append((np.log1p(rain.transpose("catchment", "time").to_numpy().clip(0)), f"its {rain.name}"))
-        for reference, words in references:
-            shifted = sequence.shifts(values, reference, index, words)
-            known = {stretch.row for check, stretch in found if check == "shift"}
-            found += [("shift", stretch) for stretch in shifted if stretch.row not in known]
+            amounts, words = rain.transpose("catchment", "time").to_numpy().clip(0), f"its {rain.name}"
+            add("shift", sequence.shifts(values, np.log1p(amounts), index, words))
+            add("shift", sequence.whole_shifts(values, np.log1p(amounts), words, only_earlier=True))
+            in_mm = self.in_mm(flow).transpose("catchment", "time").to_numpy()
+            add("factor", sequence.whole_factors(in_mm, amounts, neighbours))
         for check, stretch in found:
             gauge = str(flow["catchment"].values[stretch.row])
             self._add(str(flow.name), gauge, check, index[stretch.days], stretch.detail)

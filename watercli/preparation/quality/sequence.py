@@ -135,6 +135,42 @@ def shifts(values: Series, reference: Series, index: pd.DatetimeIndex, of: str) 
                 yield Stretch(row, days, detail)
 
 
+def whole_shifts(values: Series, reference: Series, of: str, *, only_earlier: bool = False) -> Iterator[Stretch]:
+    """Yield the records that follow their ``reference`` ``[N, T]`` at another lag than none, from first day to last.
+
+    With ``only_earlier``, those alone that rise before it: flow may be late after rain, but not early.
+    """
+    rises, every = changes(values), np.ones(values.shape[1], dtype=np.bool_)
+    for row in range(len(values)):
+        scores = np.array([_correlation(rises[row], reference[row], every, lag) for lag in LAGS])
+        if not np.isfinite(scores).all() or scores.max() < LEAST_CORRELATION:
+            continue
+        lag = LAGS[int(np.argmax(scores))]
+        gain = float(scores.max() - scores[LAGS.index(0)])
+        if lag and gain > CLEARLY and not (only_earlier and lag > 0):
+            apart = f"{abs(lag)} {'day' if abs(lag) == 1 else 'days'} {'later' if lag > 0 else 'earlier'}"
+            yield Stretch(row, np.isfinite(values[row]), f"{apart} than {of}, over the whole record: shifted dates?")
+
+
+def whole_factors(flow: Series, rain: Series, neighbours: list[NDArray[np.intp]]) -> Iterator[Stretch]:
+    """Yield the records whose share of the rain lies a factor off that of the neighbours, from first day to last.
+
+    ``flow`` and ``rain`` are in one unit, ``[N, T]``.
+    """
+    both = np.isfinite(flow) & np.isfinite(rain)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.log(np.where(both, flow, 0).sum(axis=1) / np.where(both, rain, 0).sum(axis=1))
+    for row, others in enumerate(neighbours):
+        known = share[others][np.isfinite(share[others])]
+        if len(known) < LEAST_NEIGHBOURS or not np.isfinite(share[row]):
+            continue
+        apart = float(share[row] - np.median(known))
+        if abs(apart) > np.log(FACTOR):
+            shown = f"{np.exp(apart):.3g} times" if apart > 0 else f"one {np.exp(-apart):.3g}th of"
+            detail = f"{shown} the flow of its neighbours, by their rain, over the whole record: other units or area?"
+            yield Stretch(row, np.isfinite(flow[row]), detail)
+
+
 def of_neighbours(values: Series, neighbours: list[NDArray[np.intp]]) -> Series:
     """Return the median rise of each gauge's neighbours ``[N, T]``; NaN without enough of them."""
     rises = changes(values)
