@@ -67,6 +67,8 @@ class TextFormat(Section):
     """Lines between the names of the columns and the values that are left out, such as one of units."""
     comment: str = "#"
     """What begins a line that is left out wherever it stands; empty for none."""
+    transposed: bool = False
+    """True: each line holds what is usually a column, its name first: days or gauges lie side by side."""
 
 
 class Table(TextFormat):

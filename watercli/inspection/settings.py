@@ -24,7 +24,15 @@ from watercli.config import Config, fields_of, is_section, section_in
 from watercli.config.defaults import SIZES, by_modalities
 from watercli.errors import ConfigError, nearest
 
-WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", dt.date: "date", Path: "path", Any: "value"}
+WORDS = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    dt.date: "date",
+    Path: "path",
+    Any: "value",
+}
 LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 COLUMNS = 100
 

@@ -408,3 +408,56 @@ def test_a_gauge_of_the_recipe_that_is_spelt_otherwise(data: Path, build: Build)
     remedy = "it is GB-01001 there: they differ only in the prefix GB-; set modalities.riverflow.source.gauge_id_prefix"
     with pytest.raises(ConfigError, match=remedy):
         build(modalities=modalities, recipe__catchments__gauges=["01001"])
+
+
+# Transposed tables, compact dates, merged files.
+
+
+def test_transposed_tables(data: Path, build: Build) -> None:
+    frame().set_index("date").T.to_csv(data / "flows.csv", index_label="date")
+    places = pd.read_csv(data / "attributes" / "topographic.csv", dtype=str).set_index("gauge_id")
+    places.T.to_csv(data / "attributes" / "topographic.csv", sep=";", index_label="gauge_id")
+    table = {"files": "attributes/topographic.csv", "transposed": True}
+    changes = {
+        "recipe__catchments__tables": [table],
+        "recipe__catchments__attributes": {"area": {"column": "area", "units": "km2"}},
+        "modalities": own("q", "flows.csv", WIDE | {"transposed": True}),
+    }
+    check(build(**changes))
+    factory.edit(data / "flows.csv", "\n01001,", "\n01001,much")
+    with pytest.raises(DataError, match=r"flows\.csv has 'much.*' for '01001' in column 2"):
+        build(**changes)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_compact_dates(data: Path, build: Build, ending: str) -> None:
+    table = frame()
+    table["date"] = pd.to_datetime(table["date"]).dt.strftime("%Y%m%d").astype(int)
+    getattr(table, f"to_{ending}")(data / f"flows.{ending}", index=False)
+    check(build(modalities=own("q", f"flows.{ending}", WIDE)))
+
+
+def test_a_caravan_merged_into_one_file(data: Path, build: Build) -> None:
+    """Series and attributes of all gauges in one netCDF."""
+    places = pd.read_csv(data / "attributes" / "topographic.csv", dtype={"gauge_id": str}).set_index("gauge_id")
+    merged = xr.Dataset(
+        {
+            "streamflow": (("gauge_id", "date"), [flow(seed) for seed in range(4)], {"units": "mm/d"}),
+            **{name: ("gauge_id", places[name].to_numpy()) for name in ("gauge_lat", "gauge_lon", "area")},
+        },
+        coords={"gauge_id": list(GAUGES), "date": factory.days()},
+    )
+    merged.to_netcdf(data / "caravan.nc")
+    layout = {"layout": "long", "gauge_id": "gauge_id", "date": "date"}
+    changes = {
+        "recipe__catchments__tables": [{"files": "caravan.nc"}],
+        "recipe__catchments__attributes": {"area": {"column": "area", "units": "km2"}},
+        "recipe__catchments__gauge_name": None,
+    }
+    with pytest.raises(
+        DataError, match=r"is read by modalities\.riverflow\.source\.reader 'table' and table {layout: long"
+    ):
+        build(**changes, modalities=of("caravan", "streamflow", "caravan.nc"))
+    store = build(**changes, modalities=of("table", "streamflow", "caravan.nc", table=layout))
+    np.testing.assert_allclose(stored(store, "10003"), flow(2), rtol=1e-5)
+    assert store.dataset["area"].values.tolist() == [150, 300, 450, 600]

@@ -72,10 +72,22 @@ def _netcdf(request: Request, path: Path, variable: str) -> tuple[pd.Series, str
             raise DataError(f"{name} has no variable '{variable}'{nearest(variable, map(str, dataset.data_vars))}")
         data = dataset[variable].squeeze(drop=True)
         if data.dims != ("date",):
-            raise DataError(f"'{variable}' in {name} has the dims {data.dims}; a Caravan series has 'date' only")
+            raise DataError(_not_of_one_gauge(request, data, name))
         days = netcdf.days_of(data, "date", f"'{variable}' in {name}")
         values = tabular.without_marks(data.values.astype(np.float64), request.missing_values)
         return pd.Series(values, index=days), str(dataset.attrs.get("Timezone", ""))
+
+
+def _not_of_one_gauge(request: Request, data: xr.DataArray, name: str) -> str:
+    """Return the sentence for a file of other dimensions, such as a Caravan merged into one file."""
+    sentence = (
+        f"'{data.name}' in {name} has the dims ({', '.join(map(str, data.dims))}); a Caravan series has 'date' only"
+    )
+    gauges = [str(dim) for dim in data.dims if dim != "date"]
+    if data.ndim != 2 or "date" not in data.dims:
+        return sentence
+    layout = f"{{layout: long, gauge_id: {gauges[0]}, date: date}}"
+    return f"{sentence}; a file of many gauges is read by {request.setting}.reader 'table' and table {layout}"
 
 
 READER = Reader(read, ("series",))

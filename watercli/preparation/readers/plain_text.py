@@ -45,6 +45,8 @@ def read(
     DataError
         If the file is no text.
     """
+    if form.transposed:
+        raise Unsure
     text = text_of(path, name, say)
     try:
         separator, header, lines = tabular.opened(text, form)

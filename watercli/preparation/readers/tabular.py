@@ -24,7 +24,7 @@ from watercli.preparation.readers.text import Say, text_of
 
 MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "nat"))
 """What stands for a missing value, in small letters."""
-PLACES = {"line": "on line", "gauge": "of gauge"}
+PLACES = {"line": "on line", "column": "in column", "gauge": "of gauge"}
 """Where a value stands, by the name of a table's index."""
 MARK_TOLERANCE = 1e-6
 """Share by which a value may differ from a mark of missing values: -28316.8 is also -28316.818, and a float32."""
@@ -47,11 +47,14 @@ class Format:
     """Lines between the names and the values, such as one of units."""
     names: Sequence[str] | None = None
     """Names of the columns where no line holds them."""
+    transposed: bool = False
+    """Lines are columns, and begin with their names."""
 
     @classmethod
     def of(cls, settings: TextFormat, separators: Sequence[str], key: str | None = None) -> Format:
         """Return the format that a recipe states."""
-        return cls(separators, key, settings.decimal, settings.skip_lines, settings.comment, settings.lines_below_names)
+        return cls(separators, key, settings.decimal, settings.skip_lines, settings.comment,
+                   settings.lines_below_names, transposed=settings.transposed)  # fmt: skip
 
 
 CSV = Format()
@@ -67,6 +70,13 @@ class Lines:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int]
+    numbered: str = "line"
+    """What the numbers count: lines, or the columns of a table that was transposed."""
+
+    def transposed(self) -> Lines:
+        """Return the table with its lines as columns, which their first fields name."""
+        names, *rows = zip(self.header, *self.rows, strict=True)
+        return Lines(self.name, list(names), rows, range(2, len(rows) + 2), "column")
 
     def columns(
         self, names: Collection[str], remedy: Callable[[str, Sequence[str]], str] = lambda column, header: ""
@@ -87,7 +97,7 @@ class Lines:
                 raise DataError(f"{self.name} has the column '{column}' twice; keep one")
         places = {column: self.header.index(column) for column in names}
         data = {column: [row[place].strip() for row in self.rows] for column, place in places.items()}
-        return pd.DataFrame(data, index=pd.Index(self.numbers, name="line"), dtype=object)
+        return pd.DataFrame(data, index=pd.Index(self.numbers, name=self.numbered), dtype=object)
 
 
 def read_lines(path: Path, name: str, say: Say, form: Format = CSV) -> Lines:
@@ -103,7 +113,8 @@ def read_lines(path: Path, name: str, say: Say, form: Format = CSV) -> Lines:
         _, header, lines = opened(text, form)
         if not header:
             raise DataError(f"{name} is empty; fetch it again or leave it out")
-        return whole(name, header, lines)
+        table = whole(name, header, lines)
+        return table.transposed() if form.transposed else table
     except csv.Error as error:
         raise unreadable(name, "a table") from error
 
