@@ -13,8 +13,8 @@ from watercli.plugins import METHODS, PROTOCOLS, READERS, Group
 
 
 def listed(value: object) -> object:
-    """Let a single string stand for a list of one string."""
-    return (value,) if isinstance(value, str) else value
+    """Let a single value stand for a list of one; what is no text is then refused as such."""
+    return (value,) if isinstance(value, str | bool | int | float) else value
 
 
 def iterated(value: object) -> Iterable[object]:

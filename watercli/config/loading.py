@@ -171,10 +171,10 @@ def _validate(raw: dict[str, Any], origin: str, changed: Sequence[str], given: b
 
 
 def _as_written(raw: Any, location: Iterable[str | int]) -> list[str | int]:
-    """Return a location without the numbers of lists of one that are written as a mapping."""
+    """Return a location without the numbers of lists of one that are written without a list."""
     written: list[str | int] = []
     for part in location:
-        if isinstance(part, int) and isinstance(raw, dict):
+        if isinstance(part, int) and not isinstance(raw, list):
             continue
         written.append(part)
         within = isinstance(raw, dict) or (isinstance(raw, list) and isinstance(part, int) and part < len(raw))
