@@ -83,6 +83,7 @@ WITH_GRIDS: Raw = {
 
 FLOW_OF_SERIES: Raw = {
     "train.tasks": {"simulation": 0.85, "forecast": 0.15, "max_lead_time": 60},
+    "train.evidence": {},
     "evaluate.protocols": ["simulation", "ungauged", "forecast", "short_records"],  # no task reconstructs the weather
 }
 """Further defaults where all modalities are series, and one is river flow."""

@@ -53,6 +53,9 @@ def fit_evidence(config: Config, checkpoint: Checkpoint, store: Store, run: Path
     settings = config.train.evidence
     if settings is None or has_evidence(checkpoint):
         return
+    if settings.target not in config.modalities or not checkpoint.structure.reads_others(settings.target):
+        log.info("No evidence head: the model cannot simulate '%s' from anything other than itself", settings.target)
+        return
     observed = _seen_flow(checkpoint, store, settings.target)
     train, validation = (_days(store, name) for name in ("train", "validation"))
     known = np.logical_or.reduce(np.isfinite(observed) & train, axis=1)
