@@ -83,7 +83,7 @@ def parse(text: str) -> Quantity:
 def scale_and_offset(given: Quantity, target: pint.Unit) -> tuple[float, float]:
     """Return what values in ``given`` units are multiplied by, and what is added, to be in ``target`` units.
 
-    A mass of water over an area is a depth.
+    A mass of water over an area is a depth, and the reverse.
 
     Raises
     ------
@@ -92,7 +92,8 @@ def scale_and_offset(given: Quantity, target: pint.Unit) -> tuple[float, float]:
     """
     zero, unit = registry.Quantity(0.0, given.units), given
     if given.dimensionality != target.dimensionality:
-        zero, unit = zero / WATER, unit / WATER
+        density = WATER if (given * WATER).dimensionality == target.dimensionality else 1 / WATER
+        zero, unit = zero * density, unit * density
     offset = zero.to(target).magnitude
     return float(unit.to(target).magnitude - offset), float(offset)
 

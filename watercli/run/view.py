@@ -118,7 +118,7 @@ def _with_modalities(store: Store, matches: Sequence[Match]) -> xr.Dataset:
     for variable, dim in (("statistics", "variable"), ("coverage", "grid")):
         if variable in data:
             kept = [name for name in stored if stored[name] in data[dim].values]
-            along = data[variable].sel({dim: [stored[name] for name in kept]})
+            along = data[variable].sel({dim: [stored[name] for name in kept]}).compute()
             variables[variable] = along.assign_coords({dim: np.array(kept, dtype=object)})
     for found in matches:
         if found.given and found.given.units != found.needed.units:
@@ -140,7 +140,7 @@ def _values(store: Store, found: Match) -> xr.DataArray:
         values = data * factor + offset if (factor, offset) != (1.0, 0.0) else data
     else:
         values = data * scale[:, None] + offset if found.given.units != found.needed.units else data
-    return values.astype(data.dtype).assign_attrs(attributes)
+    return values.astype(data.dtype).assign_attrs(attributes).rename(found.name)
 
 
 def _renew_statistics(statistics: xr.DataArray, values: xr.DataArray, train: slice) -> None:

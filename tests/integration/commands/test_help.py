@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("prepare", "pretrain", "evaluate", "compare", "embed", "simulate", "inspect")
+COMMANDS = ("prepare", "pretrain", "evaluate", "compare", "embed", "simulate", "export", "models", "inspect")
 HEAVY = ("torch", "deepspeed", "xarray", "zarr", "dask", "numpy", "pandas", "sklearn", "matplotlib", "scores", "pyproj")
 OURS = ("watercli.config", "watercli.store", "model")
 SCRIPT = f"""
