@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 
 from watercli.errors import RunError
@@ -19,10 +18,11 @@ from watercli.library.skill import skill
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint, save_tensors, sha256
 from watercli.run.compatibility import is_optional
+from watercli.run.evidence import copy_evidence
 from watercli.training.metrics_log import read_metrics
 
-FURTHER_WEIGHTS = {"evidence": "evidence.safetensors"}
-"""Weights that may lie beside a checkpoint's own and go with them: the name in ``model.json``, and the file."""
+FURTHER_WEIGHTS: dict[str, Callable[[Checkpoint, Checkpoint], Path | None]] = {"evidence": copy_evidence}
+"""What may lie beside a checkpoint's own weights, by its name in ``model.json``, and what copies it to another's."""
 
 
 def export(
@@ -64,7 +64,7 @@ def export(
     try:
         with target.writing() as partial:
             partial.mkdir(parents=True)
-            weights = {key: _put(file, partial / as_named, half) for key, file, as_named in _weights(checkpoint)}
+            weights = _write_weights(checkpoint, partial, half)
             content = _content(checkpoint, name or out.name, run) | {"weights": weights}
             folder.write(partial, content)
             (partial / folder.CARD).write_text(card.text(content), encoding="utf-8")
@@ -73,29 +73,30 @@ def export(
     return out
 
 
-def _weights(checkpoint: Checkpoint) -> Iterator[tuple[str, Path, str]]:
-    """Yield the name in ``model.json``, the file and the name of the copy of each file of weights."""
-    yield folder.OWN, checkpoint.path / checkpoint.weights, folder.WEIGHTS
-    for key, name in FURTHER_WEIGHTS.items():
-        if (checkpoint.path / name).is_file():
-            yield key, checkpoint.path / name, name
-
-
-def _put(source: Path, file: Path, half: bool) -> dict[str, Any]:
-    """Write a file of weights, and return what ``model.json`` says of it; without ``half`` it is copied as it is."""
-    tensors = load_file(source)
+def _write_weights(checkpoint: Checkpoint, partial: Path, half: bool) -> dict[str, Any]:
+    """Write all files of weights, and return what ``model.json`` says of each."""
+    file = partial / folder.WEIGHTS
     if half:
-        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-        record = save_tensors(tensors, file)
+        tensors = load_file(checkpoint.path / checkpoint.weights)
+        save_tensors(
+            {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, file
+        )
     else:
-        shutil.copyfile(source, file)
-        record = {"bytes": file.stat().st_size, "sha256": sha256(file)}
-    kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
-    return {"file": file.name, "dtype": ", ".join(kinds), "parameters": _count(tensors), **record}
+        shutil.copyfile(checkpoint.path / checkpoint.weights, file)
+    copy = replace(checkpoint, path=partial, weights=file.name)
+    further = {name: copied(checkpoint, copy) for name, copied in FURTHER_WEIGHTS.items()}
+    return {folder.OWN: _record_of(file), **{name: _record_of(path) for name, path in further.items() if path}}
 
 
-def _count(tensors: dict[str, torch.Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors.values())
+def _record_of(file: Path) -> dict[str, Any]:
+    tensors = load_file(file)
+    return {
+        "file": file.name,
+        "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "bytes": file.stat().st_size,
+        "sha256": sha256(file),
+    }
 
 
 def _content(checkpoint: Checkpoint, name: str, run: Path | None) -> dict[str, Any]:

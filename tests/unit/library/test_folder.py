@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from multimodal_mae.evidence import EvidenceHead
+from safetensors.torch import load_file
 
 import watercli as wc
 from watercli.errors import ConfigError, RunError
 from watercli.library import export, folder
 from watercli.preparation.build import fingerprint
 from watercli.run import directory
+from watercli.run.evidence import FittedEvidence, load_evidence, save_evidence
 from watercli.store import Store
 
 
@@ -60,13 +62,17 @@ def test_half_the_bits(shared_model: Path, recurrent_run: Path, tmp_path: Path) 
 
 
 def test_further_weights_go_with_the_model(recurrent_run: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(recurrent_run, tmp_path / "run"))
-    save_file({"scale": torch.ones(3)}, directory.open_run(run).path / export.FURTHER_WEIGHTS["evidence"])
-    model = wc.open_run(run).export(tmp_path / "with-evidence")
-    assert folder.about(model)["weights"]["evidence"]["parameters"] == 3
-    checkpoint = wc.load_model(model).checkpoint
-    assert (checkpoint.path / "evidence.safetensors").is_file()
-    assert "evidence.safetensors" in checkpoint.files
+    run = wc.open_run(shutil.copytree(recurrent_run, tmp_path / "run"))
+    own = FittedEvidence(EvidenceHead(), "riverflow", 0.25)
+    save_evidence(run.checkpoint, own)
+    for half in (False, True):
+        model = run.export(tmp_path / f"half-{half}", half=half)
+        carried = load_evidence(wc.load_model(model).checkpoint, "riverflow")
+        assert carried is not None
+        assert carried.offset == 0.25
+        for name, tensor in own.head.state_dict().items():
+            torch.testing.assert_close(carried.head.state_dict()[name], tensor, rtol=0, atol=0)
+        assert folder.about(model)["weights"]["evidence"]["file"] == "evidence.safetensors"
 
 
 @pytest.mark.parametrize(
