@@ -27,6 +27,8 @@ def inspect(
     from watercli.errors import ConfigError
 
     if model is not None:
+        if what or settings or json:
+            raise ConfigError("inspect --model takes no other argument or option; leave the others out")
         inspection.inspect_model(model)
         return
     if what is None:
