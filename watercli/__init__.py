@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from watercli.api.comparison import Comparison, compare
     from watercli.api.evaluation import Evaluation
     from watercli.api.inspection import describe, inspect
-    from watercli.api.run import Run, open_run
+    from watercli.api.run import Pretrained, Run, load_model, models, open_run
     from watercli.api.store import load_config, open_store, prepare, preview_prepare
     from watercli.api.training import pretrain, preview_pretrain
     from watercli.config import Config
@@ -27,7 +27,7 @@ _MODULES = {
     "watercli.api.comparison": ("Comparison", "compare"),
     "watercli.api.evaluation": ("Evaluation",),
     "watercli.api.inspection": ("describe", "inspect"),
-    "watercli.api.run": ("Run", "open_run"),
+    "watercli.api.run": ("Pretrained", "Run", "load_model", "models", "open_run"),
     "watercli.api.store": ("load_config", "open_store", "prepare", "preview_prepare"),
     "watercli.api.training": ("pretrain", "preview_pretrain"),
     "watercli.config": ("Config",),
@@ -42,6 +42,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Evaluation",
+    "Pretrained",
     "Run",
     "RunError",
     "Store",
@@ -51,6 +52,8 @@ __all__ = [
     "describe",
     "inspect",
     "load_config",
+    "load_model",
+    "models",
     "open_run",
     "open_store",
     "prepare",

@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from watercli.api.arguments import StrPath
-from watercli.api.run import Run
+from watercli.api.run import Pretrained
 from watercli.config import Config
 from watercli.evaluation import evaluate as evaluation
 from watercli.evaluation.results import Outcome
@@ -52,14 +52,14 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run, store: Store | StrPath | None, config: Config, out: StrPath | None, *, overwrite: bool, gpus: int
+    run: Pretrained, store: Store | StrPath | None, config: Config, out: StrPath | None, *, overwrite: bool, gpus: int
 ) -> Evaluation:
     """Evaluate a run; see `watercli.api.run.Run.evaluate`."""
     device = choose_device(0, gpus)
     opened = run.store(store)
     if out is not None:
         evaluation.target_of(Path(out), overwrite=overwrite).check()
-    outcome = evaluation.judge(run.checkpoint, opened, config, run=run.path, device=device)
+    outcome = evaluation.judge(run.checkpoint, opened, config, run=run.run, device=device)
     result = Evaluation(outcome)
     if out is not None:
         result.write(out, overwrite=overwrite)

@@ -16,7 +16,7 @@ def inspect(what: StrPath, settings: Settings = ()) -> None:
     Parameters
     ----------
     what
-        A shipped configuration's name, or a path.
+        A shipped configuration's or model's name, or a path.
     settings
         Changes of single settings of a configuration or a run, as in ``{"model.width": 256}``.
 
@@ -28,6 +28,26 @@ def inspect(what: StrPath, settings: Settings = ()) -> None:
         If a folder is neither a run nor a Zarr store.
     """
     show.show(os.fspath(what), as_overrides(settings))
+
+
+def inspect_model(model: StrPath) -> None:
+    """Print the card of a model and the table of its parameters.
+
+    Parameters
+    ----------
+    model
+        A name that `watercli.models` lists, the path of a model's folder, or its URL.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model.
+    RunError
+        If it was altered or is torn, or the URL cannot be reached.
+    """
+    from watercli.library import places
+
+    show.show_model(places.locate(model))
 
 
 def describe(path: StrPath) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""A pretrained run: `open_run`, and what a `Run` can do."""
+"""A pretrained model, from a run or from a model folder: `open_run`, `load_model`, and what they can do."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -33,6 +33,8 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from watercli.api.evaluation import Evaluation
 
 RECORD = "run.json"
@@ -40,22 +42,29 @@ RECORD = "run.json"
 
 
 @dataclass(frozen=True)
-class Run:
-    """A pretrained run: its directory and its best checkpoint.
+class Pretrained:
+    """A pretrained model, which `load_model` returns: weights, configuration, scaling.
 
-    The default of every ``store`` is the run's own, the store that it was trained on. If that no longer exists, it is
-    ``store.zarr``.
+    The default of every ``store`` is ``store.zarr``. A store of other names, units or attributes is read by
+    ``names``, or where its variables alone measure what the model reads; a table in the log says how.
     """
 
     path: Path
-    """The run directory."""
+    """The model's folder; of a `Run`, the run directory."""
     checkpoint: Checkpoint
-    """The best checkpoint: weights, configuration, scaling."""
+    """Weights, configuration, scaling."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """A store's name of a modality or an attribute, by the model's: ``{"precip": "rain"}``."""
 
     @property
     def config(self) -> Config:
-        """The configuration that the run was trained with."""
+        """The configuration that the model was trained with."""
         return self.checkpoint.config
+
+    @property
+    def run(self) -> Path | None:
+        """The run directory, with its training curves and its cache; None if there is no run."""
+        return None
 
     @cached_property
     def model(self) -> MultiModalMAE:
@@ -69,14 +78,16 @@ class Run:
         return self.checkpoint.model()
 
     def store(self, store: Store | StrPath | None = None) -> Store:
-        """Return a store, by default the run's own.
+        """Return a store as the model reads it.
 
         Raises
         ------
         ConfigError
-            If there is no store.
+            If there is no store, a name does not exist, or units cannot be converted.
         """
-        return resolve_store(store, self.path)
+        from watercli.run.view import as_read_by
+
+        return as_read_by(self.checkpoint, resolve_store(store, self.run), self.names)
 
     def simulate(
         self, store: Store | StrPath | None = None, *, gpus: int = 0, **options: Unpack[SimulateOptions]
@@ -269,7 +280,7 @@ class Run:
         overwrite: bool = False,
         gpus: int = 0,
     ) -> Evaluation:
-        """Score the run on the test period, beside baselines.
+        """Score the model on the test period, beside baselines.
 
         Parameters
         ----------
@@ -299,6 +310,38 @@ class Run:
 
         config = _changed(self.config, settings, "evaluate", methods=methods, protocols=protocols, target=target)
         return evaluate(self, store, config, out, overwrite=overwrite, gpus=gpus)
+
+    def export(
+        self,
+        out: StrPath,
+        *,
+        name: str | None = None,
+        half: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the model to a folder that can be given to others: ``model.json``, weights, and a card.
+
+        Parameters
+        ----------
+        out
+            The folder.
+        name
+            Name of the model; by default that of the folder.
+        half
+            Weights of 16 bits, half the size.
+        overwrite
+            Replace the model at ``out``.
+
+        Raises
+        ------
+        ConfigError
+            If ``out`` may not be written.
+        RunError
+            If the weights cannot be read, or the disk is full.
+        """
+        from watercli.library.export import export
+
+        return export(self.checkpoint, Path(out), name=name, run=self.run, half=half, overwrite=overwrite)
 
     def batch(
         self,
@@ -338,8 +381,29 @@ class Run:
         return read_batch(self.checkpoint, self.store(store), dates, catchments, excluded)
 
 
-def open_run(path: StrPath | None = None) -> Run:
+@dataclass(frozen=True)
+class Run(Pretrained):
+    """A pretrained run: its directory and its best checkpoint.
+
+    The default of every ``store`` is the run's own, the store that it was trained on. If that no longer exists, it is
+    ``store.zarr``.
+    """
+
+    @property
+    def run(self) -> Path:
+        """The run directory."""
+        return self.path
+
+
+def open_run(path: StrPath | None = None, *, names: Mapping[str, str] | None = None) -> Run:
     """Open a run directory; by default the newest in ``runs/``.
+
+    Parameters
+    ----------
+    path
+        The run directory.
+    names
+        A store's name of a modality or an attribute, by the model's: ``{"precip": "rain"}``.
 
     Raises
     ------
@@ -349,7 +413,68 @@ def open_run(path: StrPath | None = None) -> Run:
         If it has no complete checkpoint.
     """
     run = _newest_run() if path is None else Path(path)
-    return Run(run, directory.open_run(run))
+    return Run(run, directory.open_run(run), names or {})
+
+
+def load_model(model: StrPath, *, names: Mapping[str, str] | None = None, cache: StrPath | None = None) -> Pretrained:
+    """Load a model that `Run.export` or ``watercli export`` wrote; no code of it is run.
+
+    Parameters
+    ----------
+    model
+        A name that `models` lists, the path of a model's folder, or its URL.
+    names
+        A store's name of a modality or an attribute, by the model's: ``{"precip": "rain"}``.
+    cache
+        Where models from URLs are kept; by default ``WATERCLI_CACHE``, otherwise ``~/.cache/watercli``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model.
+    RunError
+        If it was altered or is torn, or the URL cannot be reached.
+    """
+    from watercli.library import folder, places
+
+    path = places.locate(model, None if cache is None else Path(cache))
+    return Pretrained(path, folder.read(path), names or {})
+
+
+def open_pretrained(
+    run: StrPath | None = None, model: StrPath | None = None, names: Mapping[str, str] | None = None
+) -> Pretrained:
+    """Return what ``--run`` or ``--model`` names; by default the newest run.
+
+    Raises
+    ------
+    ConfigError
+        If both are given, or there is none.
+    """
+    if run is not None and model is not None:
+        raise ConfigError("--run and --model exclude each other; give only one")
+    return load_model(model, names=names) if model is not None else open_run(run, names=names)
+
+
+def models(cache: StrPath | None = None) -> pd.DataFrame:
+    """Return the models that there are by name: those shipped with watercli, and those from URLs in the cache.
+
+    Parameters
+    ----------
+    cache
+        The cache's folder; by default ``WATERCLI_CACHE``, otherwise ``~/.cache/watercli``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``name``, ``description``, ``megabytes``, ``origin`` (``shipped`` or the URL) and ``path``.
+    """
+    import pandas as pd
+
+    from watercli.library import places
+
+    known = places.known(None if cache is None else Path(cache))
+    return pd.DataFrame([vars(place) for place in known], columns=places.COLUMNS)
 
 
 def _newest_run() -> Path:

@@ -10,12 +10,15 @@ import typer
 from watercli.cli.options import (
     CatchmentsOption,
     DebugOption,
+    MapOption,
+    ModelOption,
     OverwriteOption,
     RunOption,
     SetOption,
     SinceOption,
     StoreOption,
     UntilOption,
+    as_map,
     note_idle_gpus,
     split_names,
 )
@@ -29,7 +32,9 @@ Names = list[str] | None
 def embed(
     out: Annotated[Path, typer.Option(help="Where to write the embeddings; a name with .nc or .csv makes one file.")],
     run: RunOption = None,
+    model: ModelOption = None,
     store: StoreOption = None,
+    map: MapOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     stride: Annotated[int | None, typer.Option(help="Days between two dates.")] = None,
@@ -52,7 +57,7 @@ def embed(
     debug: DebugOption = False,
 ) -> None:
     """Export the multi-layer weighted embeddings of every catchment and date."""
-    from watercli.api.run import open_run
+    from watercli.api.run import open_pretrained
     from watercli.errors import ConfigError
     from watercli.inference.formats import format_of
     from watercli.inference.single_file import is_asked_for, opener
@@ -65,7 +70,7 @@ def embed(
     }  # fmt: skip
     if append and dry_run:
         raise ConfigError("--append and --dry-run exclude each other; give only one")
-    opened = open_run(run)
+    opened = open_pretrained(run, model, as_map(map))
     if dry_run:
         opened.preview_embeddings(
             out, store, format=format, overwrite=overwrite, processes=processes, gpus=gpus, **options

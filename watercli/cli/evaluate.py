@@ -10,10 +10,13 @@ import typer
 from watercli.cli.options import (
     DebugOption,
     GpuOption,
+    MapOption,
+    ModelOption,
     OverwriteOption,
     RunOption,
     SetOption,
     StoreOption,
+    as_map,
     note_idle_gpus,
 )
 
@@ -21,8 +24,12 @@ from watercli.cli.options import (
 def evaluate(
     given: Annotated[list[str] | None, typer.Argument(hidden=True, help="None: --run names the run.")] = None,
     run: RunOption = None,
+    model: ModelOption = None,
     store: StoreOption = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write; by default RUN/evaluation.")] = None,
+    map: MapOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; by default RUN/evaluation, or MODEL-evaluation here.")
+    ] = None,
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Reproduce the stored scores of a tiny case on this machine.")
     ] = False,
@@ -31,7 +38,7 @@ def evaluate(
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Score a run on the test period, in reconstruction and river flow, beside baselines."""
+    """Score a run or a model on the test period, in reconstruction and river flow, beside baselines."""
     from watercli.errors import ConfigError
 
     if given:
@@ -43,11 +50,11 @@ def evaluate(
 
         check()
         return
-    from watercli.api.run import open_run
+    from watercli.api.run import open_pretrained
     from watercli.log import log
 
-    opened = open_run(run)
+    opened = open_pretrained(run, model, as_map(map))
     note_idle_gpus(gpus)
-    folder = out or opened.path / "evaluation"
+    folder = out or (opened.run / "evaluation" if opened.run else Path(f"{opened.path.name}-evaluation"))
     opened.evaluate(store, settings=settings or [], out=folder, overwrite=overwrite, gpus=gpus)
     log.info("Done: open %s", folder / "report.html")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from watercli import __version__
-from watercli.cli import compare, config, embed, evaluate, inspect, prepare, pretrain, simulate
+from watercli.cli import compare, config, embed, evaluate, export, inspect, models, prepare, pretrain, simulate
 from watercli.cli.threads import wait_briefly
 from watercli.errors import WatercliError
 from watercli.plugins import METHODS, PROTOCOLS, READERS, Group
@@ -30,6 +30,8 @@ HELP_NAMES: dict[Callable[..., None], tuple[Group, ...]] = {
     compare.compare: (),
     embed.embed: (),
     simulate.simulate: (),
+    export.export: (),
+    models.models: (),
     inspect.inspect: (),
     config.config: (),
 }

@@ -23,9 +23,43 @@ SetOption = Annotated[
 ]
 StoreOption = Annotated[Path | None, typer.Option(help="The store; by default the run's own, otherwise store.zarr.")]
 RunOption = Annotated[Path | None, typer.Option(help="The run directory; by default the newest in runs/.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A model in place of a run: a name that 'watercli models' lists, a folder, or a URL.",
+        metavar="NAME|PATH|URL",
+    ),
+]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        help="Which variable of the store is a modality or attribute of the model, as in precip=rain; repeatable.",
+        metavar="MODEL=STORE",
+    ),
+]
 GpuOption = Annotated[int, typer.Option(min=0, max=1, help="1: the model works on a GPU of this machine.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def as_map(pairs: list[str] | None) -> dict[str, str]:
+    """Return what ``--map`` says, the store's name by the model's.
+
+    Raises
+    ------
+    ConfigError
+        If it is not written as NAME=NAME.
+    """
+    from watercli.errors import ConfigError
+
+    names = {}
+    for pair in pairs or ():
+        first, equals, second = (part.strip() for part in pair.partition("="))
+        if not (first and equals and second):
+            raise ConfigError(f"--map {pair} is not written as MODEL=STORE; write it like --map precip=rain")
+        names[first] = second
+    return names
 
 
 def split_names(names: list[str] | None) -> list[str] | None:

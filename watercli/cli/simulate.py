@@ -11,12 +11,15 @@ from watercli.cli.options import (
     CatchmentsOption,
     DebugOption,
     GpuOption,
+    MapOption,
+    ModelOption,
     OverwriteOption,
     RunOption,
     SetOption,
     SinceOption,
     StoreOption,
     UntilOption,
+    as_map,
     note_idle_gpus,
     split_names,
 )
@@ -25,7 +28,9 @@ from watercli.cli.options import (
 def simulate(
     out: Annotated[Path, typer.Option(help="Where to write the flow: a Zarr store, or a file named .nc or .csv.")],
     run: RunOption = None,
+    model: ModelOption = None,
     store: StoreOption = None,
+    map: MapOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     catchments: CatchmentsOption = None,
@@ -64,12 +69,13 @@ def simulate(
     """Simulate the river flow of every catchment, gauged or not: the best estimate from all that may be known.
 
     The flow of a gauge is no evidence for itself unless an option says so; that of other gauges in the store is.
+    A store of other names and units is read as the model knows them; a table says how.
     """
-    from watercli.api.run import open_run
+    from watercli.api.run import open_pretrained
     from watercli.inference.single_file import is_asked_for, opener
     from watercli.log import log
 
-    opened = open_run(run)
+    opened = open_pretrained(run, model, as_map(map))
     note_idle_gpus(gpus)
     opened.export_simulation(
         out,

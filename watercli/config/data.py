@@ -409,6 +409,15 @@ class Quality(Section):
     """What a modality measures, where its name and units do not tell: ``{upstream: river_flow}``."""
 
 
+class Dataset(Section):
+    """Where data come from, and on what terms: a model that learnt from them says so."""
+
+    licence: str
+    """Licence, by its SPDX name if it has one: ``OGL-UK-3.0``, ``CC-BY-4.0``."""
+    citation: str
+    """How to cite it, with its DOI."""
+
+
 class Recipe(Section):
     """What ``prepare`` builds: period, splits, grid, catchments."""
 
@@ -424,6 +433,8 @@ class Recipe(Section):
     """Size of the generated domain; only for the reader demo."""
     quality: Quality = Quality()
     """What is looked for in the data, and what is done about it."""
+    datasets: dict[str, Dataset] = Field(default_factory=dict)
+    """Licence and citation of each data set that is read, by its name; every model trained on it carries them."""
 
     @model_validator(mode="after")
     def _splits_inside(self) -> Self:

@@ -23,22 +23,29 @@ class GridCache:
     """The daily fields of one grid modality, in standardised values, NaN where missing."""
 
     def __init__(self, store: Store, name: str, scale: Scale, limit_gib: float) -> None:
-        array = zarr.open_group(store.path, mode="r")[name]
+        attributes = store.dataset[name].attrs
+        array = zarr.open_group(store.path, mode="r")[attributes.get("stored_name", name)]
         assert isinstance(array, zarr.Array)
         self._array, self._scale = array, scale
+        self._units = attributes.get("stored_scale", 1.0), attributes.get("stored_offset", 0.0)
         self._fields: NDArray[np.float32] | None = None
         if array.size * 4 <= limit_gib * 2**30:
-            self._fields = scale.forward(np.asarray(array[:]))
+            self._fields = self._standardised(slice(None))
 
     @property
     def held_bytes(self) -> int:
         """Bytes held in memory."""
         return 0 if self._fields is None else self._fields.nbytes
 
+    def _standardised(self, days: slice) -> NDArray[np.float32]:
+        """Read days; a store that a model reads in its own units says how, see `watercli.run.view`."""
+        values, (factor, offset) = np.asarray(self._array[days]), self._units
+        return self._scale.forward(values if (factor, offset) == (1.0, 0.0) else values * factor + offset)
+
     def window(self, start: int, days: int) -> torch.Tensor:
         """Return ``[T, Y, X]``; NaN beyond the last day."""
         span = slice(start, start + days)
-        fields = self._scale.forward(np.asarray(self._array[span])) if self._fields is None else self._fields[span]
+        fields = self._standardised(span) if self._fields is None else self._fields[span]
         window = torch.from_numpy(fields)
         beyond = days - len(window)
         return window if not beyond else pad(window, (0, 0, 0, 0, 0, beyond), value=torch.nan)

@@ -32,6 +32,8 @@ class Scale:
     most: float | None = None
     gappy: bool = False
     """Some catchments of the run's store lack it; of attributes only."""
+    units: str | None = None
+    """Units of an attribute; None if they were not recorded."""
 
     def forward(self, x: NDArray[Any]) -> Array:
         """Physical units to standardised values; NaN stays NaN."""
@@ -146,6 +148,7 @@ def _attribute_scales(store: Store) -> dict[str, Scale]:
     means = statistics.sel(statistic="mean").values
     deviations = statistics.sel(statistic="std").values
     transforms = store.dataset["attribute_transform"].values
+    units = store.dataset["attribute_units"].values
     values = store.dataset["static"].values
     return {
         name: Scale(
@@ -154,6 +157,7 @@ def _attribute_scales(store: Store) -> dict[str, Scale]:
             float(deviations[i]),
             *_range(values[:, i]),
             bool(np.isnan(values[:, i]).any()),
+            units=str(units[i]),
         )
         for i, name in enumerate(store.attribute_names)
     }

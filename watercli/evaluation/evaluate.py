@@ -85,8 +85,8 @@ def write(outcome: Outcome, target: Target) -> None:
     terminal.show(outcome)
 
 
-def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path, device: str = "cpu") -> Outcome:
-    """Judge a run as `evaluate` does, and return the result without writing it."""
+def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | None, device: str = "cpu") -> Outcome:
+    """Judge a model as `evaluate` does, and return the result without writing it; ``run`` is None if it has none."""
     check_fits(checkpoint, store)
     store = with_absent_series(checkpoint, store)
     splits = check_splits(store)
@@ -177,9 +177,9 @@ def _would_serve(protocol: Protocol, case: Case) -> bool:
 
 
 @contextmanager
-def _cache(run: Path, config: Config) -> Iterator[Cache]:
+def _cache(run: Path | None, config: Config) -> Iterator[Cache]:
     """Yield the run's cache; with ``evaluate.cache: false``, or where it cannot be written, one for the time being."""
-    if config.evaluate.cache and os.access(run, os.W_OK):
+    if run is not None and config.evaluate.cache and os.access(run, os.W_OK):
         yield Cache(run / "cache")
         return
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder:

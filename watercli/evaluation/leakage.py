@@ -25,7 +25,8 @@ def check_splits(store: Store) -> Splits:
 def check_training(checkpoint: Checkpoint, store: Store, splits: Splits) -> None:
     """Refuse a run that was trained or validated on what is now the test period.
 
-    A run of the store itself was trained within the store's splits; one of another store tells its own.
+    A run of the store itself was trained within the store's splits; one of another store tells its own, and of gauges
+    none of which it saw it saw no day.
 
     Raises
     ------
@@ -33,6 +34,9 @@ def check_training(checkpoint: Checkpoint, store: Store, splits: Splits) -> None
         If the periods overlap.
     """
     if checkpoint.fingerprint == store.fingerprint or checkpoint.config.recipe is None:
+        return
+    trained = set(checkpoint.gauges) - set(checkpoint.held_out_gauges)
+    if checkpoint.gauges and store.gauge_ids and trained.isdisjoint(store.gauge_ids):
         return
     seen = checkpoint.config.recipe.splits
     for verb, period in (("trained", seen.train), ("validated", seen.validation)):

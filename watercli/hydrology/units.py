@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import pint
 from cf_xarray.units import units as registry
+from numpy.typing import NDArray
 
 SPELLINGS = {
     "(0 - 1)": "1",
@@ -53,7 +55,8 @@ UNSAFE = re.compile(r"[^A-Za-zµ°%]\s*(\*\*|\^)|(\*\*|\^)\s*[-+]?\d{3}|.{101}")
 """A power of anything but a unit, or a huge one: pint would work out ``10**10**10`` until the memory ends."""
 NAMES = ("units", "unit", "Units", "Unit", "UNITS", "UNIT")
 """Attributes in which files state units; CF knows the first alone."""
-
+WATER = registry.Quantity(1000.0, "kg/m3")
+"""Density of water, by which a mass over an area is a depth: 1 kg m-2 is 1 mm."""
 
 Quantity: TypeAlias = "pint.Quantity[float]"
 
@@ -75,6 +78,42 @@ def parse(text: str) -> Quantity:
         return registry.Quantity(factor, registry.Unit(unit))
     except Exception as error:  # pint raises half a dozen kinds, tokeniser errors among them
         raise ValueError(f"'{text}' are no units") from error
+
+
+def scale_and_offset(given: Quantity, target: pint.Unit) -> tuple[float, float]:
+    """Return what values in ``given`` units are multiplied by, and what is added, to be in ``target`` units.
+
+    A mass of water over an area is a depth, and the reverse.
+
+    Raises
+    ------
+    pint.DimensionalityError
+        If the two are of other dimensions.
+    """
+    zero, unit = registry.Quantity(0.0, given.units), given
+    if given.dimensionality != target.dimensionality:
+        density = WATER if (given * WATER).dimensionality == target.dimensionality else 1 / WATER
+        zero, unit = zero * density, unit * density
+    offset = zero.to(target).magnitude
+    return float(unit.to(target).magnitude - offset), float(offset)
+
+
+def are_discharge_and_depth(given: str | None, target: str) -> bool:
+    """Whether one is a volume per time and the other a depth per time, in whichever order."""
+    try:
+        pair = [parse(units).dimensionality for units in (given or "", target)]
+    except ValueError:  # no units: who converts them says so
+        return False
+    depth, discharge = registry.Unit("mm/day").dimensionality, registry.Unit("m3/s").dimensionality
+    return pair in ([depth, discharge], [discharge, depth])
+
+
+def area_factor(given: str, target: str, area: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return what discharge is multiplied by to be runoff depth, or the reverse; ``area`` is in km2; ``[C]`` both."""
+    amount, square = parse(given), registry.Quantity(1.0, "km2")
+    to_depth = amount.dimensionality == registry.Unit("m3/s").dimensionality
+    scale = (amount / square if to_depth else amount * square).to(parse(target).units).magnitude
+    return float(scale) * (1 / area if to_depth else area)
 
 
 def stated_in(attributes: Mapping[Any, Any]) -> str | None:

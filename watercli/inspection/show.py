@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from watercli.config import Config, Shape, load, with_overrides
+from watercli.config import Config, Shape, load, shipped, with_overrides
 from watercli.errors import ConfigError, DataError
 from watercli.log import log
 
@@ -34,6 +35,8 @@ def show(what: str, overrides: Sequence[str] = ()) -> None:
     unfinished = _half_made(path)
     if (path / "config.yaml").is_file():
         _run(path, overrides)
+    elif (model := _model(what)) is not None and not overrides:
+        show_model(model)
     elif overrides and (unfinished is not None or path.is_dir()):
         raise ConfigError(f"--set changes a configuration or a run, and {path} is neither; leave --set out")
     elif unfinished is not None:
@@ -47,6 +50,30 @@ def show(what: str, overrides: Sequence[str] = ()) -> None:
             log.info("'%s' takes grid and attributes from a store; inspect that store or a run for more", config.name)
         else:
             _parameters(_structure(config, config.shape), config.name)
+
+
+def _model(what: str) -> Path | None:
+    """Return the folder of the model at a path or of a name, without heavy imports where there is none."""
+    if (Path(what) / "model.json").is_file():
+        return Path(what)
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", what) or Path(what).exists() or what in shipped():
+        return None
+    from watercli.library import places
+
+    return next((place.path for place in places.known() if place.name == what), None)
+
+
+def show_model(folder: Path) -> None:
+    """Print the card of a model, and the table of its parameters."""
+    from rich.markdown import Markdown
+
+    from watercli.library import card
+    from watercli.library import folder as folders
+
+    checkpoint = folders.read(folder)
+    content = folders.about(folder)
+    wide_console().print(Markdown(card.text(content)))
+    _parameters(checkpoint.structure, content["name"])
 
 
 def _half_made(path: Path) -> Work | None:

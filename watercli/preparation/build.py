@@ -190,7 +190,7 @@ def determining(config: Config) -> Attributes:
     alters = bool(config.recipe.quality.to_missing)
     return {
         "schema": SCHEMA_VERSION,
-        "recipe": config.recipe.model_dump(mode="json", exclude=None if alters else {"quality"}),
+        "recipe": config.recipe.model_dump(mode="json", exclude={"datasets"} if alters else {"datasets", "quality"}),
         "modalities": modalities,
         "generated": [demo.VERSION, config.seed] if demo.is_used(config) else None,
     }

@@ -10,12 +10,10 @@ import xarray as xr
 from cf_xarray.units import units as registry
 
 from watercli.errors import ConfigError, DataError
-from watercli.hydrology.units import Quantity, parse
+from watercli.hydrology.units import WATER, Quantity, area_factor, parse, scale_and_offset
 
 Say = Callable[[str, str], None]
 
-WATER = registry.Quantity(1000.0, "kg/m3")
-"""Density of water, by which a mass over an area is a depth: 1 kg m-2 is 1 mm."""
 RATES = tuple(registry.Unit(unit).dimensionality for unit in ("mm/day", "kg/m2/s", "W/m2", "m3/s"))
 """Dimensions of what flows, whose day is a mean. ``J m-2`` and ``s`` (of sunshine) are amounts."""
 
@@ -43,11 +41,7 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str, say
         say(f"sum of {source}", f"{where} is a sum over a day in {source}: taken as {source}/day")
         given = given / registry.day
     try:
-        zero, unit = registry.Quantity(0.0, given.units), given
-        if given.dimensionality != target_unit.dimensionality:
-            zero, unit = zero / WATER, unit / WATER
-        offset = zero.to(target_unit).magnitude
-        scale = unit.to(target_unit).magnitude - offset
+        scale, offset = scale_and_offset(given, target_unit)
     except pint.DimensionalityError as error:
         raise DataError(
             f"{where} is in '{source}', which cannot be converted to '{target}'; mend the modality's units "
@@ -55,8 +49,8 @@ def convert(data: xr.DataArray, source: str | None, target: str, where: str, say
         ) from error
     # A unit conversion must not touch the values where there is nothing to convert.
     if scale != 1.0 or offset != 0.0:
-        data = (data * float(scale) + float(offset)).assign_attrs(data.attrs)
-    return data.assign_attrs(units=target, source_scale=float(scale), source_offset=float(offset))
+        data = (data * scale + offset).assign_attrs(data.attrs)
+    return data.assign_attrs(units=target, source_scale=scale, source_offset=offset)
 
 
 def check_aggregation(source: str | None, target: str, aggregation: str, where: str) -> None:
@@ -95,24 +89,10 @@ def stated(recipe: str | None, file: str | None, where: str, say: Say) -> str | 
     return recipe
 
 
-def are_discharge_and_depth(given: str | None, target: str) -> bool:
-    """Whether one is a volume per time and the other a depth per time, in whichever order."""
-    try:
-        pair = [parse(units).dimensionality for units in (given or "", target)]
-    except ValueError:  # no units: `convert` says so
-        return False
-    depth, discharge = registry.Unit("mm/day").dimensionality, registry.Unit("m3/s").dimensionality
-    return pair in ([depth, discharge], [discharge, depth])
-
-
 def by_area(data: xr.DataArray, given: str | None, target: str, area: np.ndarray) -> xr.DataArray:
     """Return discharge as runoff depth, or the reverse; ``data`` is ``(catchment, time)``, ``area`` in km2."""
-    amount = parse(str(given))
-    square = registry.Quantity(1.0, "km2")
-    to_depth = amount.dimensionality == registry.Unit("m3/s").dimensionality
-    scale = (amount / square if to_depth else amount * square).to(parse(target).units).magnitude
-    share = 1 / area if to_depth else area
-    factor = xr.DataArray(float(scale) * share, dims="catchment", coords={"catchment": data["catchment"]})
+    share = area_factor(str(given), target, area)
+    factor = xr.DataArray(share, dims="catchment", coords={"catchment": data["catchment"]})
     return (data * factor).assign_attrs(data.attrs, units=target)
 
 

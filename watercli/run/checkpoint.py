@@ -72,6 +72,8 @@ class Checkpoint:
     """Those of them whose series ``train.held_out_gauges`` hid from training."""
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """First and last day of training, validation and test, as that store had them; empty if not recorded."""
+    weights: str = WEIGHTS
+    """Name of the file of weights in ``path``."""
 
     @property
     def structure(self) -> MAEConfig:
@@ -110,17 +112,37 @@ class Checkpoint:
             raw = json.loads((path / META).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path / META} cannot be read; choose another checkpoint or train again") from error
-        for name, record in raw.get("files", {}).items():
-            if not (path / name).is_file():
-                raise RunError(f"{path / name} is missing; choose another checkpoint or train again")
-            if (size := (path / name).stat().st_size) != record["bytes"]:
-                raise RunError(f"{path / name} has {size} bytes, not {record['bytes']}; choose another checkpoint")
+        check_files(path, raw.get("files", {}))
+        return cls.from_dict(raw, path / META, files=raw.get("files", {}))
+
+    @classmethod
+    def from_dict(
+        cls, raw: Mapping[str, Any], file: Path, *, files: Mapping[str, Mapping[str, Any]], weights: str = WEIGHTS
+    ) -> Checkpoint:
+        """Return the checkpoint that `to_dict` made plain.
+
+        Parameters
+        ----------
+        raw
+            The plain types.
+        file
+            Where they stand; the files of weights lie beside it.
+        files
+            Size and checksum of each of those.
+        weights
+            Name of the one that holds the model's own weights.
+
+        Raises
+        ------
+        RunError
+            If they are of another schema version.
+        """
         if raw.get("schema_version") != SCHEMA_VERSION:
-            raise RunError(f"{path / META} has schema version {raw.get('schema_version')}, not {SCHEMA_VERSION}")
+            raise RunError(f"{file} has schema version {raw.get('schema_version')}, not {SCHEMA_VERSION}")
         grid = raw["grid"]
-        config = parse(raw["config"], origin=str(path / META))
+        config = parse(raw["config"], origin=str(file))
         if config.train.held_out_gauges and "held_out_gauges" not in raw:
-            raise RunError(f"{path / META} does not name the gauges that were held out from training; train again")
+            raise RunError(f"{file} does not name the gauges that were held out from training; train again")
         return cls(
             step=raw["step"],
             config=config,
@@ -130,11 +152,12 @@ class Checkpoint:
             validation_loss=raw["validation_loss"],
             validation_nse=raw.get("validation_nse"),
             versions=raw["versions"],
-            files=raw.get("files", {}),
-            path=path,
+            files=files,
+            path=file.parent,
             gauges=tuple(raw.get("gauges", ())),
             held_out_gauges=tuple(raw.get("held_out_gauges", ())),
             splits=raw.get("splits", {}),
+            weights=weights,
         )
 
     def config_for(self, store: Store) -> Config:
@@ -160,7 +183,7 @@ class Checkpoint:
             If one holds something else than was written.
         """
         for name, record in self.files.items():
-            if (not names or name in names) and _sha256(self.path / name) != record["sha256"]:
+            if (not names or name in names) and sha256(self.path / name) != record["sha256"]:
                 raise RunError(f"{self.path / name} does not hold what was written; choose another checkpoint")
 
     def load_weights(self, model: MultiModalMAE) -> None:
@@ -171,22 +194,22 @@ class Checkpoint:
         RunError
             If the file is torn, or it is the checkpoint of another structure.
         """
-        file = self.path / WEIGHTS
-        self.verify(WEIGHTS)
+        file = self.path / self.weights
+        self.verify(self.weights)
         try:
             model.load_state_dict(load_file(file))
         except (OSError, SafetensorError) as error:
             raise RunError(f"{file} cannot be read; choose another checkpoint or train again") from error
         except RuntimeError as error:
             raise RunError(
-                f"{file} belongs to another configuration than {META} beside it says, or to an earlier version of "
+                f"{file} belongs to another configuration than the file beside it says, or to an earlier version of "
                 "watercli; choose another checkpoint or train again"
             ) from error
 
     def fingerprint_of_weights(self) -> str:
         """Return the SHA-256 of the weights' file, and a part of that of each member's: the origin of results."""
-        members = [_sha256(file)[:16] for file in sorted(self.path.glob(MEMBERS))]
-        return "+".join([_sha256(self.path / WEIGHTS), *members])
+        members = [sha256(file)[:16] for file in sorted(self.path.glob(MEMBERS))]
+        return "+".join([sha256(self.path / self.weights), *members])
 
     def model(self, device: torch.device | str = "cpu") -> MultiModalMAE:
         """Return the trained model, ready for inference."""
@@ -209,7 +232,10 @@ def save(
     try:
         with written_folder(folder) as partial:
             partial.mkdir(parents=True)
-            files = {WEIGHTS: _save(weights, partial / WEIGHTS), OPTIMISER: _save(optimiser, partial / OPTIMISER)}
+            files = {
+                WEIGHTS: save_tensors(weights, partial / WEIGHTS),
+                OPTIMISER: save_tensors(optimiser, partial / OPTIMISER),
+            }
             meta = replace(checkpoint, files=files)
             (partial / META).write_text(json.dumps(meta.to_dict(), indent=1), encoding="utf-8")
             flush(partial / META)
@@ -222,22 +248,40 @@ def save(
     return folder
 
 
+def check_files(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], remedy: str = "choose another checkpoint or train again"
+) -> None:
+    """Compare the files of a folder with their sizes; ``remedy`` ends the error.
+
+    Raises
+    ------
+    RunError
+        If one is missing or cut short.
+    """
+    for name, record in files.items():
+        if not (folder / name).is_file():
+            raise RunError(f"{folder / name} is missing; {remedy}")
+        if (size := (folder / name).stat().st_size) != record["bytes"]:
+            raise RunError(f"{folder / name} has {size} bytes, not {record['bytes']}; {remedy}")
+
+
 def folder_of(run: Path, step: int) -> Path:
     """Return the folder of a step's checkpoint."""
     return run / "checkpoints" / f"{step:08d}"
 
 
-def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, Any]:
+def save_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, Any]:
     """Write tensors, and return the size and checksum of their file."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     flush(file)
-    return {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+    return {"bytes": file.stat().st_size, "sha256": sha256(file)}
 
 
 def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error).splitlines()[0]
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

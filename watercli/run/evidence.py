@@ -11,6 +11,7 @@ import torch
 from multimodal_mae.evidence import EvidenceHead
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_file
@@ -40,13 +41,25 @@ def save_evidence(checkpoint: Checkpoint, fitted: FittedEvidence) -> Path:
     RunError
         If it cannot be written.
     """
-    meta = {
-        "schema_version": SCHEMA_VERSION,
-        "target": fitted.target,
-        "offset": fitted.offset,
-        "weights": checkpoint.fingerprint_of_weights(),
-    }
+    meta = {"schema_version": SCHEMA_VERSION, "target": fitted.target, "offset": fitted.offset}
     tensors = {name: value.detach().cpu().contiguous() for name, value in fitted.head.state_dict().items()}
+    return _write(checkpoint, meta, tensors)
+
+
+def copy_evidence(source: Checkpoint, copy: Checkpoint) -> Path | None:
+    """Write the head of a checkpoint beside a copy of its weights, which may have fewer bits; None if it has none.
+
+    Raises
+    ------
+    RunError
+        If the head cannot be read or written, or belongs to other weights.
+    """
+    read = _read(source)
+    return None if read is None else _write(copy, *read)
+
+
+def _write(checkpoint: Checkpoint, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
+    meta = meta | {"weights": checkpoint.fingerprint_of_weights()}
     file = checkpoint.path / FILE
     try:
         with written_file(file) as partial:
@@ -87,17 +100,25 @@ def load_evidence(checkpoint: Checkpoint, target: str) -> FittedEvidence | None:
     RunError
         If the file is torn, of another schema version, or belongs to other weights.
     """
+    read = _read(checkpoint)
+    if read is None or read[0]["target"] != target:
+        return None
+    meta, tensors = read
+    head = EvidenceHead()
+    try:
+        head.load_state_dict(tensors)
+    except RuntimeError as error:
+        file = checkpoint.path / FILE
+        raise RunError(f"{file} holds another head than this version of watercli; fit it anew") from error
+    return FittedEvidence(head.eval(), target, float(meta["offset"]))
+
+
+def _read(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Return what the file of a checkpoint says and its tensors; None if there is no file."""
     file = checkpoint.path / FILE
     if not file.is_file():
         return None
     meta, tensors = _read(file)
     if meta["weights"] != checkpoint.fingerprint_of_weights():
         raise RunError(f"{file} belongs to other weights; remove it, and fit it anew with --resume")
-    if meta["target"] != target:
-        return None
-    head = EvidenceHead()
-    try:
-        head.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise RunError(f"{file} holds another head than this version of watercli; fit it anew") from error
-    return FittedEvidence(head.eval(), target, float(meta["offset"]))
+    return meta, tensors

@@ -24,6 +24,7 @@ from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import OPTIMISER, Checkpoint
 from watercli.run.evidence import has_evidence
+from watercli.run.hardware import hardware
 from watercli.store import Store
 from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
@@ -43,6 +44,7 @@ RUN = "run.json"
 THIS_PROCESS = Processes()
 FREE_ON_RESUME = (
     "description",
+    "recipe.datasets",
     "train.steps",
     "train.gradient_accumulation",
     "train.activation_checkpointing",
@@ -87,6 +89,7 @@ def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: 
         "fingerprint": store.fingerprint,
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "versions": checkpoints.versions(),
+        "hardware": hardware(),
     }
     write_text(run / RUN, json.dumps(record, indent=1))
     write_text(run / CONFIG, config.to_yaml())

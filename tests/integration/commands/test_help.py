@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-COMMANDS = ("prepare", "pretrain", "evaluate", "compare", "embed", "simulate", "inspect", "config")
+COMMANDS = (
+    "prepare", "pretrain", "evaluate", "compare", "embed", "simulate", "export", "models", "inspect", "config",
+)  # fmt: skip
 HEAVY = ("torch", "deepspeed", "xarray", "zarr", "dask", "numpy", "pandas", "sklearn", "matplotlib", "scores", "pyproj")
 OURS = ("watercli.config", "watercli.store", "model")
 SCRIPT = f"""

@@ -30,7 +30,7 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 IN_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 HISTORY = (DOCS / "reference" / "renames.md", DOCS / "changelog.md")
 """Pages that hold old names on purpose."""
-FILES = {"model.safetensors", "embed.py"}
+FILES = {"model.json", "model.safetensors", "embed.py"}
 """Names of files that look like settings."""
 TINY_DEMO = (
     *TINY,

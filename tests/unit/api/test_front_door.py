@@ -19,6 +19,8 @@ FUNCTIONS = (
     "pretrain",
     "preview_pretrain",
     "open_run",
+    "load_model",
+    "models",
     "compare",
     "inspect",
     "describe",
@@ -56,7 +58,7 @@ def test_whatever_is_offered_is_there_and_documented() -> None:
             assert value.__module__.startswith("watercli."), name
 
 
-@pytest.mark.parametrize("kind", ["Run", "Evaluation", "Comparison"])
+@pytest.mark.parametrize("kind", ["Run", "Pretrained", "Evaluation", "Comparison"])
 def test_every_method_is_documented(kind: str) -> None:
     for name, member in vars(getattr(wc, kind)).items():
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):

@@ -96,18 +96,6 @@ def test_a_store_without_river_flow(fused: Checkpoint, tiny_store: Store, settin
         Embedder(fused, store, ())
 
 
-def test_values_of_another_kind_are_refused(fused: Checkpoint, tiny_store: Store) -> None:
-    statistics = tiny_store.dataset["statistics"].copy(deep=True).load()
-    statistics.loc["temp", :, "mean"] += 273.15
-    store = replace(tiny_store, dataset=tiny_store.dataset.assign(statistics=statistics))
-    with pytest.raises(ConfigError, match=r"'temp' in .*tiny.zarr has mean 28\d .* check its units and source"):
-        Embedder(fused, store, ("riverflow",))
-    Embedder(fused, store, ("temp",))  # it is not looked at
-    statistics.loc["temp", :, ["mean", "std"]] = np.nan
-    nothing = replace(tiny_store, dataset=tiny_store.dataset.assign(statistics=statistics))
-    Embedder(fused, nothing, ("riverflow",))  # a modality without a value before the test period
-
-
 def test_a_checkpoint_that_did_not_record_what_it_knows(
     fused: Checkpoint, tiny_store: Store, other_store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import ConfigError, DataError, nearest
+from watercli.hydrology.units import are_discharge_and_depth
 from watercli.preparation import units
 from watercli.preparation.readers import daily, dates, ids, plain_text, tabular
 from watercli.preparation.readers.request import Request, ordered
@@ -168,7 +169,7 @@ def assemble(
     data.attrs |= _extremes(data)
     given = units.stated(request.source.units, source_units, where, request.say)
     target = request.modality.units
-    if units.are_discharge_and_depth(given, target):
+    if are_discharge_and_depth(given, target):
         area = request.area(list(records))
         request.say("area", f"{where} is converted from {given} to {target} by the area of each catchment")
         data = units.by_area(data, given, target, area)

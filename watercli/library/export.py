@@ -1,0 +1,172 @@
+"""``watercli export``: a run's best checkpoint as a folder that can be given to others."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from watercli.errors import RunError
+from watercli.library import card, folder
+from watercli.library.skill import skill
+from watercli.output.atomic import Target
+from watercli.run.checkpoint import Checkpoint, save_tensors, sha256
+from watercli.run.compatibility import is_optional
+from watercli.run.evidence import copy_evidence
+from watercli.training.metrics_log import read_metrics
+
+FURTHER_WEIGHTS: dict[str, Callable[[Checkpoint, Checkpoint], Path | None]] = {"evidence": copy_evidence}
+"""What may lie beside a checkpoint's own weights, by its name in ``model.json``, and what copies it to another's."""
+
+
+def export(
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    name: str | None = None,
+    run: Path | None = None,
+    half: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write a model's folder; `watercli.library.folder` says what it holds.
+
+    Parameters
+    ----------
+    checkpoint
+        The model.
+    out
+        The folder; it appears when all that it holds is written.
+    name
+        Name of the model; by default that of the folder.
+    run
+        The run directory, whose record, metrics and evaluation go into the model; None if there is none.
+    half
+        Weights of 16 bits.
+    overwrite
+        Replace a model at ``out``.
+
+    Raises
+    ------
+    ConfigError
+        If ``out`` may not be written.
+    RunError
+        If the weights cannot be read, or the disk is full.
+    """
+    target = Target(out, overwrite, "model", folder.is_model)
+    target.check()
+    checkpoint.verify(checkpoint.weights)
+    try:
+        with target.writing() as partial:
+            partial.mkdir(parents=True)
+            weights = _write_weights(checkpoint, partial, half)
+            content = _content(checkpoint, name or out.name, run) | {"weights": weights}
+            folder.write(partial, content)
+            (partial / folder.CARD).write_text(card.text(content), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{out} cannot be written ({error.strerror or error}); make room, and export again") from error
+    return out
+
+
+def _write_weights(checkpoint: Checkpoint, partial: Path, half: bool) -> dict[str, Any]:
+    """Write all files of weights, and return what ``model.json`` says of each."""
+    file = partial / folder.WEIGHTS
+    if half:
+        tensors = load_file(checkpoint.path / checkpoint.weights)
+        save_tensors(
+            {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, file
+        )
+    else:
+        shutil.copyfile(checkpoint.path / checkpoint.weights, file)
+    copy = replace(checkpoint, path=partial, weights=file.name)
+    further = {name: copied(checkpoint, copy) for name, copied in FURTHER_WEIGHTS.items()}
+    return {folder.OWN: _record_of(file), **{name: _record_of(path) for name, path in further.items() if path}}
+
+
+def _record_of(file: Path) -> dict[str, Any]:
+    tensors = load_file(file)
+    return {
+        "file": file.name,
+        "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "bytes": file.stat().st_size,
+        "sha256": sha256(file),
+    }
+
+
+def _content(checkpoint: Checkpoint, name: str, run: Path | None) -> dict[str, Any]:
+    """Return what ``model.json`` says, the weights apart; a model that is exported again keeps what it said."""
+    if run is None and folder.is_model(checkpoint.path):
+        return folder.about(checkpoint.path) | {"name": name}
+    config, raw = checkpoint.config, checkpoint.to_dict()
+    record = _record(run)
+    return {
+        "name": name,
+        "description": config.description,
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "parent": record.get("parent"),
+        "inputs": _inputs(checkpoint),
+        "structure": asdict(checkpoint.structure),
+        "data": {
+            "fingerprint": checkpoint.fingerprint,
+            "datasets": config.recipe.model_dump(mode="json")["datasets"] if config.recipe else {},
+        },
+        "training": {
+            "seed": config.seed,
+            "steps": checkpoint.step,
+            "batch_size": config.train.batch_size,
+            "seconds": _seconds(run, checkpoint) if run else None,
+            "hardware": record.get("hardware"),
+        },
+        "scores": {
+            "validation_loss": checkpoint.validation_loss,
+            "validation_nse": checkpoint.validation_nse,
+            "evaluation": skill(run, checkpoint) if run else None,
+        },
+        "checkpoint": {key: value for key, value in raw.items() if key != "files"},
+    }
+
+
+def _inputs(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what the model reads, for people; the program reads the configuration and the scaling."""
+    scaling = checkpoint.scaling
+    return {
+        "modalities": {
+            name: {
+                "kind": modality.kind,
+                "units": modality.units,
+                "long_name": modality.long_name,
+                "optional": is_optional(checkpoint, name),
+                **asdict(scaling.modalities[name]),
+            }
+            | {"units": modality.units}
+            for name, modality in checkpoint.config.modalities.items()
+        },
+        "attributes": {name: asdict(scale) for name, scale in scaling.attributes.items()},
+    }
+
+
+def _record(run: Path | None) -> dict[str, Any]:
+    """Return what a run's ``run.json`` says."""
+    file = run / "run.json" if run else None
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+    return record
+
+
+def _seconds(run: Path, checkpoint: Checkpoint) -> float | None:
+    """Return how long the training steps took, without validation, by the run's metrics; None if they are lost."""
+    timed = [row for row in read_metrics(run) if "windows_per_second" in row and row["step"] <= checkpoint.step]
+    if not timed:
+        return None
+    ends = [0, *(int(row["step"]) for row in timed)]
+    windows = checkpoint.config.train.batch_size
+    seconds = sum(
+        (end - start) * windows / row["windows_per_second"]
+        for start, end, row in zip(ends[:-1], ends[1:], timed, strict=True)
+    )
+    return float(seconds)
