@@ -17,7 +17,6 @@ from watercli.library import card, folder
 from watercli.library.skill import skill
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint, save_tensors, sha256
-from watercli.run.compatibility import is_optional
 from watercli.run.evidence import copy_evidence
 from watercli.training.metrics_log import read_metrics
 
@@ -141,7 +140,7 @@ def _inputs(checkpoint: Checkpoint) -> dict[str, Any]:
                 "kind": modality.kind,
                 "units": modality.units,
                 "long_name": modality.long_name,
-                "optional": is_optional(checkpoint, name),
+                "optional": modality.dropout > 0,
                 **asdict(scaling.modalities[name]),
             }
             | {"units": modality.units}

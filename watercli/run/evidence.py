@@ -73,23 +73,9 @@ def _write(checkpoint: Checkpoint, meta: dict[str, Any], tensors: dict[str, Tens
 def has_evidence(checkpoint: Checkpoint) -> bool:
     """Return whether a checkpoint has a head that can be read and belongs to its weights, whatever series it is for."""
     try:
-        meta, _ = _read(checkpoint.path / FILE)
+        return _read(checkpoint) is not None
     except RunError:
         return False
-    return bool(meta["weights"] == checkpoint.fingerprint_of_weights())
-
-
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return what a file says of its head, and the head's weights."""
-    try:
-        with safe_open(file, "pt") as opened:
-            meta = json.loads((opened.metadata() or {}).get(META, "{}"))
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(f"{file} cannot be read; remove it, and fit it anew with --resume") from error
-    if meta.get("schema_version") != SCHEMA_VERSION:
-        raise RunError(f"{file} has schema version {meta.get('schema_version')}, not {SCHEMA_VERSION}; fit it anew")
-    return meta, tensors
 
 
 def load_evidence(checkpoint: Checkpoint, target: str) -> FittedEvidence | None:
@@ -118,7 +104,14 @@ def _read(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Tensor]] | 
     file = checkpoint.path / FILE
     if not file.is_file():
         return None
-    meta, tensors = _read(file)
+    try:
+        with safe_open(file, "pt") as opened:
+            meta = json.loads((opened.metadata() or {}).get(META, "{}"))
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RunError(f"{file} cannot be read; remove it, and fit it anew with --resume") from error
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{file} has schema version {meta.get('schema_version')}, not {SCHEMA_VERSION}; fit it anew")
     if meta["weights"] != checkpoint.fingerprint_of_weights():
         raise RunError(f"{file} belongs to other weights; remove it, and fit it anew with --resume")
     return meta, tensors
