@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from watercli.config import Modality, QuantityName
 from watercli.config.data import ClimateIndex
+from watercli.hydrology.quantities import quantity_of
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -29,6 +31,32 @@ LOW = 1.0
 """mm/day, below which a day is one of low precipitation."""
 FREEZING = 0.0
 """Degrees C: up to here, precipitation is snow."""
+
+QUANTITIES: Mapping[str, tuple[QuantityName, str]] = {
+    "precipitation": ("precipitation", "mm/day"),
+    "temperature": ("air_temperature", "degC"),
+    "pet": ("evaporation", "mm/day"),
+}
+"""What each input of an index measures, and in which units it is computed with."""
+
+
+def series_of(
+    name: str, modalities: Mapping[str, Modality], stated: Mapping[str, QuantityName] | None = None
+) -> list[str]:
+    """Return the series that measure an input of an index: the first of them, of temperature all.
+
+    ``stated`` says what a modality measures where its name and units do not tell.
+    """
+    measured = {
+        modality: quantity_of(modality, settings, (stated or {}).get(modality))
+        for modality, settings in modalities.items()
+        if settings.kind == "series"
+    }
+    fitting = [modality for modality, known in measured.items() if known and known.name == QUANTITIES[name][0]]
+    if name != "temperature":
+        return fitting[:1]
+    means = [modality for modality in fitting if not any(end in modality.lower() for end in ("max", "min"))]
+    return means[:1] or fitting
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ from watercli.library.skill import skill
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint, save_tensors, sha256
 from watercli.run.evidence import copy_evidence
+from watercli.run.members import member_files
 from watercli.training.metrics_log import read_metrics
-
-FURTHER_WEIGHTS: dict[str, Callable[[Checkpoint, Checkpoint], Path | None]] = {"evidence": copy_evidence}
-"""What may lie beside a checkpoint's own weights, by its name in ``model.json``, and what copies it to another's."""
 
 
 def export(
@@ -73,18 +70,24 @@ def export(
 
 
 def _write_weights(checkpoint: Checkpoint, partial: Path, half: bool) -> dict[str, Any]:
-    """Write all files of weights, and return what ``model.json`` says of each."""
-    file = partial / folder.WEIGHTS
-    if half:
-        tensors = load_file(checkpoint.path / checkpoint.weights)
-        save_tensors(
-            {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, file
-        )
-    else:
-        shutil.copyfile(checkpoint.path / checkpoint.weights, file)
-    copy = replace(checkpoint, path=partial, weights=file.name)
-    further = {name: copied(checkpoint, copy) for name, copied in FURTHER_WEIGHTS.items()}
-    return {folder.OWN: _record_of(file), **{name: _record_of(path) for name, path in further.items() if path}}
+    """Write all files of weights, and return what ``model.json`` says of each, by its name there."""
+    copy = replace(checkpoint, path=partial, weights=folder.WEIGHTS)
+    _put(checkpoint.path / checkpoint.weights, partial / folder.WEIGHTS, half)
+    for file in member_files(checkpoint):
+        _put(file, partial / file.name, half)
+    # The head names the weights that it belongs to, members included: it comes last.
+    further = [*member_files(copy), copy_evidence(checkpoint, copy)]
+    own = {folder.OWN: _record_of(partial / folder.WEIGHTS)}
+    return own | {file.stem: _record_of(file) for file in further if file}
+
+
+def _put(source: Path, file: Path, half: bool) -> None:
+    """Write a file of weights; all numbers have 16 bits if ``half``, otherwise it is the same file."""
+    if not half:
+        shutil.copyfile(source, file)
+        return
+    tensors = load_file(source)
+    save_tensors({key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}, file)
 
 
 def _record_of(file: Path) -> dict[str, Any]:

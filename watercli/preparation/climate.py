@@ -12,20 +12,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from watercli.config import Catchments, Config, QuantityName, Recipe
+from watercli.config import Catchments, Config, Recipe
 from watercli.errors import ConfigError, DataError
-from watercli.hydrology.climate_indices import NEEDS, Weather, index_of
-from watercli.hydrology.quantities import Quantity, quantity_of
+from watercli.hydrology.climate_indices import NEEDS, QUANTITIES, Weather, index_of, series_of
 from watercli.log import log
 from watercli.preparation import align, units
 from watercli.preparation.geometry import listed
-
-QUANTITIES: Mapping[str, tuple[QuantityName, str]] = {
-    "precipitation": ("precipitation", "mm/day"),
-    "temperature": ("air_temperature", "degC"),
-    "pet": ("evaporation", "mm/day"),
-}
-"""What each input of an index measures, and in which units it is computed with."""
 
 
 def attributes(
@@ -49,7 +41,8 @@ def attributes(
     needed = {need for index in chosen.values() for need in NEEDS[index]}
     days, inputs, used = align.days(recipe.splits.train), {}, []
     for name in sorted(needed):
-        names = _modalities(config, recipe, series, name)
+        of_series = {modality: config.modalities[modality] for modality in series}
+        names = series_of(name, of_series, recipe.quality.quantities)
         users = [attribute for attribute, index in chosen.items() if name in NEEDS[index]]
         if not names:
             raise ConfigError(
@@ -64,20 +57,6 @@ def attributes(
     weather = Weather(days, **inputs)
     values = {attribute: index_of(weather, index) for attribute, index in chosen.items()}
     return _matched(pd.DataFrame(values, index=pd.Index(gauges, name="gauge_id")), recipe.catchments)
-
-
-def _modalities(config: Config, recipe: Recipe, series: Mapping[str, xr.DataArray], name: str) -> list[str]:
-    """Return the series that measure an input: the first of them, of temperature all."""
-    stated, wanted = recipe.quality.quantities, QUANTITIES[name][0]
-
-    def quantity(modality: str) -> Quantity | None:
-        return quantity_of(modality, config.modalities[modality], stated.get(modality))
-
-    fitting = [modality for modality in series if (known := quantity(modality)) and known.name == wanted]
-    if name != "temperature":
-        return fitting[:1]
-    means = [modality for modality in fitting if not any(end in modality.lower() for end in ("max", "min"))]
-    return means[:1] or fitting
 
 
 def _daily(

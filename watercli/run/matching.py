@@ -98,10 +98,9 @@ def _of_store(store: Store) -> list[Variable]:
 
 
 def _modality(name: str, modality: Modality, attributes: Mapping[Any, Any] | None = None) -> Variable:
-    sources = modality.source if isinstance(modality.source, tuple) else (modality.source,)
     standard_name = (attributes or {}).get("standard_name")
     return Variable(
-        name, modality.kind, modality.units, (*(source.variable for source in sources if source), standard_name)
+        name, modality.kind, modality.units, (*(source.variable for source in modality.source), standard_name)
     )
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
 
@@ -19,14 +19,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from watercli.config import Config
 from watercli.data.scaling import Scale
 from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.climate import climate_of
 from watercli.run.compatibility import with_absent_series
 from watercli.run.matching import Match, conversion, match
 from watercli.store import SERIES_DIMS, Store
 from watercli.transforms import TRANSFORMS
 
+Floats = NDArray[np.floating[Any]]
 FAR_MEANS = 3.0
 """Standard deviations between two training means, beyond which the values are probably of another kind."""
 WIDTH = 118
@@ -70,7 +73,7 @@ def as_read_by(checkpoint: Checkpoint, store: Store, names: Mapping[str, str] | 
     as_they_are = all(found.is_as_named for found in (*modalities, *attributes))
     if is_trained and as_they_are and store.attribute_names == list(checkpoint.scaling.attributes):
         return store
-    view = with_absent_series(checkpoint, _view(store, modalities, attributes))
+    view = with_absent_series(checkpoint, _view(checkpoint.config, store, modalities, attributes))
     assert isinstance(view, View)
     if not is_trained or names:
         log.info("What the model reads of %s:\n%s", store.path, _as_text(table(checkpoint, view)))
@@ -79,8 +82,11 @@ def as_read_by(checkpoint: Checkpoint, store: Store, names: Mapping[str, str] | 
     return view
 
 
-def _view(store: Store, modalities: Sequence[Match], attributes: Sequence[Match]) -> View:
-    dataset = _with_attributes(_with_modalities(store, modalities), store, attributes)
+def _view(config: Config, store: Store, modalities: Sequence[Match], attributes: Sequence[Match]) -> View:
+    dataset = _with_modalities(store, modalities)
+    computed = climate_of(config, dataset, store, [found.name for found in attributes if found.given is None])
+    attributes = [_computed(found) if found.name in computed else found for found in attributes]
+    dataset = _with_attributes(dataset, store, attributes, computed)
     held = {
         found.name: store.config.modalities[found.given.name].model_copy(update={"units": found.needed.units})
         for found in modalities
@@ -91,11 +97,13 @@ def _view(store: Store, modalities: Sequence[Match], attributes: Sequence[Match]
         for found in (*modalities, *attributes)
         if found.given and not found.is_as_named
     ]
-    config = store.config.model_copy(update={"modalities": held})
-    return View(
-        store.path, dataset.assign_attrs(_fingerprints(store, changes)), config, tuple(modalities), tuple(attributes),
-        store.fingerprint,
-    )  # fmt: skip
+    own = store.config.model_copy(update={"modalities": held})
+    dataset = dataset.assign_attrs(_fingerprints(store, changes))
+    return View(store.path, dataset, own, tuple(modalities), tuple(attributes), store.fingerprint)
+
+
+def _computed(found: Match) -> Match:
+    return replace(found, given=replace(found.needed, name="own weather"), why="a climate index")
 
 
 def _fingerprints(store: Store, changes: Sequence[tuple[str, str, str | None]]) -> dict[str, Any]:
@@ -158,12 +166,14 @@ def _renew_statistics(statistics: xr.DataArray, values: xr.DataArray, train: sli
             statistics.loc[place | {"transform": name, "statistic": "std"}] = seen.std()
 
 
-def _with_attributes(dataset: xr.Dataset, store: Store, matches: Sequence[Match]) -> xr.Dataset:
+def _with_attributes(
+    dataset: xr.Dataset, store: Store, matches: Sequence[Match], computed: Mapping[str, Floats]
+) -> xr.Dataset:
     """Return the dataset with the model's attributes in place of the store's; those that it lacks are NaN."""
     rest = dataset.drop_dims("attribute", errors="ignore")
     if not store.gauge_ids or not matches:
         return rest
-    values = np.stack([_attribute(store, found) for found in matches], axis=1)
+    values = np.stack([_attribute(store, found, computed) for found in matches], axis=1)
     units = [found.needed.units or (found.given.units if found.given else None) or "1" for found in matches]
     return rest.assign_coords(attribute=np.array([found.name for found in matches], dtype=object)).assign(
         static=(("catchment", "attribute"), values),
@@ -171,14 +181,16 @@ def _with_attributes(dataset: xr.Dataset, store: Store, matches: Sequence[Match]
     )
 
 
-def _attribute(store: Store, found: Match) -> NDArray[np.floating[Any]]:
+def _attribute(store: Store, found: Match, computed: Mapping[str, Floats]) -> Floats:
     """Return an attribute of every catchment in the model's units, ``[C]``."""
+    if found.name in computed:
+        return computed[found.name].astype(np.float32)
     if found.given is None:
         return np.full(len(store.gauge_ids), np.nan, dtype=np.float32)
     name = found.given.name
     data = store.dataset["static"].sel(attribute=name) if name in store.attribute_names else store.dataset[name]
     scale, offset = conversion(found.given.units, found.needed.units)
-    values: NDArray[np.floating[Any]] = data.values
+    values: Floats = data.values
     if found.given.units == found.needed.units or found.needed.units is None:
         return values
     return (values * scale + offset).astype(values.dtype)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from watercli.inference.simulator import simulate
 
 from tests.conftest import RECURRENT
 from watercli.config import with_overrides
@@ -17,6 +16,7 @@ from watercli.inference import provenance
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.run.directory import open_run
+from watercli.run.simulator import simulate
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 

@@ -10,7 +10,7 @@ import pytest
 
 import watercli as wc
 from tests.conftest import TINY
-from watercli.config import Config, load, parse
+from watercli.config import Config, load, parse, with_overrides
 from watercli.errors import ConfigError
 from watercli.preparation.prepare import prepare
 from watercli.run import directory
@@ -143,8 +143,20 @@ def test_a_place_stands_for_an_attribute(recurrent: Checkpoint, tiny_store: Stor
 def test_an_attribute_that_is_missing_is_named(recurrent_run: Path, tiny_store: Store) -> None:
     dataset = tiny_store.dataset.sel(attribute=tiny_store.dataset["attribute"] != "bfihost")
     fewer = replace(tiny_store, dataset=dataset.assign_attrs(fingerprint="fewer"))
-    with pytest.raises(ConfigError, match=r"6 of 6 catchments of .* lack the attribute 'bfihost', which the model"):
+    with pytest.raises(ConfigError, match=r"Gauge 01001 of .* lacks 'bfihost', and the run .* --map bfihost=NAME"):
         wc.open_run(recurrent_run).simulate(fewer)
+
+
+def test_climate_is_computed_from_the_weather_of_the_store(recurrent: Checkpoint, tiny_store: Store) -> None:
+    changes = ["recipe.catchments.attributes.bfihost={climate: pet_mean}"]
+    checkpoint = replace(recurrent, config=with_overrides(recurrent.config, changes))
+    dataset = tiny_store.dataset.sel(attribute=tiny_store.dataset["attribute"] != "bfihost")
+    view = as_read_by(checkpoint, replace(tiny_store, dataset=dataset.assign_attrs(fingerprint="fewer")))
+    training = tiny_store.dataset["evap"].values[:, tiny_store.period("train")]
+    np.testing.assert_allclose(
+        view.dataset["static"].sel(attribute="bfihost").values, np.nanmean(training, axis=1), rtol=1e-4
+    )
+    assert view.fingerprint != "fewer"
 
 
 def test_a_name_that_does_not_exist(recurrent: Checkpoint, foreign_store: Store) -> None:
