@@ -132,6 +132,7 @@ METHODS = Group(
         "simulation": "watercli.baselines.simulation:SIMULATION",
         "fine_tuned": "watercli.baselines.fine_tuning:FINE_TUNED",
         "from_scratch": "watercli.baselines.fine_tuning:FROM_SCRATCH",
+        "evidence": "watercli.baselines.evidence:EVIDENCE",
         "neighbour_correction": "watercli.baselines.neighbours:NEIGHBOUR_CORRECTION",
         "probe": "watercli.baselines.probes:PROBE",
         "probe_untrained": "watercli.baselines.probes:PROBE_UNTRAINED",
@@ -141,7 +142,13 @@ METHODS = Group(
         "weather_ridge": "watercli.baselines.probes:WEATHER_RIDGE",
         "ema_mlp": "watercli.baselines.ema_mlp:EMA_MLP",
         "lstm": "watercli.baselines.lstm:LSTM",
+        "mean_of_models": "watercli.baselines.ensembles:MEAN_OF_MODELS",
+        "boosted_trees": "watercli.baselines.boosted_trees:BOOSTED_TREES",
         "gr4j": "watercli.baselines.gr4j:GR4J",
+        "gr4j_donors": "watercli.baselines.gr4j:GR4J_DONORS",
+        "ema_mlp_neighbour_correction": "watercli.baselines.corrected_rivals:EMA_MLP",
+        "lstm_neighbour_correction": "watercli.baselines.corrected_rivals:LSTM",
+        "gr4j_neighbour_correction": "watercli.baselines.corrected_rivals:GR4J",
         "nearest": "watercli.baselines.neighbours:NEAREST",
         "inverse_distance": "watercli.baselines.neighbours:INVERSE_DISTANCE",
         "climatology": "watercli.baselines.climatology:CLIMATOLOGY",
@@ -149,7 +156,15 @@ METHODS = Group(
     },
 )
 """In the order of the tables."""
-ON_REQUEST = ("fine_tuned", "from_scratch")
+ON_REQUEST = (
+    "fine_tuned",
+    "from_scratch",
+    "boosted_trees",
+    "gr4j_donors",
+    "ema_mlp_neighbour_correction",
+    "lstm_neighbour_correction",
+    "gr4j_neighbour_correction",
+)
 """Built-in methods that are left out unless named."""
 PROTOCOLS = Group(
     "protocol",
@@ -160,6 +175,8 @@ PROTOCOLS = Group(
         "ungauged": "watercli.evaluation.simulation:UNGAUGED",
         "forecast": "watercli.evaluation.forecast:FORECAST",
         "short_records": "watercli.evaluation.short_records:SHORT_RECORDS",
+        "evidence": "watercli.evaluation.evidence:EVIDENCE",
+        "gaps": "watercli.evaluation.gaps:GAPS",
     },
 )
 """In the order of the report."""

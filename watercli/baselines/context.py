@@ -5,6 +5,7 @@ Shapes: I inputs, C catchments, N dates (training, validation, test), D days of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watercli.baselines.cache import Cache
+from watercli.baselines.informed import Informed
 from watercli.baselines.mlp import Regional
 from watercli.baselines.weather import catchment_weather
 from watercli.config import Config, Evaluate
+from watercli.data.evidence import FlowErrors, Network
 from watercli.data.windows import Indices
 from watercli.inference.embedder import Embedder
 from watercli.inference.provenance import trained_gauges
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.evidence import FittedEvidence, load_evidence
 from watercli.run.simulator import simulate
 from watercli.store import Store
 
@@ -189,6 +193,8 @@ class Context:
     def simulated(self) -> Floats:
         """The model's own simulation over the validation and test periods, ``[C, simulated_days]``."""
         days = self.simulated_days
+        if self.fitted_evidence is not None:
+            return self.simulated_throughout[:, days]
         shape = (len(self.store.gauge_ids), days.stop - days.start)
 
         def fill(array: Floats) -> None:
@@ -196,6 +202,48 @@ class Context:
 
         about = self.about_model(days=[days.start, days.stop], windows="from the store's first day")
         return self.cache.filled("simulation", about, shape, fill)
+
+    @cached_property
+    def simulated_throughout(self) -> Floats:
+        """The model's own simulation of every day of the store, ``[C, D]``."""
+
+        def fill(array: Floats) -> None:
+            days = slice(0, array.shape[1])
+            array[:] = simulate(self.checkpoint, self.store, self.target, days, device=self.device)
+
+        about = self.about_model(windows="from the store's first day")
+        return self.cache.filled("simulation_throughout", about, self.flow.shape, fill)
+
+    @cached_property
+    def fitted_evidence(self) -> FittedEvidence | None:
+        """The run's evidence head for the target; None without one, or where no places of gauges are known."""
+        if not {"latitude", "longitude", "area"} <= set(self.store.dataset.variables):
+            return None
+        return load_evidence(self.checkpoint, self.target)
+
+    @cached_property
+    def fingerprint_of_evidence(self) -> str:
+        """Hash of the evidence head's weights."""
+        assert self.fitted_evidence is not None
+        weights = self.fitted_evidence.head.state_dict()
+        content = b"".join(weights[name].numpy().tobytes() for name in sorted(weights))
+        return hashlib.sha256(content).hexdigest()
+
+    @cached_property
+    def informed(self) -> Informed | None:
+        """The model informed by evidence; None if the run has no evidence head."""
+        fitted = self.fitted_evidence
+        if fitted is None:
+            return None
+        errors = FlowErrors(
+            Network.of(self.store),
+            self.simulated_throughout,
+            self.flow.astype(np.float32),
+            self.store.times.dayofyear.to_numpy().astype(np.float64),
+            fitted.offset,
+            ~self.unseen,
+        )
+        return Informed(fitted, errors, ~self.unseen)
 
     @property
     def simulated_days(self) -> slice:
@@ -207,21 +255,30 @@ class Context:
         """Return where days of the store lie in `simulated`."""
         return slice(days.start - self.simulated_days.start, days.stop - self.simulated_days.start)
 
-    def cached(self, kind: str, depends_on: dict[str, Any], simulate: Callable[[], Floats]) -> Floats:
-        """Return a simulation of the test days ``[C, T]`` from the cache; it is made first if it is not there.
+    def cached(self, kind: str, depends_on: dict[str, Any], simulate: Callable[[slice], Floats]) -> Floats:
+        """Return a simulation ``[C, simulated_days]`` from the cache; it is made first if it is not there.
 
-        ``depends_on`` says all that it depends on, see `about` and `about_model`.
+        ``simulate`` gets these days, along D. ``depends_on`` says all that it depends on, see `about` and
+        `about_model`.
         """
+        days = self.simulated_days
 
         def fill(array: Floats) -> None:
-            array[:] = simulate()
+            array[:] = simulate(days)
 
-        shape = len(self.store.gauge_ids), self.test.stop - self.test.start
-        return self.cache.filled(kind, {**depends_on, "days": [self.test.start, self.test.stop]}, shape, fill)
+        shape = len(self.store.gauge_ids), days.stop - days.start
+        return self.cache.filled(kind, {**depends_on, "days": [days.start, days.stop]}, shape, fill)
+
+    def of_test(self, simulated: Floats | None) -> Floats | None:
+        """Return the test days ``[C, T]`` of a simulation ``[C, simulated_days]``."""
+        return None if simulated is None else simulated[:, self.of_simulated(self.test)]
 
     def regionally(self, kind: str, fit: Callable[[Floats, Regional, slice, int], Floats], steps: int) -> Floats | None:
-        """Return the simulation of a method that learns from all gauges at once; None if no gauge has flow for it."""
+        """Return the simulation ``[C, simulated_days]`` of a method that learns from all gauges at once.
+
+        None if no gauge has flow for it.
+        """
         if not np.isfinite(self.seen_flow[:, self.store.period("train")]).any():
             return None
         depends_on = self.about(steps=steps)
-        return self.cached(kind, depends_on, lambda: fit(self.weather_of_model, self.regional, self.test, steps))
+        return self.cached(kind, depends_on, lambda days: fit(self.weather_of_model, self.regional, days, steps))

@@ -44,21 +44,30 @@ class Correction:
     def by(self, errors: Floats, validation: slice) -> NDArray[np.float32]:
         """Return the simulation corrected by a share of ``errors`` ``[C, T]``, which are 0 where none is known.
 
-        The share is the one of the highest median efficiency on the validation days.
+        The share is that of `share`.
         """
-        candidates = [np.maximum(np.exp(self.logarithm + share * errors) - self.offset, 0) for share in SHARES]
-        scores = [self._median_nse(candidate, validation) for candidate in candidates]
-        best: NDArray[np.float32] = candidates[int(np.argmax(scores))].astype(np.float32)
-        return best
+        return self._by_share(errors, self.share(errors, validation)).astype(np.float32)
 
-    def _median_nse(self, simulated: Floats, days: slice) -> float:
+    def share(self, errors: Floats, validation: slice) -> float:
+        """Return the share of ``errors`` that gives the highest median efficiency on the validation days."""
+        scores = [
+            self._median_nse(self._by_share(errors, share)[:, validation], self.observed[:, validation])
+            for share in SHARES
+        ]
+        return SHARES[int(np.argmax(scores))]
+
+    def _by_share(self, errors: Floats, share: float) -> Floats:
+        by_share: Floats = np.maximum(np.exp(self.logarithm + share * errors) - self.offset, 0)
+        return by_share
+
+    @staticmethod
+    def _median_nse(simulated: Floats, observed: Floats) -> float:
         """Return the median efficiency over the gauges whose observed flow varies; 0 if there is none."""
-        observed = self.observed[:, days]
         varies = np.isfinite(observed).sum(1) > 1
         if not varies.any():
             return 0.0
         variance = np.nanvar(observed[varies], axis=1)
-        squares = np.square(simulated[:, days] - observed)[varies]
+        squares = np.square(simulated - observed)[varies]
         return float(np.nanmedian(1 - np.nanmean(squares, axis=1) / variance))
 
 

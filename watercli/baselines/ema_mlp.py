@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from watercli.baselines import wording
+from watercli.baselines.context import Context
 from watercli.baselines.method import Method
 from watercli.baselines.mlp import Regional, fit_network
 from watercli.log import log
@@ -52,6 +53,11 @@ def ema_mlp(weather: Floats, regional: Regional, days: slice, steps: int) -> Flo
     return fit_network(features(weather).numpy(), regional, steps, days, "moving averages")
 
 
+def simulate(context: Context) -> Floats | None:
+    """Return the flow ``[C, simulated_days]`` of the network."""
+    return context.regionally("ema_mlp", ema_mlp, context.settings.ema_mlp_steps)
+
+
 EMA_MLP = Method(
     name="ema_mlp",
     label="the EMA-MLP",
@@ -61,5 +67,5 @@ EMA_MLP = Method(
         f"moving averages of {wording.weather(context)} over 1 to 512 days, the last 7 days, static "
         f"attributes; a small network {wording.all_gauges(context)}"
     ),
-    simulate=lambda context: context.regionally("ema_mlp", ema_mlp, context.settings.ema_mlp_steps),
+    simulate=lambda context: context.of_test(simulate(context)),
 )

@@ -88,21 +88,16 @@ def _config(config: Config, target: str, steps: int, scratch: bool) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update=changes)})
 
 
-def _simulate(context: Context, name: str, *, scratch: bool) -> Floats:
+def _simulate(context: Context, name: str, *, scratch: bool) -> Floats | None:
     steps = context.settings.fine_tune_steps
-    return context.cached(
+    simulated = context.cached(
         name,
         context.about_model(steps=steps),
-        lambda: simulate_fine_tuned(
-            context.checkpoint,
-            context.store,
-            context.target,
-            context.test,
-            steps,
-            scratch=scratch,
-            device=context.device,
+        lambda days: simulate_fine_tuned(
+            context.checkpoint, context.store, context.target, days, steps, scratch=scratch, device=context.device
         ),
     )
+    return context.of_test(simulated)
 
 
 FINE_TUNED = Method(

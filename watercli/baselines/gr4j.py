@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from watercli.baselines import wording
 from watercli.baselines.context import Context
 from watercli.baselines.method import Method
 from watercli.baselines.neighbours import distances
@@ -24,6 +25,7 @@ from watercli.log import log, track
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
+Flags = NDArray[np.bool_]
 NAMES = ("X1", "X2", "X3", "X4")
 SCREENED = ((169.0, 350.0, 665.0), (-0.6, 0.0, 0.8), (32.0, 90.0, 178.0), (1.2, 1.7, 2.5))
 """Where the calibration begins: the best of these combinations, as airGR screens a grid before it searches (Coron et
@@ -34,6 +36,8 @@ EVALUATIONS = 200
 DONOR = "for the nearest gauge that training saw"
 WARM_UP = 365
 """First days of the store, not scored: the model's stores fill."""
+GAUGES = 5
+"""Donors of ``gr4j_donors``, whose simulations are averaged (Oudin et al. 2008, doi:10.1029/2007WR006240)."""
 MIN_DAYS = 180
 """A gauge with fewer observed days takes its parameters from the nearest one that has more."""
 
@@ -61,62 +65,95 @@ def forcing(store: Store, config: Config, scaling: Scaling, names: list[str], da
     return np.stack(inputs).astype(np.float64)
 
 
-def gr4j(
-    weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: slice, days: slice, donors: NDArray[np.int64]
-) -> Floats:
-    """Calibrate on the training days, and return the flow of ``days``, ``[C, days]``, in mm/day.
+def run(parameters: Floats, inputs: pd.DataFrame) -> Floats:
+    """Return the flow ``[T]`` in mm/day of the model with parameters `NAMES` and the inputs of `inputs_of`."""
+    import hydrogr
+
+    model = hydrogr.ModelGr4j(dict(zip(NAMES, map(float, parameters), strict=True)))
+    simulated: Floats = model.run(inputs)["flow"].to_numpy()
+    return simulated
+
+
+def calibrate(inputs: pd.DataFrame, observed: Floats, evaluations: int = EVALUATIONS) -> Floats:
+    """Return the parameters of the least squared error.
+
+    Parameters
+    ----------
+    inputs
+        Of T days, from `inputs_of`; the model's stores fill on the first `WARM_UP`.
+    observed
+        ``[T]`` mm/day, NaN on days that do not count.
+    evaluations
+        Runs of the model in the search, after those of the screening.
+    """
+    from scipy.optimize import minimize
+
+    days = np.isfinite(observed)
+
+    def error(values: Floats) -> float:
+        return float(np.square(run(values, inputs)[days] - observed[days]).mean())
+
+    start = min(np.stack(np.meshgrid(*SCREENED), -1).reshape(-1, len(NAMES)), key=error)
+    options = {"maxfev": evaluations, "xatol": 1e-2, "fatol": 1e-5}
+    best: Floats = minimize(error, start, method="Nelder-Mead", bounds=BOUNDS, options=options).x
+    return best
+
+
+def calibrated(weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: slice) -> Floats:
+    """Return the parameters ``[C, 4]`` of every catchment, calibrated on the training days; NaN without flow.
 
     Parameters
     ----------
     weather
-        Rain and potential evaporation, ``[2, C, T]``, mm/day. A missing day counts as a dry one, and as one with the
-        catchment's mean evaporation; a catchment without any weather gets NaN.
+        Rain and potential evaporation, ``[2, C, T]``, mm/day, see `inputs_of`.
     times
         Of the T days.
     flow
         ``[C, T]`` mm/day, NaN where it may not be seen.
-    donors
-        Gauges by nearness, ``[C, C]``: a catchment without flow takes the parameters of the first that has some.
     """
-    import hydrogr
-    from scipy.optimize import minimize
-
     parameters = np.full((len(flow), len(NAMES)), np.nan)
+    observed = np.full_like(flow, np.nan)
     scored = slice(max(train.start, WARM_UP), train.stop)
-    inputs = [_inputs(weather[:, c], times) for c in range(len(flow))]
-
-    def run(values: Floats, c: int) -> Floats:
-        model = hydrogr.ModelGr4j(dict(zip(NAMES, map(float, values), strict=True)))
-        simulated: Floats = model.run(inputs[c])["flow"].to_numpy()
-        return simulated
-
-    def calibrate(c: int) -> Floats:
-        observed = flow[c, scored]
-        days = np.isfinite(observed)
-
-        def error(values: Floats) -> float:
-            return float(np.square(run(values, c)[scored][days] - observed[days]).mean())
-
-        grid = np.stack(np.meshgrid(*SCREENED), -1).reshape(-1, len(NAMES))
-        start = min(grid, key=error)
-        options = {"maxfev": EVALUATIONS, "xatol": 1e-2, "fatol": 1e-5}
-        best: Floats = minimize(error, start, method="Nelder-Mead", bounds=BOUNDS, options=options).x
-        return best
-
-    known = np.isfinite(flow[:, scored]).sum(1) >= MIN_DAYS
+    observed[:, scored] = flow[:, scored]
+    known = np.isfinite(observed).sum(1) >= MIN_DAYS
     for c in track(np.flatnonzero(known).tolist(), "GR4J"):
-        if inputs[c] is not None:
-            parameters[c] = calibrate(c)
-    simulated = np.full((len(flow), days.stop - days.start), np.nan)
-    for c in range(len(flow)):
-        calibrated = [d for d in (c, *donors[c].tolist()) if np.isfinite(parameters[d]).all()]
-        if calibrated and inputs[c] is not None:
-            simulated[c] = run(parameters[calibrated[0]], c)[days]
+        inputs = inputs_of(weather[:, c], times)
+        if inputs is not None:
+            parameters[c] = calibrate(inputs, observed[c])
+    return parameters
+
+
+def with_donors(
+    weather: Floats, times: pd.DatetimeIndex, parameters: Floats, donors: NDArray[np.int64], number: int = 1
+) -> Floats:
+    """Return the flow ``[C, T]`` in mm/day, the mean over the parameters of the first calibrated donors.
+
+    Parameters
+    ----------
+    weather
+        ``[2, C, T]``, mm/day; a catchment without any gets NaN.
+    parameters
+        ``[C, 4]``, NaN of a gauge that is not calibrated.
+    donors
+        Gauges in the order in which they are taken, ``[C, donors]``.
+    number
+        Of donors.
+    """
+    simulated = np.full(weather.shape[1:], np.nan)
+    is_calibrated: Flags = np.isfinite(parameters).all(1)
+    for c in range(len(simulated)):
+        chosen = donors[c][is_calibrated[donors[c]]][:number]
+        inputs = inputs_of(weather[:, c], times)
+        if len(chosen) and inputs is not None:
+            simulated[c] = np.mean([run(parameters[donor], inputs) for donor in chosen], axis=0)
     return simulated
 
 
-def _inputs(weather: Floats, times: pd.DatetimeIndex) -> pd.DataFrame | None:
-    """Return a catchment's ``[2, T]`` as hydrogr's table; None without any rain or evaporation."""
+def inputs_of(weather: Floats, times: pd.DatetimeIndex) -> pd.DataFrame | None:
+    """Return a catchment's ``[2, T]`` as hydrogr's table; None without any rain or evaporation.
+
+    A missing day counts as a dry one, and as one with the catchment's mean evaporation.
+    """
     rain, evaporation = weather
     if not np.isfinite(rain).any() or not np.isfinite(evaporation).any():
         return None
@@ -129,22 +166,60 @@ def _inputs(weather: Floats, times: pd.DatetimeIndex) -> pd.DataFrame | None:
     )
 
 
-def _simulate(context: Context) -> Floats | None:
-    config, days = context.checkpoint.config, context.days
+def forcing_of(context: Context) -> Floats | None:
+    """Return rain and potential evaporation ``[2, C, days]``; None, with a warning, if there can be no GR4J."""
+    config = context.checkpoint.config
     if config.modalities[context.target].units != "mm/day":
         log.warning("GR4J is left out: '%s' is not in mm/day", context.target)
         return None
-    weather = forcing(context.store, config, context.checkpoint.scaling, context.embedder.modalities, days)
+    weather = forcing(context.store, config, context.checkpoint.scaling, context.embedder.modalities, context.days)
     if isinstance(weather, str):
         log.warning("GR4J is left out: %s", weather)
         return None
+    return weather
+
+
+def _parameters(context: Context, weather: Floats) -> Floats:
+    """Return the calibrated parameters ``[C, 4]`` from the cache."""
+    times, train = context.store.times[context.days], context.store.period("train")
+
+    def fill(array: Floats) -> None:
+        array[:] = calibrated(weather, times, context.seen_flow[:, context.days], train)
+
+    shape = len(context.flow), len(NAMES)
+    return context.cache.filled("gr4j_parameters", context.about(), shape, fill, np.float64)
+
+
+def _by_nearness(context: Context) -> NDArray[np.int64]:
+    """Return all gauges from the nearest to the farthest, ``[C, C]``, those whose flow may not be seen last."""
     km = distances(context.store) if context.has_neighbours else np.ones((len(context.flow),) * 2)
-    donors = np.argsort(np.where(context.unseen, np.inf, km), axis=1, kind="stable")
-    flow, train = context.seen_flow[:, days], context.store.period("train")
+    return np.argsort(np.where(context.unseen, np.inf, km), axis=1, kind="stable")
+
+
+def simulate(context: Context) -> Floats | None:
+    """Return the flow ``[C, simulated_days]``, by own parameters or those of the nearest gauge."""
+    weather = forcing_of(context)
+    if weather is None:
+        return None
+    own_first = np.column_stack((np.arange(len(context.flow)), _by_nearness(context)))
+    return _cached(context, "gr4j", weather, own_first, 1)
+
+
+def _simulate_by_donors(context: Context) -> Floats | None:
+    weather = forcing_of(context)
+    if weather is None or not context.has_neighbours:
+        return None
+    others = _by_nearness(context)
+    others = np.stack([row[row != c] for c, row in enumerate(others)])
+    return context.of_test(_cached(context, "gr4j_donors", weather, others, GAUGES))
+
+
+def _cached(context: Context, kind: str, weather: Floats, donors: NDArray[np.int64], number: int) -> Floats:
+    times = context.store.times[context.days]
     return context.cached(
-        "gr4j",
+        kind,
         context.about(),
-        lambda: gr4j(weather, context.store.times[days], flow, train, context.test, donors),
+        lambda days: with_donors(weather, times, _parameters(context, weather), donors, number)[:, days],
     )
 
 
@@ -159,5 +234,19 @@ GR4J = Method(
     colour="#B58900",
     line="--",
     saw=_saw,
-    simulate=_simulate,
+    simulate=lambda context: context.of_test(simulate(context)),
+)
+GR4J_DONORS = Method(
+    name="gr4j_donors",
+    label=f"GR4J with the parameters of {GAUGES} donors",
+    colour="#8F6B00",
+    line=":",
+    saw=lambda context: (
+        f"rain and potential evaporation; the mean of {GAUGES} simulations, calibrated for the nearest other gauges"
+        f"{wording.held_out(context)}"
+    ),
+    simulate=_simulate_by_donors,
+    in_distribution=False,
+    in_summary=False,
+    on_request=True,
 )

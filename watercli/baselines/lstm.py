@@ -9,6 +9,8 @@ Shapes: I inputs, C catchments, T days of the store, S days of a sequence, B seq
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from watercli.baselines import wording
+from watercli.baselines.context import Context
 from watercli.baselines.method import Method
 from watercli.baselines.mlp import Regional
-from watercli.data.windows import derived_seed
+from watercli.data.windows import Indices, derived_seed
 from watercli.log import log, track
 
 Floats = NDArray[np.floating[Any]]
@@ -31,6 +34,10 @@ WARM_UP = 365
 SCORED = 365
 RATE = 5e-3
 CLIP = 1.0
+TUNED_STEPS, TUNED_SEQUENCES, TUNED_RATE = 30, 8, 1e-3
+"""Of the fine-tuning at one gauge."""
+TUNED_OFFSET = 0.1
+"""Added to the standard deviation of few days of scaled flow, which errors are divided by."""
 
 
 class Network(nn.Module):
@@ -63,8 +70,33 @@ def inputs(weather: Floats) -> Tensor:
     return torch.from_numpy(np.concatenate(parts).astype(np.float32)).permute(1, 2, 0).contiguous()
 
 
-def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats:
-    """Fit the LSTM to all catchments that have flow, and return its flow of ``days``, ``[C, days]``.
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted LSTM and what it reads."""
+
+    network: Network
+    x: Tensor
+    """``[C, WARM_UP + T, I]``: day t of the store is day t + WARM_UP."""
+    attributes: Tensor
+    """``[C, A]``."""
+    scale: float
+    """What flow is divided by."""
+
+    def simulate(self, catchments: slice | list[int], days: slice) -> Floats:
+        """Return the flow of ``days``, ``[C, days]``, year by year."""
+        years = []
+        self.network.eval()
+        with torch.inference_mode():
+            for first in range(days.start, days.stop, SCORED):
+                stop = min(first + SCORED, days.stop)
+                sequence = self.x[catchments, first : stop + WARM_UP]
+                years.append(self.network(sequence, self.attributes[catchments])[:, WARM_UP:])
+        simulated: Floats = torch.cat(years, 1).numpy() * self.scale
+        return simulated
+
+
+def fit(weather: Floats, regional: Regional, steps: int) -> Fitted:
+    """Fit the LSTM to all catchments that have flow.
 
     Parameters
     ----------
@@ -74,7 +106,7 @@ def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats
         Of 32 sequences each.
     """
     x, attributes, (targets, deviations) = inputs(weather), regional.attributes(), regional.targets()
-    x = nn.functional.pad(x, (0, 0, WARM_UP, 0))  # day t of the store is day t + WARM_UP of x
+    x = nn.functional.pad(x, (0, 0, WARM_UP, 0))
     last = max(regional.train.stop - SCORED, regional.train.start)
     observed = torch.isfinite(targets[:, regional.train]).any(1).nonzero()[:, 0].numpy()
     log.info("Fitting the LSTM to %s observed days", f"{regional.training_days:,}")
@@ -90,23 +122,73 @@ def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats
             scored = first[:, None] + torch.arange(min(SCORED, regional.train.stop - regional.train.start))
             sequence = first[:, None] + torch.arange(WARM_UP + scored.shape[1])
             predicted = network(x[c[:, None], sequence], regional.noisy_attributes(c))[:, WARM_UP:]
-            error = (predicted - targets[c[:, None], scored]) / deviations[c, None]
-            known = torch.isfinite(error)
-            if not known.any():
-                continue
-            optimiser.zero_grad()
-            torch.where(known, error, 0).square().sum().div(known.sum()).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-            optimiser.step()
-            schedule.step()
-    network.eval()
-    years = []
-    with torch.inference_mode():
-        for first_day in range(days.start, days.stop, SCORED):
-            stop = min(first_day + SCORED, days.stop)
-            years.append(network(x[:, first_day : stop + WARM_UP], attributes)[:, WARM_UP:])
-    simulated: Floats = torch.cat(years, 1).numpy() * regional.scale
-    return simulated
+            if _step(network, optimiser, (predicted - targets[c[:, None], scored]) / deviations[c, None]):
+                schedule.step()
+    return Fitted(network, x, attributes, regional.scale)
+
+
+def _step(network: Network, optimiser: torch.optim.Optimizer, error: Tensor) -> bool:
+    """Take a step towards smaller squared errors, NaN where unknown; False, and no step, if none is known."""
+    known = torch.isfinite(error)
+    if not known.any():
+        return False
+    optimiser.zero_grad()
+    torch.where(known, error, 0).square().sum().div(known.sum()).backward()
+    nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+    optimiser.step()
+    return True
+
+
+def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats:
+    """Fit the LSTM as `fit` does, and return its flow of ``days``, ``[C, days]``."""
+    return fit(weather, regional, steps).simulate(slice(None), days)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """The LSTM, trained on at one gauge on a few days of its flow."""
+
+    fitted: Fitted
+    flow: Floats
+    """``[C, T]`` in physical units."""
+    seed: int
+
+    @classmethod
+    def of(cls, context: Context) -> FineTuned | None:
+        """Fit the LSTM that is trained on; None if no gauge has flow for it."""
+        if not np.isfinite(context.seen_flow[:, context.store.period("train")]).any():
+            return None
+        fitted = fit(context.weather_of_model, context.regional, context.settings.lstm_steps)
+        return cls(fitted, context.flow, context.config.seed)
+
+    def __call__(self, catchment: int, own: Indices, days: slice) -> Floats:
+        """Train on with the flow of the days ``own``, and return the flow of ``days``, ``[days]``."""
+        tuned = replace(self.fitted, network=deepcopy(self.fitted.network))
+        targets = torch.full((self.flow.shape[1],), torch.nan)
+        targets[own] = torch.from_numpy(self.flow[catchment, own] / tuned.scale).float()
+        deviation = float(targets[own].std()) + TUNED_OFFSET
+        optimiser = torch.optim.Adam(tuned.network.parameters(), TUNED_RATE)
+        rng = np.random.default_rng([self.seed, 16, catchment, len(own)])
+        tuned.network.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(derived_seed(self.seed, 16))
+            for _ in range(TUNED_STEPS):
+                # A sequence of which some of the days are known, wherever they lie in it.
+                begins = rng.choice(own, TUNED_SEQUENCES) - rng.integers(0, SCORED, TUNED_SEQUENCES)
+                first = torch.from_numpy(begins.clip(0, max(len(targets) - SCORED, 0)))
+                scored = (first[:, None] + torch.arange(SCORED)).clamp_max(len(targets) - 1)
+                sequence = first[:, None] + torch.arange(WARM_UP + scored.shape[1])
+                sequence = sequence.clamp_max(tuned.x.shape[1] - 1)
+                attributes = tuned.attributes[[catchment]].expand(len(first), -1)
+                predicted = tuned.network(tuned.x[catchment, sequence], attributes)[:, WARM_UP:]
+                _step(tuned.network, optimiser, (predicted - targets[scored]) / deviation)
+        flow: Floats = tuned.simulate([catchment], days)[0]
+        return flow
+
+
+def simulate(context: Context) -> Floats | None:
+    """Return the flow ``[C, simulated_days]`` of the LSTM."""
+    return context.regionally("lstm", lstm, context.settings.lstm_steps)
 
 
 LSTM = Method(
@@ -118,5 +200,5 @@ LSTM = Method(
         f"{wording.weather(context)} of a year and more before the day, and static attributes; one "
         f"LSTM {wording.all_gauges(context)}"
     ),
-    simulate=lambda context: context.regionally("lstm", lstm, context.settings.lstm_steps),
+    simulate=lambda context: context.of_test(simulate(context)),
 )

@@ -51,6 +51,8 @@ class Method(Curve):
     """It sees flow of the gauge itself on the days before."""
     needs_cross_modal_attention: bool = False
     """It reads decoder states, which say something of other modalities in such a run only."""
+    needs_evidence_head: bool = False
+    """It is the model's, informed by flow: a run without an evidence head has none."""
     in_distribution: bool = True
     """It is drawn where there is no room for all methods."""
     in_summary: bool = True

@@ -48,7 +48,10 @@ def nearest_gauge(km: Floats, flow: Floats, usable: Flags) -> Floats:
 
 
 def inverse_distance(km: Floats, values: Floats, usable: Flags) -> Floats:
-    """Return means of the nearest usable gauges' values by inverse distance, ``[C, T]``; NaN where none has one."""
+    """Return means of the nearest usable gauges' values ``[C, T]`` by inverse distance; NaN where none has one.
+
+    ``km`` may be some rows of the distances, ``[R, C]``: the means are then ``[R, T]``.
+    """
     km = np.where(usable, km, np.inf)
     order = np.argsort(km, axis=1)[:, : min(NEIGHBOURS, int(usable.sum()))]
     near = np.take_along_axis(km, order, axis=1)
@@ -56,7 +59,7 @@ def inverse_distance(km: Floats, values: Floats, usable: Flags) -> Floats:
     known = np.isfinite(values[order]) & (weight > 0)  # [C, nearest, T]
     total = np.where(known, weight, 0).sum(1)
     mean = np.where(known, weight * np.nan_to_num(values[order]), 0).sum(1)
-    means: Floats = np.divide(mean, total, out=np.full(values.shape, np.nan), where=total > 0)
+    means: Floats = np.divide(mean, total, out=np.full(total.shape, np.nan), where=total > 0)
     return means
 
 
@@ -83,16 +86,21 @@ def correct_by_neighbours(
     return correction.by(np.nan_to_num(inverse_distance(km, correction.error, usable)), validation)
 
 
-def _simulate_corrected(context: Context) -> Floats | None:
-    if not context.has_neighbours:
+def after_correction(context: Context, simulated: Floats | None) -> Floats | None:
+    """Return a simulation ``[C, simulated_days]`` after neighbour-error correction; None without neighbours."""
+    if simulated is None or not context.has_neighbours:
         return None
     return correct_by_neighbours(
         distances(context.store),
-        context.simulated,
+        simulated,
         context.flow[:, context.simulated_days],
         ~context.unseen,
         context.of_simulated(context.store.period("validation")),
-    )[:, context.of_simulated(context.test)]
+    )
+
+
+def _simulate_corrected(context: Context) -> Floats | None:
+    return context.of_test(after_correction(context, context.simulated))
 
 
 def _simulate_nearest(context: Context) -> Floats | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -17,14 +17,15 @@ class Evaluate(Section):
     """Protocols, as far as the run can serve them. ``reconstruction``: masked values of all modalities.
     ``simulation``: flow, excluded from the inputs, at gauges that training saw. ``ungauged``: the same at held-out
     gauges, if the run has any. ``forecast``: flow of the coming days from flow of the past. ``short_records``: probes
-    fitted to short records. Plug-ins may add others."""
+    fitted to short records. ``evidence``: flow at held-out gauges by what is known nearby and of the gauge itself.
+    ``gaps``: gaps filled in the test period. These two need a run with an evidence head. Plug-ins may add others."""
     target: str = "riverflow"
     """The series that is scored: river flow."""
     methods: Annotated[tuple[MethodName, ...], BeforeValidator(listed)] = tuple(
         name for name in METHODS.built_in if name not in ON_REQUEST
     )
     """Methods of simulation, listed in ``docs/guide/evaluation.md``. Plug-ins are left out unless named, as are
-    ``fine_tuned`` and ``from_scratch``, which train the model once more."""
+    slow methods: those that train the model once more, and some rivals."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""
     probe_stride: Positive = 5
@@ -35,10 +36,17 @@ class Evaluate(Section):
     """Steps of the EMA-MLP, and of the network on the embeddings."""
     lstm_steps: Positive = 500
     """Steps of the LSTM, of 32 years each."""
+    boosted_trees: Positive = 300
+    """Trees of the method ``boosted_trees``."""
     fine_tune_steps: Positive = 500
     """Steps of the methods ``fine_tuned`` and ``from_scratch``."""
     record_years: tuple[Positive, ...] = (1, 2, 5)
     """Lengths of the records that ``short_records`` tries beside all, in years up to the end of the training period."""
+    record_rivals: tuple[Literal["level_and_slope", "gr4j", "lstm"], ...] = ("level_and_slope", "gr4j")
+    """Rivals of the evidence head in the protocol ``evidence``: level and slope of log flow, GR4J and the LSTM, set,
+    calibrated and fine-tuned on the same days of own flow. The LSTM takes long."""
+    slow_rival_gauges: Positive = 16
+    """Gauges, spread over those scored, at which ``evidence`` calibrates GR4J and fine-tunes the LSTM."""
     max_lead_time: Positive = 7
     """Longest lead time of a forecast, in days; at most the window less one day."""
     forecast_stride: Positive = 3

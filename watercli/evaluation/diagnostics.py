@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from watercli.baselines.context import Context
+from watercli.baselines.evidence import with_quantiles
 from watercli.baselines.features import Features
+from watercli.baselines.informed import coverage, crps, ends
 from watercli.baselines.neighbours import distances
 from watercli.baselines.registry import METHODS
 from watercli.baselines.weather import catchment_rain
@@ -28,6 +30,8 @@ from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
 
+KNOWN = {"weather": "evidence head, weather alone", "neighbours": "evidence head, neighbours known"}
+"""What the evidence head's quantiles are judged with."""
 FACTORS = {
     "area": "area (km²)",
     "baseflow_index": "base-flow index, observed",
@@ -49,12 +53,17 @@ class Insight:
     """See `watercli.evaluation.donors.search`."""
     factors: xr.Dataset
     """By ``factor``: ``value`` (catchment), ``correlation`` (Spearman) with the NSE of the main method."""
+    head: xr.Dataset | None = None
+    """Of the evidence head's own quantiles, by ``evidence`` (`KNOWN`): ``head_coverage``, ``head_width`` (evidence,
+    shown, catchment) and ``head_crps`` (evidence, catchment)."""
 
     def dataset(self) -> xr.Dataset:
         """Return all of it as one dataset, for the Zarr store."""
         data = xr.Dataset({"signature_value": self.signatures})
         if self.intervals is not None:
             data = data.merge(self.intervals)
+        if self.head is not None:
+            data = data.merge(self.head)
         if self.donors is not None:
             data = data.merge(
                 self.donors.rename({"correlation": "donor_correlation", "percentile": "donor_percentile"})
@@ -73,6 +82,7 @@ def look_into(context: Context, features: Features, flow: Flow) -> Insight | Non
     return Insight(
         signatures=_signatures(context.store, flow),
         intervals=_intervals(context, flow),
+        head=_head_intervals(context, flow),
         donors=_donors(context, features, flow, kinds),
         factors=_factors(context, flow, kinds),
     )
@@ -141,6 +151,38 @@ def _intervals(context: Context, flow: Flow) -> xr.Dataset | None:
         validated=(("catchment", "validation_time"), validated.astype(np.float32), attrs),
         validation=(("catchment", "validation_time"), validation.astype(np.float32), attrs),
     ).assign_coords(validation_time=context.store.times[period])
+
+
+def _head_intervals(context: Context, flow: Flow) -> xr.Dataset | None:
+    """Return how the evidence head's own quantiles fared on the scored days; None without a head."""
+    if context.informed is None or flow.main != "simulation":
+        return None
+    known = [name for name in KNOWN if name != "neighbours" or context.has_neighbours]
+    observed = flow.data["observed"].where(flow.data["scored"]).values.astype(np.float64)
+    shape = len(known), len(intervals.SHOWN), len(observed)
+    inside, width, score = np.full(shape, np.nan), np.full(shape, np.nan), np.full((shape[0], shape[2]), np.nan)
+    for number, name in enumerate(known):
+        quantiles = with_quantiles(context, neighbours=name == "neighbours")[..., 1:]
+        for c in np.flatnonzero(np.isfinite(observed).any(1)):
+            score[number, c] = crps(quantiles[c], observed[c])
+            days = np.isfinite(observed[c])
+            for position, level in enumerate(intervals.SHOWN):
+                low, high = ends(quantiles[c, days], level)
+                inside[number, position, c] = coverage(quantiles[c], observed[c], level)
+                width[number, position, c] = (high - low).mean()
+    of_level = ("evidence", "shown", "catchment")
+    return xr.Dataset(
+        {
+            "head_coverage": (of_level, inside, {"long_name": "share of scored days inside"}),
+            "head_width": (of_level, width, {"units": flow.units, "long_name": "mean width"}),
+            "head_crps": (("evidence", "catchment"), score, {"units": flow.units, "long_name": "CRPS of quantiles"}),
+        },
+        coords={
+            "evidence": np.array(known, dtype=object),
+            "shown": list(intervals.SHOWN),
+            "catchment": flow.data["catchment"].values,
+        },
+    )
 
 
 def _mean_embeddings(context: Context, features: Features, flow: Flow) -> tuple[Floats, int]:

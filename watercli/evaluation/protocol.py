@@ -59,13 +59,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Section:
-    """The result of a third party's protocol: a section of the page, ``NAME.csv``, and a key of ``results.json``."""
+    """A result that is a table: a section of the page, ``NAME.csv``, and a key of ``results.json``."""
 
     title: str
     sentence: str
     """The finding, in words."""
     table: pd.DataFrame
     """Its columns are the headings."""
+    by_catchment: pd.DataFrame | None = None
+    """What the table summarises, for ``NAME_catchments.csv``."""
 
 
 @dataclass(frozen=True, kw_only=True)

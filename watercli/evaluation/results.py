@@ -60,7 +60,7 @@ class Outcome:
     run: Path | None = None
     """The run directory, whose training curves the page shows."""
     sections: Mapping[str, Section] = field(default_factory=dict)
-    """Results of third parties' protocols, by name."""
+    """Results that are tables, by protocol."""
 
     @property
     def scores(self) -> xr.Dataset:
@@ -155,7 +155,9 @@ def write(outcome: Outcome, folder: Path) -> None:
             _write_csv(folder / "signatures.csv", tables.signature_rows(outcome.insight))
         _write_zarr(outcome, outcome.flow, folder / "results.zarr")
     for name, section in outcome.sections.items():
-        _write_csv(folder / f"{name}.csv", section_rows(section))
+        _write_csv(folder / f"{name}.csv", section_rows(section.table))
+        if section.by_catchment is not None:
+            _write_csv(folder / f"{name}_catchments.csv", section_rows(section.by_catchment))
 
 
 def to_dict(outcome: Outcome) -> dict[str, Any]:
@@ -183,17 +185,17 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,
         "short_records": _short_records_dict(outcome.short_records) if outcome.short_records is not None else None,
         "insight": tables.to_dict(outcome.insight, outcome.config.seed) if outcome.insight else None,
-        "plugins": {name: _section_dict(section) for name, section in outcome.sections.items()},
+        "sections": {name: _section_dict(section) for name, section in outcome.sections.items()},
     }
 
 
 def _section_dict(section: Section) -> dict[str, Any]:
-    return {"title": section.title, "sentence": section.sentence, "rows": section_rows(section)}
+    return {"title": section.title, "sentence": section.sentence, "rows": section_rows(section.table)}
 
 
-def section_rows(section: Section) -> list[dict[str, Any]]:
-    """Return one row for each of the section's table."""
-    return _records(section.table, {name: str(name) for name in section.table.columns})
+def section_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return one row for each of a section's table."""
+    return _records(table, {name: str(name) for name in table.columns})
 
 
 def _forecast_dict(forecast: Forecast) -> dict[str, Any]:

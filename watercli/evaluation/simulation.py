@@ -102,6 +102,7 @@ def _chosen_methods(context: Context) -> list[Method]:
         for method in methods
         if not (context.ungauged and method.needs_own_flow)
         and (context.cross_modal or not method.needs_cross_modal_attention)
+        and not (method.needs_evidence_head and context.fitted_evidence is None)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from multimodal_mae.evidence import corrected
+from multimodal_mae.evidence import Evidence, corrected
 from numpy.typing import NDArray
 
 from watercli.data.evidence import FlowErrors, Network, choose_own, explain
@@ -61,6 +61,16 @@ class Estimate:
     def evidence(self) -> NDArray[np.int8]:
         """Positions in `EVIDENCE`, ``[C, n]``."""
         return ((self.neighbours > 0) + 2 * (self.own_days > 0)).astype(np.int8)
+
+
+def estimate(fitted: FittedEvidence, simulated: Floats, evidence: Evidence) -> tuple[Floats, Floats]:
+    """Return the flow ``[n]`` that the evidence makes of a simulation ``[n]``, and its quantiles ``[n, Q]``."""
+    correction, flow = fitted.head(evidence), torch.from_numpy(simulated)
+    around_it = correction.error[:, None] + correction.quantiles
+    return (
+        corrected(flow, correction.error, fitted.offset).numpy(),
+        corrected(flow[:, None], around_it, fitted.offset).numpy(),
+    )
 
 
 @dataclass(frozen=True)
@@ -144,12 +154,9 @@ class InformedSimulator:
             own_known=own[None] != days[:, None] if self.known.own_later else own[None] < days[:, None],
             donors=self.table.donors(catchment, days, lags, self._usable),
         )  # fmt: skip
-        correction = self.fitted.head(evidence)
-        simulated = torch.from_numpy(self.table.simulated[catchment, days])
-        flow = corrected(simulated, correction.error, self.fitted.offset)
-        around_it = corrected(simulated[:, None], correction.error[:, None] + correction.quantiles, self.fitted.offset)
+        simulated = self.table.simulated[catchment, days]
         return (
-            flow.numpy(), around_it.numpy(), simulated.numpy(),
+            *estimate(self.fitted, simulated, evidence), simulated,
             evidence.donor_known.sum(1).numpy().astype(np.int8), evidence.own_known.sum(1).numpy().astype(np.int16),
         )  # fmt: skip
 

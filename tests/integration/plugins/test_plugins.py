@@ -76,7 +76,7 @@ def test_method_and_protocol(installed: Path, tiny_run: Path, tiny_store: Store,
     results = json.loads((out / "results.json").read_text())
     assert list(results["riverflow"]["methods"]) == ["simulation", "last_year"]
     assert results["riverflow"]["methods"]["last_year"]["label"] == "the flow of a year before"
-    assert results["plugins"]["highest_flow"]["title"] == "Highest flow"
+    assert results["sections"]["highest_flow"]["title"] == "Highest flow"
     page = (out / "report.html").read_text(encoding="utf-8")
     for shown in (
         "the flow of a year before",

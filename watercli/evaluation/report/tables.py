@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from watercli.evaluation import intervals
-from watercli.evaluation.diagnostics import Floats, Insight, rank_correlation
+from watercli.evaluation.diagnostics import KNOWN, Floats, Insight, rank_correlation
 from watercli.evaluation.donors import SPACES
 from watercli.evaluation.report.formatting import number, percent
 from watercli.evaluation.simulation import Flow
@@ -73,6 +73,7 @@ def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
             for name, by_method in signature_summaries(insight).items()
         },
         "intervals": intervals_dict(insight.intervals, seed) if insight.intervals is not None else None,
+        "head": head_dict(insight.head) if insight.head is not None else None,
         "donors": donors_dict(insight.donors) if insight.donors is not None else None,
         "embedded_dates": insight.donors.attrs["embedded_dates"] if insight.donors is not None else None,
         "skill_against": {
@@ -128,6 +129,24 @@ def intervals_dict(judged: xr.Dataset, seed: int) -> dict[str, Any]:
     }
 
 
+def head_dict(head: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Return the coverage of the evidence head's quantiles, mean of catchments, and medians of width and CRPS."""
+    return {
+        str(known): {
+            **{f"coverage_{100 * level:.0f}": _mean(of_known["head_coverage"].sel(shown=level).values)
+               for level in intervals.SHOWN},
+            **{f"width_{100 * level:.0f}": _median(of_known["head_width"].sel(shown=level).values)
+               for level in intervals.SHOWN},
+            "crps": _median(of_known["head_crps"].values),
+        }
+        for known, of_known in ((known, head.sel(evidence=known)) for known in head["evidence"].values)
+    }  # fmt: skip
+
+
+def _mean(values: Floats) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
 def donors_dict(donors: xr.Dataset) -> dict[str, Any]:
     """Return the summary of each space, see `watercli.evaluation.donors.search`."""
     return {
@@ -151,6 +170,8 @@ def values(insight: Insight, flow: Flow, seed: int) -> dict[str, Any]:
     content: dict[str, Any] = {"kinds": SIGNATURES, "signature_rows": _report_signatures(insight, flow)}
     if insight.intervals is not None:
         content |= _report_intervals(insight.intervals, flow, seed)
+    if insight.head is not None:
+        content |= _report_head(insight.head, insight.intervals, flow.units)
     if insight.donors is not None:
         content |= _report_donors(insight.donors)
     return {"interval_rows": [], "donor_rows": []} | content
@@ -208,6 +229,24 @@ def _report_intervals(judged: xr.Dataset, flow: Flow, seed: int) -> dict[str, An
         "interval_sentence": interval_sentence(judged, flow.units),
         "calibration": "; ".join(parts),
     }
+
+
+def _report_head(head: xr.Dataset, judged: xr.Dataset | None, units: str) -> dict[str, Any]:
+    """Return the table that sets the evidence head's quantiles beside the intervals of validation errors."""
+    scores = {KNOWN[name]: by_name for name, by_name in head_dict(head).items()}
+    if judged is not None:
+        of_level = {f"{100 * level:.0f}": judged.sel(level=level) for level in intervals.SHOWN}
+        validated = {f"coverage_{name}": _mean(level["coverage"].values) for name, level in of_level.items()}
+        validated |= {f"width_{name}": _median(level["width"].values) for name, level in of_level.items()}
+        scores = {"validation errors": {**validated, "crps": _median(judged["crps"].values)}, **scores}
+    columns = ("coverage_50", "coverage_90", "width_50", "width_90", "crps")
+    rows = [
+        {"cells": [name, *((percent if key.startswith("coverage") else number)(by_name[key]) for key in columns)]}
+        for name, by_name in scores.items()
+    ]
+    heads = ["intervals by", "inside 50 %, mean", "inside 90 %, mean"]
+    heads += [f"{name} ({units})" for name in ("width of 50 %, median", "width of 90 %, median", "CRPS, median")]
+    return {"head_heads": heads, "head_rows": rows}
 
 
 def interval_sentence(judged: xr.Dataset, units: str) -> str:
