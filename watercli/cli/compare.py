@@ -14,7 +14,7 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Run directories, or a study (ungauged, ungauged-regions, rivers, report, or a YAML file).",
+            help="Run directories, or a study (ungauged, ungauged-regions, ablation, report, or a YAML file).",
             metavar="RUN...|STUDY",
             show_default=False,
         ),

@@ -151,7 +151,7 @@ def test_shipped_studies_are_valid() -> None:
         "camels-us-regions",
         "camels-us-ungauged",
         "report",
-        "rivers",
+        "ablation",
         "ungauged",
         "ungauged-regions",
     }

@@ -44,7 +44,7 @@ def test_what_is_computed_from_flow_is_known_by_its_name(column: str) -> None:
     assert flow_attributes(catchments) == {"wetness": column}
 
 
-@pytest.mark.parametrize("name", ["gb12", "gb", "camels-us", "camels-us-both", "gb-wide", "rivers"])
+@pytest.mark.parametrize("name", ["gb12", "gb", "camels-us", "camels-us-both", "gb-wide", "gb-us"])
 def test_attributes_of_the_shipped_configurations_pass(name: str) -> None:
     recipe = load(name).recipe
     assert recipe is not None

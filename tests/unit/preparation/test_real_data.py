@@ -101,7 +101,7 @@ def test_rivers(real_data: Path, tmp_path: Path) -> None:
     """Catchments of two countries: climate as CAMELS has it, HydroATLAS where Caravan knows the catchment."""
     gauges = ["2002", "39001", "01013500", "01022500"]
     text = [f"recipe.catchments.gauges={gauges}"]
-    store = prepare(load("rivers", text), tmp_path / "rivers.zarr", data=real_data)
+    store = prepare(load("gb-us", text), tmp_path / "gb-us.zarr", data=real_data)
     assert sorted(store.gauge_ids) == sorted(gauges)
     static = store.dataset["static"].to_pandas()
     tables = [
