@@ -49,7 +49,8 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "damage", "why"),
     [
-        (checkpoints.META, cut, "cannot be read"),
+        (checkpoints.META, cut, "does not hold what was written"),
+        (checkpoints.META, flip, "does not hold what was written"),
         (checkpoints.META, Path.unlink, "cannot be read"),
         (checkpoints.WEIGHTS, cut, "bytes, not"),
         (checkpoints.WEIGHTS, flip, "does not hold what was written"),
@@ -89,7 +90,26 @@ def test_without_a_whole_checkpoint_nothing_is_begun_anew(copied: Path, tiny_sto
     assert rows(copied) == before
 
 
-def test_damaged_weights_are_not_evaluated(copied: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "damage"), [(checkpoints.META, flip), (checkpoints.WEIGHTS, cut), (checkpoints.WEIGHTS, flip)]
+)
+def test_a_damaged_best_checkpoint_is_passed_over_in_every_command(
+    copied: Path, said: pytest.LogCaptureFixture, file: str, damage: Callable[[Path], object]
+) -> None:
+    best = directory.open_run(copied)
+    damage(best.path / file)
+    said.clear()
+    second = directory.open_run(copied)
+    assert {best.step, second.step} == {4, 8}
+    (warning,) = said.messages
+    assert str(best.path / file) in warning
+    assert f"for that of step {second.step}" in warning
+    damage(second.path / file)
+    with pytest.raises(RunError, match=rf"no whole checkpoint \(.*{file}"):
+        directory.open_run(copied)
+
+
+def test_weights_damaged_after_the_run_was_opened_are_not_taken(copied: Path) -> None:
     best = directory.open_run(copied)
     flip(best.path / checkpoints.WEIGHTS)
     with pytest.raises(RunError, match=r"model.safetensors does not hold what was written"):
