@@ -23,6 +23,7 @@ _MACHINE = {
     errno.EPERM: _NO_PERMISSION,
     errno.ENOENT: "{file} is not there, or is a link to nothing; mend the path",
     errno.ENOTDIR: "{file} lies below a file, which is no folder; mend the path",
+    errno.EEXIST: "{file} exists, and is no folder; choose another place",
     errno.EISDIR: "{file} is a folder, and must be a file; mend the path",
     errno.ELOOP: "{file} is a link to itself; mend the path",
     errno.ENAMETOOLONG: "'{name:.40}...' is a name too long for the disk; choose a shorter one",

@@ -491,7 +491,7 @@ def test_places_that_cannot_be(watercli: Command, tiny_store: Store, tiny_run: P
         ):
             ended = watercli(*command)
             assert ended.code in (1, 2), ended.said
-            assert out[:20] in ended.said
+            assert out.partition("/")[0][:20] in ended.said
             assert "bug" not in ended.said
     assert contents(tmp_path) == {"link", "file"}
 
