@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from watercli.api.comparison import Comparison, compare
     from watercli.api.evaluation import Evaluation
-    from watercli.api.inspection import describe, inspect
+    from watercli.api.inspection import describe, inspect, verify
     from watercli.api.run import Pretrained, Run, load_model, models, open_run
     from watercli.api.store import load_config, open_store, prepare, preview_prepare
     from watercli.api.training import pretrain, preview_pretrain
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "watercli.api.comparison": ("Comparison", "compare"),
     "watercli.api.evaluation": ("Evaluation",),
-    "watercli.api.inspection": ("describe", "inspect"),
+    "watercli.api.inspection": ("describe", "inspect", "verify"),
     "watercli.api.run": ("Pretrained", "Run", "load_model", "models", "open_run"),
     "watercli.api.store": ("load_config", "open_store", "prepare", "preview_prepare"),
     "watercli.api.training": ("pretrain", "preview_pretrain"),
@@ -60,6 +60,7 @@ __all__ = [
     "pretrain",
     "preview_prepare",
     "preview_pretrain",
+    "verify",
 ]
 
 

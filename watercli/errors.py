@@ -5,11 +5,32 @@ Every message is one sentence that names the file, variable or setting and says 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 MOST_NAMES = 20
 """Known names that an error lists at most."""
+_FULL = "{file} cannot be written: the disk can take no more; make room, and give the same command again"
+_NO_PERMISSION = "No permission for {file}; change its permissions, or choose another place"
+_MACHINE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EROFS: "{file} cannot be written: its disk is read-only; choose another place",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.ENOENT: "{file} is not there, or is a link to nothing; mend the path",
+    errno.ENOTDIR: "{file} lies below a file, which is no folder; mend the path",
+    errno.EEXIST: "{file} exists, and is no folder; choose another place",
+    errno.EISDIR: "{file} is a folder, and must be a file; mend the path",
+    errno.ELOOP: "{file} is a link to itself; mend the path",
+    errno.ENAMETOOLONG: "'{name:.40}...' is a name too long for the disk; choose a shorter one",
+    errno.EIO: "{file} cannot be read or written: the disk reports an error; look at the disk, or copy the file again",
+    errno.EMFILE: "Too many files are open; raise the limit with 'ulimit -n 4096'",
+}
+"""What the system refuses, in words."""
 
 
 class WatercliError(Exception):
@@ -30,6 +51,16 @@ class DataError(WatercliError):
 
 class RunError(WatercliError):
     """A run failed on the way, or a run directory lacks what a command needs."""
+
+
+def of_the_machine(error: BaseException) -> str | None:
+    """Return in a sentence what the machine refused; None if the error is none of its."""
+    if isinstance(error, MemoryError):
+        return "Memory ran out; make the work smaller, or use a larger machine"
+    if not isinstance(error, OSError) or (sentence := _MACHINE.get(error.errno or 0)) is None:
+        return None
+    file = str(error.filename or "A file or standard output")
+    return sentence.format(file=file, name=Path(file).name)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -23,14 +23,13 @@ Coordinates: ``time`` (days, at midnight; a day is the source's own, see each va
 ``gauge_x`` (in the grid's CRS), ``patch`` (row-major index), ``patch_y``, ``patch_x`` (patch centres), ``patch_land``
 (True: a land patch).
 
-Root attributes: those of `ROOT_ATTRIBUTES`, and ``files``, the number of files of each array, by which a torn copy is
-known; ``config``, ``sources`` and ``splits`` are JSON or YAML text.
+Root attributes: those of `ROOT_ATTRIBUTES`; ``config``, ``sources`` and ``splits`` are JSON or YAML text. A store that
+was altered, or copied in part, is known by its checksums and its manifest; see `watercli.output.manifest`.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -96,23 +95,12 @@ class Store:
         ConfigError
             If ``path`` does not exist.
         DataError
-            If it is no finished store of this schema version.
+            If it is no finished store of this schema version, or not as it was written.
         """
         path = Path(path)
         if not path.exists():
             raise ConfigError(f"No store at {path}; make one with 'watercli prepare --out {path}'")
-        if (torn := zarr_files.lost(path)) is not None:
-            name, present, written = torn
-            raise DataError(
-                f"{path} has {present:,} of the {written:,} files of its variable '{name}': it was copied or removed "
-                "in part; copy the whole store again, or prepare it again"
-            )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                dataset = xr.open_zarr(path, consolidated=None, mask_and_scale=True)
-        except Exception as error:
-            raise DataError(f"{path} is no Zarr store; make a store with 'watercli prepare'") from error
+        dataset = zarr_files.open_checked(path)
         missing = [name for name in ROOT_ATTRIBUTES if name not in dataset.attrs]
         if missing:
             raise DataError(f"{path} is no store of watercli (it lacks the attribute '{missing[0]}'); prepare it again")

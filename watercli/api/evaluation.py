@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +58,9 @@ def evaluate(
     """Evaluate a run; see `watercli.api.run.Run.evaluate`."""
     device = choose_device(0, gpus)
     opened = run.store(store)
-    if out is not None:
-        evaluation.target_of(Path(out), overwrite=overwrite).check()
-    outcome = evaluation.judge(run.checkpoint, opened, config, run=run.run, device=device)
-    result = Evaluation(outcome)
-    if out is not None:
-        result.write(out, overwrite=overwrite)
+    owned = evaluation.target_of(Path(out), overwrite=overwrite).owned() if out is not None else nullcontext()
+    with owned:
+        result = Evaluation(evaluation.judge(run.checkpoint, opened, config, run=run.run, device=device))
+        if out is not None:
+            result.write(out, overwrite=overwrite)
     return result

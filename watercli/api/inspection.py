@@ -50,6 +50,19 @@ def inspect_model(model: StrPath) -> None:
     show.show_model(places.locate(model))
 
 
+def verify(path: StrPath) -> str:
+    """Read every byte of a store, an export or a run, and compare it with its checksum; return what was read.
+
+    Raises
+    ------
+    DataError, RunError
+        If anything is not as it was written; arrays and files are named.
+    """
+    from watercli.inspection.verify import verify as read_all
+
+    return read_all(Path(path))
+
+
 def describe(path: StrPath) -> dict[str, Any]:
     """Return the contents of a store, finished or not, as plain types.
 

@@ -499,7 +499,11 @@ def resolve_store(store: Store | StrPath | None, run: Path | None = None) -> Sto
 def _recorded_store(run: Path | None) -> Path | None:
     if run is None or not (run / RECORD).is_file():
         return None
-    path = Path(json.loads((run / RECORD).read_text(encoding="utf-8"))["store"])
+    try:
+        path = Path(json.loads((run / RECORD).read_text(encoding="utf-8"))["store"])
+    except (OSError, ValueError, KeyError, TypeError):
+        log.warning("%s cannot be read, so it does not say which store the run is of; give --store", run / RECORD)
+        return None
     return path if path.exists() else None
 
 

@@ -20,6 +20,9 @@ def inspect(
     model: ModelOption = None,
     settings: SetOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print a store, finished or not, as JSON.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all of a store, an export or a run, and compare checksums.")
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Show what a configuration, a store, a run or an export holds; of a model, its card and its parameters."""
@@ -34,7 +37,9 @@ def inspect(
     if what is None:
         raise ConfigError("inspect needs a configuration, a store, a run, a model or an export; name one")
 
-    if json:
+    if verify:
+        typer.echo(inspection.verify(what))
+    elif json:
         from watercli.inspection.show import wide_console
 
         wide_console().print_json(data=inspection.describe(what), default=str)

@@ -14,7 +14,7 @@ import typer
 from watercli import __version__
 from watercli.cli import compare, config, embed, evaluate, export, inspect, models, prepare, pretrain, simulate
 from watercli.cli.threads import wait_briefly
-from watercli.errors import WatercliError
+from watercli.errors import WatercliError, of_the_machine
 from watercli.plugins import METHODS, PROTOCOLS, READERS, Group
 
 app = typer.Typer(
@@ -64,7 +64,8 @@ def main() -> None:
     from watercli.log import configure
 
     configure(logging.DEBUG if debug else logging.INFO)
-    sys.exit(_run(arguments, debug))
+    code = _run(arguments, debug)
+    sys.exit(code if _flush_output() else code or 1)
 
 
 def _run(arguments: list[str], debug: bool) -> int:
@@ -87,7 +88,20 @@ def _run(arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        text = " ".join(str(error).split())
-        typer.echo(f"Error: {type(error).__name__}: {text} (a bug or a full disk? --debug shows it)", err=True)
+        text = f"{type(error).__name__}: {' '.join(str(error).split())} (a bug? --debug shows where)"
+        typer.echo(f"Error: {of_the_machine(error) or text}", err=True)
         return 1
     return 0
+
+
+def _flush_output() -> bool:
+    """Return whether all that was printed could be written; what could not is given up, without a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        typer.echo(f"Error: Standard output cannot be written ({reason}); send it to another place", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    return True

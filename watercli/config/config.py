@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from multimodal_mae.config import Structure
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
 
 from watercli.config import defaults
 from watercli.config.base import Section
@@ -16,6 +17,19 @@ from watercli.config.inference import Embed, Simulate
 from watercli.config.structure import Shape
 from watercli.config.training import Train
 from watercli.errors import nearest
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""What a modality may be called: it becomes a variable of a store, a part of settings and of file names."""
+RESERVED = frozenset((
+    "time", "y", "x", "catchment", "attribute", "patch", "grid", "variable", "transform", "statistic", "method",
+    "metric", "input", "window", "static", "statistics", "static_statistics", "land_fraction", "coverage",
+    "patch_weight", "crs", "gauge_name", "latitude", "longitude", "area", "gauge_y", "gauge_x",
+    "attribute_units", "attribute_transform", "patch_y", "patch_x", "patch_land", "split", "flags",
+    "gauge_role", "window_start", "window_end", "antecedent_start", "input_available", "embedding",
+    "layer_embedding", "patch_embedding", "layer_weight", "visible_days", "decoder_state", "modality",
+    "feature_map", "pooling", "channel", "layer", "novelty",
+))  # fmt: skip
+"""Names of dimensions and variables of stores and exports."""
 
 
 class Config(Section):
@@ -54,6 +68,16 @@ class Config(Section):
         config = build(defaults.filled(given))
         config._sizes_left_out = defaults.sizes_left_out(given)
         return config
+
+    @field_validator("modalities")
+    @classmethod
+    def _are_names(cls, modalities: dict[str, Modality]) -> dict[str, Modality]:
+        for name in modalities:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"'{name:.40}' is no name; use letters, digits, _ and -, 64 at most, a letter first")
+            if name in RESERVED or name.startswith("group_"):
+                raise ValueError(f"'{name}' is the name of another variable of stores or exports; choose another")
+        return modalities
 
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from watercli.config.base import GIVEN
 from watercli.config.config import Config
-from watercli.errors import ConfigError, nearest
+from watercli.errors import ConfigError, nearest, of_the_machine
 
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """What pydantic calls an unknown key of a model, and of a dataclass."""
@@ -86,7 +86,23 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
         If there is no such file, it is no YAML mapping, or a setting is unknown or out of range.
     """
     path = find(name)
-    return parse(path.read_text(encoding="utf-8"), origin=str(path), overrides=overrides, given=True)
+    return parse(read_text(path), origin=str(path), overrides=overrides, given=True)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a configuration's file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or is no text in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not in UTF-8 (byte {error.start}); save it in that encoding") from None
+    except OSError as error:
+        raise ConfigError(of_the_machine(error) or f"{path} cannot be read ({error.strerror})") from error
 
 
 def parse(text: str, *, origin: str, overrides: Sequence[str] = (), given: bool = False) -> Config:
@@ -102,6 +118,8 @@ def parse(text: str, *, origin: str, overrides: Sequence[str] = (), given: bool 
         if isinstance(error, Guess):
             raise ConfigError(f"{origin} has {error.problem},{line}; write it in quotes") from None
         raise ConfigError(f"{origin} is not valid YAML{line}; mend its syntax") from error
+    except (ValueError, RecursionError) as error:  # of values that are written like dates or numbers, and are none
+        raise ConfigError(f"{origin} holds a value that YAML cannot read ({error}); mend it, or quote it") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin} holds no settings; it must be a YAML mapping")
     return _validate(raw, origin, [_apply(raw, override) for override in overrides], given)
@@ -123,6 +141,8 @@ def _apply(raw: dict[str, Any], override: str) -> str:
         raise ConfigError(f"--set {override}: the value has {error.problem}; write it in quotes") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--set {override}: YAML cannot read the value ({error}); mend it, or quote it") from error
     *parents, last = key.strip().split(".")
     node = raw
     for parent in parents:

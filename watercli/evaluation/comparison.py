@@ -23,6 +23,7 @@ from watercli.evaluation.report.tables import intervals_dict
 from watercli.evaluation.results import RESULTS, SCHEMA, is_evaluation
 from watercli.hydrology.scores import Comparison, Summary, catchment_scores, compare, summarise
 from watercli.log import log
+from watercli.output.zarr_files import open_checked
 from watercli.run.directory import open_run
 
 SUMMARISED = ("nse", "kge", "rmse", "bias")
@@ -65,7 +66,7 @@ class Evaluated:
                 f"The evaluation of {run} has no river flow to compare; evaluate it with the protocol 'simulation' "
                 "or 'ungauged'"
             )
-        return cls(run, checkpoint.config, results, xr.open_zarr(folder / "results.zarr").load())
+        return cls(run, checkpoint.config, results, open_checked(folder / "results.zarr").load())
 
     @property
     def main(self) -> str:

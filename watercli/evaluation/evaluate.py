@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from watercli.baselines.cache import Cache
 from watercli.config import Config, abilities
-from watercli.errors import RunError
+from watercli.errors import ConfigError, RunError
 from watercli.evaluation import results
 from watercli.evaluation.diagnostics import look_into
 from watercli.evaluation.leakage import check_splits, check_training
@@ -23,6 +23,7 @@ from watercli.evaluation.results import Outcome
 from watercli.evaluation.simulation import Flow, announce
 from watercli.log import log
 from watercli.output.atomic import Target
+from watercli.output.lock import locked
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.store import Store
@@ -67,8 +68,8 @@ def evaluate(
         If a protocol that is named cannot judge this run on this store, or nothing could be judged.
     """
     target = target_of(out, overwrite=overwrite)
-    target.check()
-    write(judge(checkpoint, store, config, run=run, device=device), target)
+    with target.owned():
+        write(judge(checkpoint, store, config, run=run, device=device), target)
     return out
 
 
@@ -178,12 +179,20 @@ def _would_serve(protocol: Protocol, case: Case) -> bool:
 
 @contextmanager
 def _cache(run: Path | None, config: Config) -> Iterator[Cache]:
-    """Yield the run's cache; with ``evaluate.cache: false``, or where it cannot be written, one for the time being."""
-    if run is not None and config.evaluate.cache and os.access(run, os.W_OK):
-        yield Cache(run / "cache")
-        return
-    with tempfile.TemporaryDirectory(prefix="watercli-") as folder:
-        yield Cache(Path(folder))
+    """Yield the run's cache; one for the time being where it is not to be used, cannot be written, or is in use."""
+    with ExitStack() as stack:
+        if run is not None and config.evaluate.cache and os.access(run, os.W_OK):
+            own = run / "cache"
+            try:
+                stack.enter_context(locked(own))
+            except ConfigError:
+                log.info("Another evaluation is using %s; nothing is taken from it or added to it", own)
+            else:
+                cache = Cache(own)
+                cache.sweep()
+                yield cache
+                return
+        yield Cache(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="watercli-"))))
 
 
 def _notes(checkpoint: Checkpoint, store: Store) -> list[str]:

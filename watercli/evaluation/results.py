@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import math
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -32,6 +31,8 @@ from watercli.evaluation.report import tables
 from watercli.evaluation.short_records import ShortRecords
 from watercli.evaluation.simulation import Flow
 from watercli.hydrology.scores import METRICS, Comparison, Summary, compare, summarise
+from watercli.output import zarr_files
+from watercli.output.csv_cells import plain
 from watercli.run.checkpoint import Checkpoint, versions
 from watercli.store import Store
 
@@ -320,7 +321,7 @@ def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(listed[0]) if listed else [])
         writer.writeheader()
-        writer.writerows({key: _short(value) for key, value in row.items()} for row in listed)
+        writer.writerows({key: plain(_short(value)) for key, value in row.items()} for row in listed)
 
 
 def _short(value: Any) -> Any:
@@ -341,9 +342,8 @@ def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
         "splits": outcome.store.dataset.attrs["splits"],
     }
     _encode(data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # strings have no place yet in the Zarr v3 specification; xarray reads them
-        data.to_zarr(path, zarr_format=3, consolidated=True)
+    zarr_files.write(data, path)
+    zarr_files.finish(path)
 
 
 def _with_labels(data: xr.Dataset) -> xr.Dataset:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from watercli.config import Config, load
 from watercli.errors import RunError
 from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.results import RESULTS
 from watercli.log import log
+from watercli.output.zarr_files import open_checked
 from watercli.preparation.prepare import prepare
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
@@ -113,7 +113,7 @@ def _losses(run: Path, checkpoint: Checkpoint) -> dict[str, float]:
 
 
 def _efficiencies(out: Path) -> dict[str, float]:
-    nse = xr.open_zarr(out / "results.zarr")["score"].sel(metric="nse").median("catchment").load()
+    nse = open_checked(out / "results.zarr")["score"].sel(metric="nse").median("catchment").load()
     return {f"median NSE of {name}": float(nse.sel({"method": name})) for name in nse["method"].values}
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from watercli.config import Config, Section, config_folder, load, with_overrides
 from watercli.config.base import Strings
+from watercli.config.loading import read_text
 from watercli.errors import ConfigError
 from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.results import is_evaluation, is_of
@@ -75,8 +76,8 @@ def load_study(file: Path, settings: Sequence[str] = (), config: str | None = No
         If the file is no study.
     """
     try:
-        study = Study.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
+        study = Study.model_validate(yaml.safe_load(read_text(file)))
+    except (yaml.YAMLError, ValueError) as error:
         reason = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "it is no YAML"}
         where = ".".join(map(str, reason["loc"])) or "the file"
         raise ConfigError(

@@ -33,7 +33,9 @@ from watercli.inference.processes import choose_device, in_processes
 from watercli.inference.window_dates import first_and_last
 from watercli.log import log
 from watercli.output.atomic import Target, link
+from watercli.output.manifest import check_manifest
 from watercli.output.resumable import working
+from watercli.output.zarr_files import open_checked, unfinish
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
@@ -182,6 +184,7 @@ def append(
     provenance.log_novelty(checkpoint, store, embedder.catchments)
     with working(Target(out, True, "embeddings", is_export), _state(out, layout, None)) as work:
         shutil.copytree(out, work.store, copy_function=link)
+        unfinish(work.store)
         export = Export(EmbeddingBlocks(embedder, layout, settings.batch_size), FORMATS[settings.format], work)
         export.begin()
         for number in range(_unchanged_blocks(layout, embedder, before, str(old["store_end"]))):
@@ -236,8 +239,10 @@ def about(out: Path) -> dict[str, Any]:
     if form is None:
         raise ConfigError(f"There are no embeddings at {out}; make them with 'watercli embed --out {out}'")
     attributes = description(out)
-    if not attributes:
-        labels = xr.open_zarr(out)
+    if attributes:
+        check_manifest(out)
+    else:
+        labels = open_checked(out)
         attributes = dict(labels.attrs) | {"dates": labels.sizes["time"]}
     if attributes["embeddings_schema_version"] != SCHEMA_VERSION:
         raise ConfigError(

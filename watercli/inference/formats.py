@@ -21,6 +21,7 @@ from watercli.errors import ConfigError
 from watercli.inference.layout import Layout
 from watercli.output import zarr_files
 from watercli.output.atomic import write_text, written_file
+from watercli.output.manifest import write_manifest
 
 DESCRIPTION = "description.json"
 TABLES = {"catchment": "rows", "patch": "patches"}
@@ -59,7 +60,7 @@ class ZarrFormat(Format):
         """See `Format`; arrays of an export that is extended grow."""
         for name in layout.labels.variables:
             shutil.rmtree(folder / str(name), ignore_errors=True)
-        layout.labels.to_zarr(folder, mode="a", zarr_format=3, consolidated=False)
+        zarr_files.write(layout.labels, folder)
         group = zarr.open_group(folder, mode="r+", use_consolidated=False)
         for name, array in layout.arrays.items():
             if name in group:
@@ -88,8 +89,8 @@ class ZarrFormat(Format):
             array[:, layout.block(number)] = values
 
     def finish(self, folder: Path) -> None:
-        """See `Format`: consolidate the metadata, so that the store is opened in one read."""
-        zarr_files.consolidate(folder)
+        """See `Format`: consolidate the metadata, and record what was written."""
+        zarr_files.finish(folder)
 
 
 class ParquetFormat(Format):
@@ -130,7 +131,8 @@ class ParquetFormat(Format):
             _save(pyarrow.table(columns), folder / part / f"part-{number:06d}.parquet")
 
     def finish(self, folder: Path) -> None:
-        """See `Format`; there is nothing left to do."""
+        """See `Format`: record what was written."""
+        write_manifest(folder)
 
 
 FORMATS: dict[str, Format] = {"zarr": ZarrFormat(), "parquet": ParquetFormat()}
@@ -194,7 +196,7 @@ def _save(table: Any, path: Path) -> None:
     if not isinstance(table, pyarrow.Table):
         table = pyarrow.Table.from_pandas(table, preserve_index=False)
     with written_file(path) as partial:
-        pyarrow.parquet.write_table(table, partial, compression="zstd")
+        pyarrow.parquet.write_table(table, partial, compression="zstd", write_page_checksum=True)
 
 
 def _pyarrow() -> Any:

@@ -35,7 +35,7 @@ from watercli.inference.window_dates import first_and_last
 from watercli.log import log
 from watercli.output.atomic import Target
 from watercli.output.resumable import working
-from watercli.output.zarr_files import zarr_with
+from watercli.output.zarr_files import open_checked, zarr_with
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.run.evidence import FittedEvidence, load_evidence
@@ -181,7 +181,7 @@ def export_simulation(
         export.begin()
         export.write("simulate")
         export.finish()
-    _warn_of_missing_inputs(xr.open_zarr(out))
+    _warn_of_missing_inputs(open_checked(out))
     log.info(
         "%s of %d catchments on %d days in %s", simulator.target, len(simulator.catchments), len(layout.dates), out
     )

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
 from watercli.config import Config, Shape, load, shipped, with_overrides
 from watercli.errors import ConfigError, DataError
 from watercli.log import log
+from watercli.output.zarr_files import open_checked
 
 if TYPE_CHECKING:
     from multimodal_mae.config import MAEConfig
@@ -122,9 +122,11 @@ def _structure(config: Config, shape: Shape) -> MAEConfig:
 
 
 def _parameters(structure: MAEConfig, title: str) -> None:
+    import torch
     from multimodal_mae.mae import MultiModalMAE
 
-    model = MultiModalMAE(structure)
+    with torch.device("meta"):  # its parameters are counted, and need no memory
+        model = MultiModalMAE(structure)
     table = Table(title=f"Parameters of {title}", caption="decoders: without their feature maps")
     for column in ("modality", "kind", "encoder", "decoder", "feature maps", "all", "tensors"):
         table.add_column(column, justify="left" if column in ("modality", "kind") else "right")
@@ -172,10 +174,9 @@ def _zarr(path: Path) -> None:
     if inspect_export.is_tables(path):
         inspect_export.show_tables(path, wide_console())
         return
-    try:
-        dataset = xr.open_zarr(path)
-    except Exception as error:
-        raise DataError(f"{path} is neither a run nor a Zarr store") from error
+    if not any((path / name).is_file() for name in ("zarr.json", ".zgroup")):
+        raise DataError(f"{path} is neither a run nor a Zarr store")
+    dataset = open_checked(path)
     console = wide_console()
     if "schema_version" in dataset.attrs:
         from watercli.inspection.store import show as show_store

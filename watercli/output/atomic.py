@@ -47,6 +47,8 @@ class Target:
             if not parent.is_dir() or not os.access(parent, os.W_OK):
                 raise ConfigError(f"{self.path} cannot be written: {parent} is no folder one may write to")
             return
+        if not self.path.exists():
+            raise ConfigError(f"{self.path} is a link to nothing ({self.path.readlink()}); give another --out")
         if not self.overwrite:
             raise ConfigError(f"{self.path} exists; give another --out, or --overwrite to replace it")
         if self.path.is_symlink() or not self.path.is_dir() or not self.is_own(self.path):
@@ -54,6 +56,20 @@ class Target:
                 f"{self.path} holds no {self.what} of watercli, and --overwrite replaces nothing else; "
                 "give another --out"
             )
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the target: what takes long is refused before its work, not after.
+
+        Raises
+        ------
+        ConfigError
+            If the target may not be written, or another process is writing it.
+        """
+        self.check()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.path):
+            yield
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
@@ -64,9 +80,7 @@ class Target:
         ConfigError
             If the target may not be written, or another process is writing it.
         """
-        self.check()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self.path), written_folder(self.path) as partial:
+        with self.owned(), written_folder(self.path) as partial:
             yield partial
             self.check()  # something may have come into being since
 

@@ -14,25 +14,29 @@ from watercli.errors import ConfigError
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Own an output; the file ``.<name>.lock`` beside it says which process does.
+    """Own an output; the file ``.<name>.lock`` beside it says which process does. Its owner may own it again.
 
     Raises
     ------
     ConfigError
-        If another process owns it.
+        If another process, or another thread of this one, owns it.
     """
+    out = out.absolute()
     path = out.with_name(f".{out.name}.lock")
-    lock = FileLock(path)
+    lock = FileLock(path, is_singleton=True)
+    path.touch()  # where no file can be made, the lock would be tried for again and again
     try:
         lock.acquire(timeout=0)
     except Timeout:
         owner = path.read_text(encoding="utf-8").strip()
         raise ConfigError(
-            f"Another watercli (process {owner or 'unknown'}) is writing {out}; wait for it, or give another --out"
+            f"Another watercli (process {owner or 'unknown'}) is writing {out}; wait for it, or choose another place"
         ) from None
     try:
-        path.write_text(str(os.getpid()), encoding="utf-8")
+        if lock.lock_counter == 1:
+            path.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
-        path.unlink(missing_ok=True)  # while this process owns it: the next one makes its own
+        if lock.lock_counter == 1:
+            path.unlink(missing_ok=True)  # while this process owns it: the next one makes its own
         lock.release()

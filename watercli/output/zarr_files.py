@@ -1,54 +1,102 @@
-"""What every Zarr store of watercli has in common, whatever it holds."""
+"""What every Zarr store of watercli has in common, whatever it holds.
+
+Chunks and the indices of shards carry checksums (CRC-32C), which Zarr compares whenever it reads one: anyone's Zarr.
+Importing this module has errors in reading name the file.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import xarray as xr
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.codec_pipeline import BatchedCodecPipeline
+from zarr.registry import register_pipeline
+from zarr.storage import StorePath
 
-COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),)
+from watercli.errors import DataError
+from watercli.output.manifest import NAME, check_manifest, write_manifest
+
+COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec())
 
 
-def consolidate(store: Path) -> None:
-    """Consolidate the metadata, so that ``xarray.open_zarr`` opens the store in one read, without a warning."""
+class NamingPipeline(BatchedCodecPipeline):
+    """Zarr's own way of reading chunks, whose errors name the array and the file."""
+
+    async def read_batch(self, batch_info: Iterable[Any], *given: Any, **named: Any) -> None:
+        """Read chunks.
+
+        Raises
+        ------
+        DataError
+            If a file does not hold what was written, or cannot be read.
+        """
+        chunks = list(batch_info)
+        try:
+            await super().read_batch(chunks, *given, **named)
+        except (ValueError, RuntimeError, TypeError, OSError, EOFError) as error:
+            if not isinstance(place := chunks[0][0], StorePath):
+                raise  # a chunk within a shard: the reading of the shard names its file
+            raise DataError(_damaged(place, error)) from error
+
+
+register_pipeline(NamingPipeline)
+zarr.config.set({"codec_pipeline.path": f"{NamingPipeline.__module__}.{NamingPipeline.__qualname__}"})
+
+
+def _damaged(place: StorePath, error: Exception) -> str:
+    array = place.path.partition("/c/")[0].removesuffix("/c").rpartition("/")[2]
+    file = Path(str(getattr(place.store, "root", place.store))) / place.path
+    reason = (isinstance(error, OSError) and error.strerror) or "it does not hold what was written"
+    return f"{file} of array '{array}' cannot be read ({reason}); copy it again, or make it again"
+
+
+def write(dataset: xr.Dataset, store: Path) -> None:
+    """Write variables and attributes into a store that is being made; every chunk gets a checksum."""
+    encoding = {str(name): {"compressors": COMPRESSORS} for name in dataset.variables}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # strings have no place yet in the Zarr v3 specification; xarray reads them
+        dataset.to_zarr(store, mode="a", zarr_format=3, consolidated=False, encoding=encoding)
+
+
+def unfinish(store: Path) -> None:
+    """Take away the manifest of a store that is to be altered; `finish` makes another."""
+    (store / NAME).unlink(missing_ok=True)
+
+
+def finish(store: Path) -> None:
+    """Consolidate the metadata, so that ``xarray.open_zarr`` opens the store in one read, and write its manifest."""
     for torn in store.rglob("*.partial"):  # Zarr's, of workers that were killed while they wrote
         torn.unlink()
+    unfinish(store)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are an extension of Zarr v3, which xarray reads
         zarr.consolidate_metadata(store)
+    write_manifest(store)
 
 
-def count_files(store: Path) -> dict[str, int]:
-    """Return how many files of values each array of a store on disk has; only names are listed."""
-    arrays = sorted(path.parent for path in store.glob("*/zarr.json"))
-    return {
-        array.name: sum(_is_of_values(name) for _, _, files in os.walk(array) for name in files) for array in arrays
-    }
+def open_checked(store: Path) -> xr.Dataset:
+    """Open a Zarr store lazily, after comparing it with its manifest if it has one.
 
-
-def _is_of_values(name: str) -> bool:
-    return name != "zarr.json" and not name.endswith(".partial")
-
-
-def record_files(store: Path) -> None:
-    """Keep in a store's attribute ``files`` how many files each array has, so that `lost` can tell of a torn copy."""
-    zarr.open_group(store, mode="r+", use_consolidated=False).attrs["files"] = count_files(store)
-
-
-def lost(store: Path) -> tuple[str, int, int] | None:
-    """Return an array of which files were lost, how many are there and how many were written; None if none was."""
+    Raises
+    ------
+    DataError
+        If it is none, or not as it was written.
+    """
+    check_manifest(store)
     try:
-        written = json.loads((store / "zarr.json").read_text(encoding="utf-8"))["attributes"].get("files", {})
-    except (OSError, ValueError, KeyError):
-        return None  # no store, which whoever opens it says
-    present = count_files(store)
-    missing = ((name, present.get(name, 0), count) for name, count in written.items() if present.get(name, 0) < count)
-    return next(missing, None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset: xr.Dataset = xr.open_zarr(store, consolidated=None, mask_and_scale=True)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{store} is no Zarr store; make a store with 'watercli prepare'") from error
+    return dataset
 
 
 def zarr_with(*attributes: str) -> Callable[[Path], bool]:

@@ -112,8 +112,7 @@ def build(
     rest.attrs = _root_attributes(config, recipe, sources, grids, crs)
     rest.attrs |= {"quality": json.dumps(quality.counts()), "created": work.created}
     write.append(work.store, _plain_strings(rest))
-    zarr_files.record_files(work.store)
-    zarr_files.consolidate(work.store)
+    zarr_files.finish(work.store)
     return quality
 
 

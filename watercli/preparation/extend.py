@@ -113,6 +113,7 @@ class Extension:
         for old in (self.work.store, self.work.folder / "blocks"):
             shutil.rmtree(old, ignore_errors=True)  # an extension is short: it is begun anew, not continued
         shutil.copytree(self.store.path, self.work.store, copy_function=link)
+        zarr_files.unfinish(self.work.store)
 
     def _new_days(self, name: str, data: xr.DataArray) -> tuple[xr.DataArray, bool]:
         """Return the new days, and whether any is in the files; said if none is."""
@@ -202,8 +203,7 @@ class Extension:
                 "created": self.work.created,
             }
         )
-        zarr_files.record_files(self.work.store)
-        zarr_files.consolidate(self.work.store)
+        zarr_files.finish(self.work.store)
 
     def _joined(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return what was found in the new days beside what was found before, and the missing shares of all years.

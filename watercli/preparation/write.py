@@ -80,7 +80,7 @@ def _encodings(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
 def _encoding(data: xr.Variable) -> dict[str, Any]:
     """Return chunks and compression: grids in shards, all else in one piece."""
     if data.dtype.kind == "O" or not data.ndim:
-        return {}
+        return {"compressors": COMPRESSORS}
     if data.dtype.kind == "M":
         days = {
             "units": f"days since {np.datetime_as_string(data.values[0], unit='D')}",

@@ -2,13 +2,13 @@
 
 ``runs/<name>/checkpoints/<step>/`` holds ``model.safetensors`` (weights), ``optimiser.safetensors`` (what training
 needs to go on, by the names of the weights: it does not know how many processes wrote it) and ``checkpoint.json``
-(configuration, scaling, grid, fingerprint of the store, versions, and size and SHA-256 of the other two files).
+(configuration, scaling, grid, fingerprint of the store, versions, size and SHA-256 of the other two files, and a hash
+of its own content).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from watercli.data.scaling import Scaling
 from watercli.data.structure import model_config
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_folder
+from watercli.output.sealed import Damaged, read_sealed, sealed
 from watercli.store import Store
 
 SCHEMA_VERSION = 2
@@ -106,12 +107,15 @@ class Checkpoint:
         Raises
         ------
         RunError
-            If it is missing, torn or of another schema version, or a file beside it is missing or cut short.
+            If it is missing, altered or of another schema version, or a file beside it is missing or cut short.
         """
         try:
-            raw = json.loads((path / META).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path / META} cannot be read; choose another checkpoint or train again") from error
+            raw = read_sealed(path / META)
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            raise RunError(f"{path / META} {reason}; choose another checkpoint or train again") from error
+        except Damaged as error:
+            raise RunError(f"{error}; choose another checkpoint or train again") from error
         check_files(path, raw.get("files", {}))
         return cls.from_dict(raw, path / META, files=raw.get("files", {}))
 
@@ -237,7 +241,7 @@ def save(
                 OPTIMISER: save_tensors(optimiser, partial / OPTIMISER),
             }
             meta = replace(checkpoint, files=files)
-            (partial / META).write_text(json.dumps(meta.to_dict(), indent=1), encoding="utf-8")
+            (partial / META).write_text(sealed(meta.to_dict()), encoding="utf-8")
             flush(partial / META)
         flush(folder.parent)
     except (OSError, SafetensorError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watercli.errors import ConfigError, RunError
 from watercli.log import log
-from watercli.run.checkpoint import OPTIMISER, Checkpoint
+from watercli.run.checkpoint import OPTIMISER, WEIGHTS, Checkpoint
 
 
 def all_checkpoints(run: Path, passed_over: Callable[[str], object] | None = None) -> list[Checkpoint]:
@@ -85,7 +85,9 @@ def prune(run: Path, keep: int) -> None:
 
 
 def open_run(run: str | PathLike[str], which: Callable[[list[Checkpoint]], Checkpoint] = best_of) -> Checkpoint:
-    """Return a run's checkpoint: the best one, or that which ``which`` chooses.
+    """Return a run's checkpoint: the best one, or that which ``which`` chooses, of those whose weights are whole.
+
+    A warning names each that is passed over, and why.
 
     Raises
     ------
@@ -99,9 +101,16 @@ def open_run(run: str | PathLike[str], which: Callable[[list[Checkpoint]], Check
         raise ConfigError(f"{run} is no run directory; make one with 'watercli pretrain --run {run}'")
     reasons: list[str] = []
     checkpoints = all_checkpoints(run, reasons.append)
-    if not checkpoints:
-        why = f" ({reasons[-1]})" if reasons else ""
-        raise RunError(f"{run} has no whole checkpoint{why}; continue it with 'watercli pretrain --run {run} --resume'")
-    for reason in reasons:
-        log.warning("%s; passing over this checkpoint", reason)
-    return which(checkpoints)
+    while checkpoints:
+        chosen = which(checkpoints)
+        try:
+            chosen.verify(WEIGHTS)
+        except RunError as error:
+            reasons.append(_reason(error))
+            checkpoints = [other for other in checkpoints if other.path != chosen.path]
+            continue
+        for reason in reasons:
+            log.warning("%s; passing over this checkpoint, for that of step %d", reason, chosen.step)
+        return chosen
+    why = f" ({reasons[-1]})" if reasons else ""
+    raise RunError(f"{run} has no whole checkpoint{why}; continue it with 'watercli pretrain --run {run} --resume'")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from multimodal_mae.mae import MultiModalMAE
 
 from watercli.config import Config, abilities, difference, parse
+from watercli.config.loading import read_text
 from watercli.data.scaling import Scaling
 from watercli.data.steps import share_of_step
 from watercli.data.structure import store_model_config
@@ -19,7 +19,8 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.hydrology.flow_attributes import check_attributes
 from watercli.log import log
-from watercli.output.atomic import write_text
+from watercli.output.atomic import restore, write_text, written_folder
+from watercli.output.lock import locked
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import OPTIMISER, Checkpoint
@@ -35,6 +36,7 @@ from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
 from watercli.training.members import lacking_members, train_members
 from watercli.training.metrics_log import check_loggers
+from watercli.training.room import check_room
 from watercli.training.size import fitted
 from watercli.training.stop import Stop
 from watercli.training.weight_averaging import Average
@@ -69,21 +71,46 @@ FREE_ON_RESUME = (
 def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: bool) -> None:
     """Make a run directory, or check that an existing one may be continued.
 
+    One that is replaced stays until the new one stands in its place.
+
     Raises
     ------
     ConfigError
         If the directory is taken, is no run, or holds a run of another configuration or store.
     """
+    restore(run)
     if resume:
         if reason := another_experiment(config, store, run):
             raise ConfigError(f"{reason}; give the same settings and --store, or choose another --run")
-    elif run.exists():
-        if not overwrite:
-            raise ConfigError(f"{run} exists; continue it with --resume, replace it with --overwrite or choose --run")
-        if any(run.iterdir()) and not (run / CONFIG).is_file():
-            raise ConfigError(f"{run} is no run directory, so --overwrite leaves it alone; choose another --run")
-        shutil.rmtree(run)
+        _describe(run, config, store)
+    elif _is_free(run):
+        _describe(run, config, store)
+    elif not overwrite:
+        raise ConfigError(f"{run} exists; continue it with --resume, replace it with --overwrite or choose --run")
+    elif not (run / CONFIG).is_file():
+        raise ConfigError(f"{run} is no run directory, so --overwrite leaves it alone; choose another --run")
+    else:
+        with written_folder(run.resolve()) as partial:
+            _describe(partial, config, store)
+
+
+def _is_free(run: Path) -> bool:
+    """Return whether nothing stands at a path but, at most, an empty folder or a run of which no setting was kept.
+
+    Raises
+    ------
+    ConfigError
+        If it is a link to nothing.
+    """
+    if run.is_symlink() and not run.exists():
+        raise ConfigError(f"{run} is a link to nothing ({run.readlink()}); remove it, or choose another --run")
+    return not run.exists() or (run.is_dir() and all(file.name == RUN for file in run.iterdir()))
+
+
+def _describe(run: Path, config: Config, store: Store) -> None:
+    """Write what a run directory says of itself: the configuration first, by which it is known as one."""
     run.mkdir(parents=True, exist_ok=True)
+    write_text(run / CONFIG, config.to_yaml())
     record = {
         "store": str(store.path.resolve()),
         "fingerprint": store.fingerprint,
@@ -92,7 +119,6 @@ def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: 
         "hardware": hardware(),
     }
     write_text(run / RUN, json.dumps(record, indent=1))
-    write_text(run / CONFIG, config.to_yaml())
 
 
 def run_config(run: Path) -> Config:
@@ -100,7 +126,7 @@ def run_config(run: Path) -> Config:
     file = run / CONFIG
     if not file.is_file():
         raise ConfigError(f"{run} is no run directory; start one with 'watercli pretrain --run {run}'")
-    return parse(file.read_text(encoding="utf-8"), origin=str(file))
+    return parse(read_text(file), origin=str(file))
 
 
 def another_experiment(config: Config, store: Store, run: Path) -> str | None:
@@ -168,7 +194,7 @@ def check(config: Config, store: Store, processes: Processes) -> None:
     gpus = torch.cuda.device_count()
     if processes.gpus > gpus and not processes.hostfile:
         raise ConfigError(f"--gpus is {processes.gpus}, but this machine has {gpus}; give no more")
-    store_model_config(config, store)
+    check_room(config, store_model_config(config, store), store, processes)
     if store.config.recipe:
         check_attributes(config, store.config.recipe.catchments)
     Scaling.of(store, config)
@@ -213,10 +239,25 @@ def pretrain(
     check(config, store, processes)
     for line in abilities(config, len(store.gauge_ids)):
         log.info(line)
-    set_up(config, store, run, resume=resume, overwrite=overwrite)
-    if _has_all_steps(config, run):
-        log.info("%s has all its steps, and gets what it lacks besides", run)
-    elif processes.several:
+    run.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with locked(run):
+        set_up(config, store, run, resume=resume, overwrite=overwrite)
+        if _has_all_steps(config, run):
+            log.info("%s has all its steps, and gets what it lacks besides", run)
+        else:
+            _train(config, store, run, processes)
+        best = directory.open_run(run)
+        if best.validation_loss is None:
+            raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
+        with in_a_sentence(run):
+            train_members(config, best, store, run, _train_beside)
+            fit_evidence(config, best, store, run, _train_beside)
+    return best
+
+
+def _train(config: Config, store: Store, run: Path, processes: Processes) -> None:
+    """Train in this process, or in those that DeepSpeed starts."""
+    if processes.several:
         with in_a_sentence(run):
             launch(run, processes, display())
         newest = directory.all_checkpoints(run)[-1:]
@@ -224,13 +265,6 @@ def pretrain(
             raise RunError(f"{run} ended before its last step; continue with 'watercli pretrain --run {run} --resume'")
     else:
         work(config, store, run, lambda model: TorchEngine(model, config.train), display=display(), stop=Stop())
-    best = directory.open_run(run)
-    if best.validation_loss is None:
-        raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
-    with in_a_sentence(run):
-        train_members(config, best, store, run, _train_beside)
-        fit_evidence(config, best, store, run, _train_beside)
-    return best
 
 
 def _has_all_steps(config: Config, run: Path) -> bool:

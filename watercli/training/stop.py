@@ -63,11 +63,20 @@ class Stop:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process of this machine lives."""
+    """Return whether a process of this machine lives; one that ended lives no more, reaped or not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Return whether a process has ended and nobody has asked how, as in containers without an init."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it is gone just now, or this system has no /proc
+        return False
+    return status.rpartition(")")[2].split()[0] == "Z"

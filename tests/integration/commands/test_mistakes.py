@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from tests import factory
 from tests.integration.commands.conftest import Command, Outcome, contents
+from watercli.output.sealed import read_sealed, sealed
 from watercli.store import Store
 
 
@@ -283,7 +285,7 @@ class TestRun:
 
     def test_checkpoint_of_another_schema(self, use: Command, run: Path) -> None:
         for file in run.glob("checkpoints/*/checkpoint.json"):
-            file.write_text(json.dumps(json.loads(file.read_text()) | {"schema_version": 99}), encoding="utf-8")
+            file.write_text(sealed(read_sealed(file) | {"schema_version": 99}), encoding="utf-8")
         check(use(run), 1, "checkpoint")
 
     def test_another_store(self, use: Command, watercli: Command, data: Path, run: Path) -> None:
@@ -438,3 +440,69 @@ class TestUsage:
         assert "No space left on device" in outcome.said
         assert "--debug" in outcome.said
         assert "Traceback" not in outcome.said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: \xff", "is not in UTF-8 (byte 6)"),
+        (b"name: a\nwhen: 2000-13-45", "YAML cannot read (month must be in 1..12)"),
+        (b"name: a\nseed: " + b"9" * 5000, "YAML cannot read"),
+        (b"[" * 5000, "YAML"),
+    ],
+    ids=["no text", "no date", "no number", "no end"],
+)
+def test_configurations_that_cannot_be_read(watercli: Command, tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "odd.yaml").write_bytes(content)
+    check(watercli("inspect", "odd.yaml"), 2, "odd.yaml", message)
+
+
+@pytest.mark.parametrize("name", ["time", "static", "group_area", "a/b", "../x", "a b", "1a", "a" * 300, "zarr.json"])
+def test_modalities_whose_names_are_none(watercli: Command, tmp_path: Path, name: str) -> None:
+    text = (tmp_path / "a.yaml", f"name: a\nmodalities:\n  '{name}': {{kind: series, units: mm/day}}\n")
+    text[0].write_text(text[1], encoding="utf-8")
+    check(watercli("inspect", "a.yaml"), 2, "Setting 'modalities' in a.yaml", f"'{name[:40]}")
+
+
+@pytest.mark.parametrize("units", ["10**10**10 mm", "mm**99999", "9**9**9", "1e999999999 mm"])
+def test_units_that_would_never_end(watercli: Command, data: Path, units: str) -> None:
+    given = watercli("prepare", "--config", "recipe.yaml", "--data", data, "--out", "s.zarr", "--set",
+                     f"modalities.precip.source.units={units}")  # fmt: skip
+    check(given, 1, "units")
+
+
+def test_sizes_that_no_machine_has(watercli: Command, tiny_store: Store) -> None:
+    for change, words in (
+        (f"model.width={2**21}", "parameters needs"),
+        (f"train.batch_size={10**12}", "windows of 10 days needs"),
+    ):
+        given = watercli("pretrain", "--store", tiny_store.path, "--run", "run", "--set", change)
+        check(given, 2, words, "this machine has", "lower")
+    assert not Path("run").exists()
+
+
+def test_places_that_cannot_be(watercli: Command, tiny_store: Store, tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "file").write_text("a file", encoding="utf-8")
+    for out in ("link", "a" * 300, "file/below"):
+        for command in (
+            ("simulate", "--run", tiny_run, "--store", tiny_store.path, "--out", out),
+            ("pretrain", "--store", tiny_store.path, "--run", out),
+        ):
+            ended = watercli(*command)
+            assert ended.code in (1, 2), ended.said
+            assert out.partition("/")[0][:20] in ended.said
+            assert "bug" not in ended.said
+    assert contents(tmp_path) == {"link", "file"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_standard_output_that_is_full_or_closed() -> None:
+    command = f"{sys.executable} -m watercli.cli inspect demo"
+    full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True, check=False)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1].startswith("Error: ")
+    assert "tandard output" in full.stderr
+    closed = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True, check=False)
+    assert closed.returncode == 0
+    assert "Traceback" not in full.stderr + closed.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import multiprocessing
@@ -25,12 +27,14 @@ from torch.utils.data import DataLoader, Dataset
 from tests.unit.training.conftest import longer, rows
 from watercli.config import with_overrides
 from watercli.errors import ConfigError, RunError
+from watercli.evaluation.evaluate import evaluate
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.store import Store
 from watercli.training import launch, loop
+from watercli.training import pretrain as pretraining
 from watercli.training.failures import in_a_sentence, lost_another
-from watercli.training.pretrain import pretrain
+from watercli.training.pretrain import pretrain, set_up
 from watercli.training.stop import Stop
 from watercli.training.worker import _leave
 
@@ -49,7 +53,8 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "damage", "why"),
     [
-        (checkpoints.META, cut, "cannot be read"),
+        (checkpoints.META, cut, "does not hold what was written"),
+        (checkpoints.META, flip, "does not hold what was written"),
         (checkpoints.META, Path.unlink, "cannot be read"),
         (checkpoints.WEIGHTS, cut, "bytes, not"),
         (checkpoints.WEIGHTS, flip, "does not hold what was written"),
@@ -89,7 +94,26 @@ def test_without_a_whole_checkpoint_nothing_is_begun_anew(copied: Path, tiny_sto
     assert rows(copied) == before
 
 
-def test_damaged_weights_are_not_evaluated(copied: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "damage"), [(checkpoints.META, flip), (checkpoints.WEIGHTS, cut), (checkpoints.WEIGHTS, flip)]
+)
+def test_a_damaged_best_checkpoint_is_passed_over_in_every_command(
+    copied: Path, said: pytest.LogCaptureFixture, file: str, damage: Callable[[Path], object]
+) -> None:
+    best = directory.open_run(copied)
+    damage(best.path / file)
+    said.clear()
+    second = directory.open_run(copied)
+    assert {best.step, second.step} == {4, 8}
+    (warning,) = said.messages
+    assert str(best.path / file) in warning
+    assert f"for that of step {second.step}" in warning
+    damage(second.path / file)
+    with pytest.raises(RunError, match=rf"no whole checkpoint \(.*{file}"):
+        directory.open_run(copied)
+
+
+def test_weights_damaged_after_the_run_was_opened_are_not_taken(copied: Path) -> None:
     best = directory.open_run(copied)
     flip(best.path / checkpoints.WEIGHTS)
     with pytest.raises(RunError, match=r"model.safetensors does not hold what was written"):
@@ -245,3 +269,76 @@ def test_a_worker_stops_when_asked_or_alone(tmp_path: Path) -> None:
     assert not Stop(None, ("another machine", ended.pid)).requested
     (tmp_path / "stop").touch()
     assert Stop(tmp_path / "stop", (here, os.getpid())).requested
+
+
+def test_the_dead_do_not_live_though_nobody_buries_them() -> None:
+    """In a container without an init, a launcher that was killed stays a zombie."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not reaped
+    assert Stop(None, (os.uname().nodename, process.pid)).requested
+    process.wait()
+
+
+@pytest.mark.parametrize("given", [{"resume": True}, {"overwrite": True}])
+def test_a_run_has_one_owner(copied: Path, tiny_store: Store, given: dict[str, bool]) -> None:
+    before = rows(copied)
+    lock = copied.with_name(f".{copied.name}.lock")
+    lock.write_text("4711", encoding="utf-8")
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=r"Another watercli \(process 4711\) is writing"):
+            pretrain(longer(tiny_store.config, "train.steps=9"), tiny_store, copied, **given)
+    assert rows(copied) == before
+    assert directory.all_checkpoints(copied)[-1].step == 8
+
+
+def test_two_evaluations_of_a_run(copied: Path, tiny_store: Store) -> None:
+    lock = copied / ".evaluation.lock"
+    lock.write_text("4711", encoding="utf-8")
+    checkpoint = directory.open_run(copied)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=r"process 4711"):
+            evaluate(checkpoint, tiny_store, copied / "evaluation", checkpoint.config, run=copied)
+    assert not (copied / "cache").exists(), "it was refused after the work"
+
+
+@pytest.mark.parametrize("written", [(), ("run.json",), ("config.yaml",)], ids=["nothing", "no settings", "no record"])
+def test_a_run_that_never_began_is_begun(
+    uninterrupted: Path, tiny_store: Store, tmp_path: Path, written: tuple[str, ...]
+) -> None:
+    """What a kill or a full disk leaves, a form of the command accepts, and every message says which."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in written:
+        shutil.copy(uninterrupted / name, run / name)
+    config = longer(tiny_store.config)
+    if "config.yaml" in written:
+        with pytest.raises(ConfigError, match="continue it with --resume"):
+            set_up(config, tiny_store, run, resume=False, overwrite=False)
+        set_up(config, tiny_store, run, resume=True, overwrite=False)
+    else:
+        set_up(config, tiny_store, run, resume=False, overwrite=False)
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "run.json"}
+    assert (run / "config.yaml").read_bytes() == (uninterrupted / "config.yaml").read_bytes()
+
+
+def test_a_run_is_replaced_only_by_one_that_stands(
+    copied: Path, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(copied)
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(pretraining, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        set_up(longer(tiny_store.config), tiny_store, copied, resume=False, overwrite=True)
+    assert rows(copied) == before
+    monkeypatch.undo()
+    link = copied.with_name("link")
+    link.symlink_to(copied)
+    set_up(longer(tiny_store.config), tiny_store, link, resume=False, overwrite=True)
+    assert link.is_symlink()
+    assert {path.name for path in copied.iterdir()} == {"config.yaml", "run.json"}
+    assert {path.name for path in copied.parent.iterdir()} == {"copied", "link"}

@@ -33,6 +33,5 @@ def settings(fused: Checkpoint) -> Settings:
 def written(store: Store, path: Path, days: int, **attributes: object) -> Store:
     """Return a store that holds the first days of another; ``attributes`` are those of its root."""
     dataset = store.dataset.isel(time=slice(None, days)).load().drop_encoding().assign_attrs(attributes)
-    del dataset.attrs["files"]  # those of the other store
     dataset.to_zarr(path, zarr_format=3, consolidated=True)
     return Store.open(path)

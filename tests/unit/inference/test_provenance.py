@@ -17,6 +17,7 @@ from watercli.errors import ConfigError
 from watercli.inference import provenance
 from watercli.inference.embed import embed
 from watercli.inference.embedder import Embedder
+from watercli.output.sealed import read_sealed, sealed
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 
@@ -101,11 +102,11 @@ def test_a_checkpoint_that_did_not_record_what_it_knows(
 ) -> None:
     """Of the store that it was trained on all is known; of another it is said that it is not."""
     place = Path(shutil.copytree(fused.path, tmp_path / "checkpoint"))
-    raw = json.loads((place / "checkpoint.json").read_text())
+    raw = read_sealed(place / "checkpoint.json")
     del raw["gauges"], raw["splits"]
     for scale in raw["scaling"]["attributes"].values():
         del scale["least"], scale["most"]
-    (place / "checkpoint.json").write_text(json.dumps(raw))
+    (place / "checkpoint.json").write_text(sealed(raw))
     old = Checkpoint.read(place)
     assert provenance.roles(old, tiny_store, tiny_store.gauge_ids).tolist() == [1, 2, 1, 1, 2, 1]
     days = np.arange(len(tiny_store.times))

@@ -44,7 +44,7 @@ def chunks(store: Path) -> dict[str, bytes]:
     return {
         path.relative_to(store).as_posix(): path.read_bytes()
         for path in store.rglob("*")
-        if path.is_file() and path.name != "zarr.json"
+        if path.is_file() and path.name not in ("zarr.json", "manifest.json")
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import warnings
@@ -16,7 +17,9 @@ from pyproj import CRS
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
+from watercli.inspection.verify import verify
 from watercli.output import zarr_files
+from watercli.output.manifest import check_manifest
 from watercli.preparation.prepare import prepare
 from watercli.store import ROOT_ATTRIBUTES, STATISTICS, Store
 from watercli.transforms import TRANSFORMS
@@ -181,7 +184,7 @@ def test_provenance_and_fingerprint(data: Path, build: Build) -> None:
 def test_a_failed_overwrite_keeps_the_old_store(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = build().fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr(zarr_files, "consolidate", lambda partial: 1 / 0)
+        patch.setattr(zarr_files, "finish", lambda store: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(recipe__grid__land_threshold=0.4)
     assert Store.open(tmp_path / "store.zarr").fingerprint == before
@@ -205,27 +208,49 @@ def test_what_exists_is_refused(data: Path, build: Build, tmp_path: Path) -> Non
     assert note.read_text() == "a file"
 
 
-@pytest.mark.parametrize(
-    ("lost", "message"),
-    [
-        ("riverflow/c", r"has 0 of the 1 files of its variable 'riverflow'"),
-        ("precip/c/0", r"has 1 of the 2 files of its variable 'precip'"),
-        ("catchment/c", r"has 0 of the 1 files of its variable 'catchment'"),
-        ("riverflow", r"has 0 of the 1 files of its variable 'riverflow'"),
-    ],
-)
-def test_a_store_that_lost_files_is_not_opened(build: Build, lost: str, message: str) -> None:
+@pytest.mark.parametrize("lost", ["riverflow/c", "precip/c/0", "catchment/c", "riverflow", "time/zarr.json"])
+def test_a_store_that_lost_files_is_not_opened(build: Build, lost: str) -> None:
     """Zarr reads what is absent as missing values, with which a model would train and score to NaN."""
     path = build().path
-    shutil.rmtree(path / lost)
-    with pytest.raises(DataError, match=f"{message}: it was copied or removed in part; copy the whole store again"):
+    (shutil.rmtree if (path / lost).is_dir() else Path.unlink)(path / lost)
+    with pytest.raises(DataError, match=rf"{lost}.* of '{lost.partition('/')[0]}' is missing: .*copy the whole folder"):
         Store.open(path)
 
 
-def test_looking_for_lost_files_is_quick(build: Build) -> None:
+def test_metadata_and_the_manifest_are_protected(build: Build, logged: pytest.LogCaptureFixture) -> None:
+    path = build().path
+    for file in ("zarr.json", "riverflow/zarr.json", "manifest.json"):
+        content = (path / file).read_bytes()
+        for place in range(7, len(content), len(content) // 40):
+            (path / file).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+            with pytest.raises(DataError, match=re.escape(str(path / file))):
+                Store.open(path)
+        (path / file).write_bytes(content)
+    Store.open(path)
+    (path / "manifest.json").unlink()
+    logged.clear()
+    Store.open(path)
+    assert "has no manifest.json" in logged.text
+
+
+@pytest.mark.parametrize("array", ["precip", "riverflow", "gauge_name", "area"])
+def test_a_flipped_bit_is_an_error_that_names_array_and_file(build: Build, array: str) -> None:
+    path = build().path
+    assert "all as they were written" in verify(path)
+    file = min(file for file in (path / array / "c").rglob("*") if file.is_file())
+    content = file.read_bytes()
+    for place in (0, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(DataError, match=re.escape(f"{file} of array '{array}'")):
+            xr.open_zarr(path)[array].load()
+    with pytest.raises(DataError, match=re.escape(f"{file} of array '{array}'")):
+        verify(path)
+
+
+def test_comparing_with_the_manifest_is_quick(build: Build) -> None:
     path = build().path
     started = time.perf_counter()
-    assert zarr_files.lost(path) is None
+    check_manifest(path)
     assert time.perf_counter() - started < 0.05
 
 

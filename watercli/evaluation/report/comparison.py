@@ -17,6 +17,7 @@ from watercli.evaluation.results import finite
 from watercli.hydrology.scores import Comparison
 from watercli.log import log
 from watercli.output.atomic import Target
+from watercli.output.csv_cells import plain
 
 PAGE = "comparison.html"
 JSON = "comparison.json"
@@ -153,7 +154,8 @@ def _write_intervals(compared: Compared, file: Path) -> None:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(
-            {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+            {name: f"{value:.6g}" if isinstance(value, float) else plain(value) for name, value in row.items()}
+            for row in rows
         )
 
 
@@ -165,4 +167,5 @@ def _write_csv(compared: Compared, file: Path) -> None:
         for gauge in compared.scores["catchment"].values:
             for label in compared.summaries:
                 scores = compared.scores.sel({"catchment": gauge, "method": label})
-                writer.writerow([gauge, label, *(f"{float(scores.sel(metric=name)):.6g}" for name in SUMMARISED)])
+                numbers = [f"{float(scores.sel(metric=name)):.6g}" for name in SUMMARISED]
+                writer.writerow([plain(str(gauge)), plain(label), *numbers])

@@ -83,7 +83,7 @@ def payload(flow: Flow, insight: Insight | None) -> dict[str, Any]:
 
 def as_script(content: dict[str, Any]) -> str:
     """Return JSON that may stand inside a ``script`` element."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
 def _all_series(flow: Flow, insight: Insight | None) -> list[_Series]:

@@ -29,6 +29,7 @@ STYLE: dict[Any, Any] = {
     "ytick.color": "#333333",
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a gauge's name may hold two dollar signs
     "figure.constrained_layout.use": True,
 }
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from watercli.config import CheckName
 from watercli.log import console, log
 from watercli.output.atomic import write_text, written_file
+from watercli.output.csv_cells import plain
 from watercli.preparation.quality.records import Finding, Quality
 
 MEANINGS: dict[CheckName, str] = {
@@ -94,7 +95,7 @@ def save(quality: Quality, out: Path) -> Path:
     with written_file(table) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([field.name for field in fields(Finding)])
-        writer.writerows(astuple(finding) for finding in quality.findings)
+        writer.writerows(map(plain, astuple(finding)) for finding in quality.findings)
     write_text(page, _page(quality, out, table))
     return page
 
