@@ -17,7 +17,7 @@ from watercli.library.skill import skill
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint, save_tensors, sha256
 from watercli.run.evidence import copy_evidence
-from watercli.run.members import member_files
+from watercli.run.members import member_files, named, number_of
 from watercli.training.metrics_log import read_metrics
 
 
@@ -75,6 +75,7 @@ def _write_weights(checkpoint: Checkpoint, partial: Path, half: bool) -> dict[st
     _put(checkpoint.path / checkpoint.weights, partial / folder.WEIGHTS, half)
     for file in member_files(checkpoint):
         _put(file, partial / file.name, half)
+        (partial / file.name).rename(partial / named(number_of(file), partial / file.name))
     # The head names the weights that it belongs to, members included: it comes last.
     further = [*member_files(copy), copy_evidence(checkpoint, copy)]
     own = {folder.OWN: _record_of(partial / folder.WEIGHTS)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def copy_evidence(source: Checkpoint, copy: Checkpoint) -> Path | None:
 
 
 def _write(checkpoint: Checkpoint, meta: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
-    meta = meta | {"weights": checkpoint.fingerprint_of_weights()}
+    meta = meta | {"weights": checkpoint.fingerprint_of_weights(), "sha256": _hash(tensors)}
     file = checkpoint.path / FILE
     try:
         with written_file(file) as partial:
@@ -111,6 +112,16 @@ def _read(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Tensor]] | 
         raise RunError(f"{file} cannot be read; remove it, and fit it anew with --resume") from error
     if meta.get("schema_version") != SCHEMA_VERSION:
         raise RunError(f"{file} has schema version {meta.get('schema_version')}, not {SCHEMA_VERSION}; fit it anew")
+    if meta.get("sha256") != _hash(tensors):
+        raise RunError(f"{file} does not hold what was written; remove it, and fit it anew with --resume")
     if meta["weights"] != checkpoint.fingerprint_of_weights():
         raise RunError(f"{file} belongs to other weights; remove it, and fit it anew with --resume")
     return meta, tensors
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of all numbers, in the order of their names."""
+    numbers = hashlib.sha256()
+    for name in sorted(tensors):
+        numbers.update(tensors[name].contiguous().numpy().tobytes())
+    return numbers.hexdigest()

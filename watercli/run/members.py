@@ -1,4 +1,4 @@
-"""Members of an ensemble: ``member-N.safetensors`` beside the weights of a checkpoint, of one structure and scaling.
+"""Members of an ensemble: ``member-N-HASH.safetensors`` beside the weights of a checkpoint, and of its structure.
 
 They differ in the seed of their training. A simulation is the mean over the checkpoint's own weights and its members.
 """
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_file
-from watercli.run.checkpoint import MEMBERS, WEIGHTS, Checkpoint
+from watercli.run.checkpoint import MEMBERS, WEIGHTS, Checkpoint, sha256
 
 
 def member_files(checkpoint: Checkpoint) -> list[Path]:
@@ -31,7 +31,7 @@ def save_member(checkpoint: Checkpoint, number: int, member: Checkpoint) -> Path
     RunError
         If they cannot be written.
     """
-    file = checkpoint.path / MEMBERS.replace("*", str(number))
+    file = checkpoint.path / named(number, member.path / WEIGHTS)
     try:
         with written_file(file) as partial:
             shutil.copyfile(member.path / WEIGHTS, partial)
@@ -39,6 +39,16 @@ def save_member(checkpoint: Checkpoint, number: int, member: Checkpoint) -> Path
     except OSError as error:
         raise RunError(f"{file} cannot be written ({error}); make room and give the same command again") from error
     return file
+
+
+def number_of(file: Path) -> int:
+    """Return the number of a member."""
+    return int(file.stem.split("-")[1])
+
+
+def named(number: int, weights: Path) -> str:
+    """Return the name of a member's file, which says what it holds."""
+    return MEMBERS.replace("*", f"{number}-{sha256(weights)[:16]}")
 
 
 def load_models(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> list[MultiModalMAE]:
@@ -52,6 +62,8 @@ def load_models(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> l
     models = [checkpoint.model(device)]
     for file in member_files(checkpoint):
         member = MultiModalMAE(checkpoint.structure)
+        if file.name != named(number_of(file), file):
+            raise RunError(f"{file} does not hold what was written; remove it, and continue the run with --resume")
         try:
             member.load_state_dict(load_file(file))
         except (OSError, SafetensorError, RuntimeError) as error:

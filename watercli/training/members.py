@@ -7,7 +7,7 @@ from pathlib import Path
 from watercli.config import Config
 from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
-from watercli.run.members import member_files, save_member
+from watercli.run.members import member_files, number_of, save_member
 from watercli.store import Store
 from watercli.training.evidence_phase import TrainRun
 
@@ -17,7 +17,7 @@ FOLDER = "members"
 
 def lacking_members(config: Config, checkpoint: Checkpoint) -> list[int]:
     """Return the numbers of the members that a checkpoint is to have and lacks."""
-    there = {int(file.stem.split("-")[1]) for file in member_files(checkpoint)}
+    there = {number_of(file) for file in member_files(checkpoint)}
     return [number for number in range(1, config.train.members) if number not in there]
 
 

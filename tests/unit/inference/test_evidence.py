@@ -70,6 +70,9 @@ def test_the_head_lies_beside_the_weights_that_it_belongs_to(informed: Checkpoin
     (copy / FILE).write_bytes(content[: len(content) // 2])
     with pytest.raises(RunError, match="cannot be read"):
         load_evidence(moved, "riverflow")
+    (copy / FILE).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(RunError, match="does not hold what was written"):
+        load_evidence(moved, "riverflow")
     (copy / FILE).unlink()
     assert load_evidence(moved, "riverflow") is None
     save_evidence(moved, fitted)

@@ -14,7 +14,7 @@ from watercli.errors import RunError
 from watercli.inference.simulate import simulated_dataset
 from watercli.run.directory import open_run
 from watercli.run.evidence import has_evidence
-from watercli.run.members import load_models, member_files
+from watercli.run.members import load_models, member_files, save_member
 from watercli.run.simulator import simulate
 from watercli.store import Store
 from watercli.training.members import FOLDER
@@ -51,16 +51,18 @@ def test_a_head_belongs_to_the_members_too(informed_run: Path, tiny_store: Store
     """Members that come later make the head that was fitted without them useless; it is fitted anew."""
     run = shutil.copytree(informed_run, tmp_path / "run")
     assert has_evidence(open_run(run))
-    shutil.copy(open_run(run).path / "model.safetensors", open_run(run).path / "member-1.safetensors")
+    save_member(open_run(run), 1, open_run(run))
     assert not has_evidence(open_run(run))
     evidence = "train.evidence={steps: 30, quantile_steps: 10}"
     pretrain(with_overrides(tiny_store.config, (*RECURRENT, evidence, "train.members=2")), tiny_store, run, resume=True)
     assert has_evidence(open_run(run))
 
 
-def test_a_torn_member_is_named(ensemble_run: Path, tmp_path: Path) -> None:
+def test_a_damaged_member_is_named(ensemble_run: Path, tmp_path: Path) -> None:
     checkpoint = open_run(shutil.copytree(ensemble_run, tmp_path / "run"))
     file = member_files(checkpoint)[0]
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(RunError, match=file.name):
-        load_models(checkpoint)
+    content = file.read_bytes()
+    for damaged in (content[:100], content[:-1] + bytes([content[-1] ^ 1])):
+        file.write_bytes(damaged)
+        with pytest.raises(RunError, match=f"{file.name} does not hold what was written"):
+            load_models(checkpoint)
