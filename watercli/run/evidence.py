@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from multimodal_mae.evidence import EvidenceHead
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
