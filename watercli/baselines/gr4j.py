@@ -140,7 +140,7 @@ def with_donors(
         Of donors.
     """
     simulated = np.full(weather.shape[1:], np.nan)
-    is_calibrated: Flags = np.isfinite(parameters).all(1)
+    is_calibrated: Flags = np.logical_and.reduce(np.isfinite(parameters), axis=1)
     for c in range(len(simulated)):
         chosen = donors[c][is_calibrated[donors[c]]][:number]
         inputs = inputs_of(weather[:, c], times)

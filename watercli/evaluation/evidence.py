@@ -180,7 +180,9 @@ class Trial:
         def rival(catchment: int, own: Indices) -> Floats:
             known = np.log(np.maximum(flow[catchment, own], 0) + offset)
             level, slope = level_and_slope(logarithm(catchment, own), known)
-            return np.maximum(np.exp(level + slope * logarithm(catchment, self.test)) - offset, 0)
+            on_test = np.exp(level + slope * logarithm(catchment, self.test)) - offset
+            flow_of_test: Floats = np.maximum(on_test, 0)
+            return flow_of_test
 
         return rival
 

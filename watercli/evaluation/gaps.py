@@ -72,33 +72,33 @@ def on_donors(own: Floats, donors: Floats, hidden: Indices) -> Floats:
     logarithms = np.log(np.maximum(usable, 0) + offset), np.log(np.maximum(own, 0) + offset)
     correlation = np.array([_correlation(logarithms[1], donor) for donor in logarithms[0]])
     best = np.argsort(-correlation, kind="stable")[: min(DONORS, int(np.isfinite(correlation).sum()))]
-    if not len(best):
+    known = np.isfinite(own) & np.isfinite(usable[best]).all(0)
+    if not len(best) or known.sum() < MIN_COMMON:
         return np.full(len(hidden), np.nan)
-    fits = [
-        (np.maximum(_regression(own, usable[best]), 0)),
-        np.maximum(np.exp(_regression(logarithms[1], logarithms[0][best])) - offset, 0),
-    ]
-    errors = [np.nanmean(np.square(fit - own)) for fit in fits]
-    return fits[int(np.nanargmin(errors))][hidden] if np.isfinite(errors).any() else np.full(len(hidden), np.nan)
+    fits = (
+        np.maximum(_regression(own, usable[best], known), 0),
+        np.maximum(np.exp(_regression(logarithms[1], logarithms[0][best], known)) - offset, 0),
+    )
+    errors = [float(np.square(fit - own)[known].mean()) for fit in fits]
+    return fits[int(np.argmin(errors))][hidden]
 
 
 def _correlation(own: Floats, donor: Floats) -> float:
     known = np.isfinite(own) & np.isfinite(donor)
-    if known.sum() < MIN_COMMON or np.ptp(donor[known]) == 0:
+    if known.sum() < MIN_COMMON or np.ptp(donor[known]) == 0 or np.ptp(own[known]) == 0:
         return float("nan")
     return float(np.corrcoef(own[known], donor[known])[0, 1])
 
 
-def _regression(own: Floats, donors: Floats) -> Floats:
-    """Return the regression's values on all days ``[D]``; gaps of donors ``[K, D]`` are interpolated in time."""
+def _regression(own: Floats, donors: Floats, known: Flags) -> Floats:
+    """Return values of all days ``[D]`` by a regression on donors ``[K, D]``, fitted to the days ``known`` ``[D]``.
+
+    Gaps of the donors are interpolated in time.
+    """
     days = np.arange(len(own))
     complete = [np.interp(days, days[np.isfinite(donor)], donor[np.isfinite(donor)]) for donor in donors]
     inputs = np.column_stack((*complete, np.ones(len(own))))
-    known = np.isfinite(own) & np.isfinite(donors).all(0)
-    if known.sum() < MIN_COMMON:
-        return np.full(len(own), np.nan)
-    weights = np.linalg.lstsq(inputs[known], own[known], rcond=None)[0]
-    values: Floats = inputs @ weights
+    values: Floats = inputs @ np.linalg.lstsq(inputs[known], own[known], rcond=None)[0]
     return values
 
 
@@ -181,11 +181,12 @@ def judge_gaps(context: Context, informed: Informed, notes: list[str]) -> Sectio
 
 def _cuts(context: Context, catchment: int) -> dict[int, Indices]:
     """Return the days that are cut out, by length of gap; lengths with too few observed ones are left out."""
+    record = int(np.isfinite(context.flow[catchment]).sum())
     observed = np.isfinite(context.flow[catchment, context.test])
     cuts = {}
     for length, number in LENGTHS.items():
         days = cut(np.random.default_rng([context.config.seed, 15, catchment, length]), observed, length, number)
-        if observed[days].sum() >= MIN_DAYS:
+        if MIN_DAYS <= observed[days].sum() <= record - MIN_COMMON:
             cuts[length] = days + context.test.start
     return cuts
 
@@ -233,7 +234,7 @@ def sentence(scores: pd.DataFrame) -> str:
     """Say whether the head fills gaps better than regression on donors does."""
     parts = [
         f"{_better(scores, length, REGRESSION):.0%} (gaps of {length} day{'s' * (length > 1)})"
-        for length in sorted(scores["gap"].unique())
+        for length in sorted(scores["gap"].unique().tolist())
     ]
     return f"The evidence head fills gaps better than regression on donors at a share of gauges of {', '.join(parts)}"
 

@@ -41,7 +41,8 @@ FILES = {
     "short_records.csv",
     "results.zarr",
 }
-DEFAULT = [name for name in Evaluate().methods if name != "probe_decoder_state"]  # which needs cross-modal attention
+# The run has neither cross-modal attention nor an evidence head.
+DEFAULT = [name for name in Evaluate().methods if name not in ("probe_decoder_state", "evidence")]
 FAST = (
     "evaluate.methods=[simulation, neighbour_correction, probe, probe_regional, weather_ridge, nearest, climatology, "
     "persistence]"

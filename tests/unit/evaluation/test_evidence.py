@@ -37,6 +37,15 @@ def context_of(run: Path, store: Store, cache: Path) -> Context:
     return make_context(checkpoint, store, config, Cache(cache))
 
 
+def flow_by(context: Context, method: str) -> np.ndarray:
+    """Return the flow of the test days by a method that has an answer."""
+    simulate = METHODS[method].simulate
+    assert simulate is not None
+    flow = simulate(context)
+    assert flow is not None
+    return np.asarray(flow)
+
+
 @pytest.fixture(scope="module")
 def context(informed_run: Path, tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Context:
     return context_of(informed_run, tiny_store, tmp_path_factory.mktemp("cache"))
@@ -83,7 +92,9 @@ def test_short_records_of_own_flow(context: Context) -> None:
     assert context.informed is not None
     notes: list[str] = []
     section = judge_evidence(context, context.informed, notes)
-    assert section is not None and section.by_catchment is not None and not notes
+    assert section is not None
+    assert section.by_catchment is not None
+    assert not notes
     # Of a year and a half of training, at most half is given away.
     assert set(section.table["own flow known"]) == {"none", "12 single days", "52 single days"}
     assert set(section.table["method"]) > {HEAD, "level and slope of the simulation", "GR4J, calibrated"}
@@ -136,8 +147,7 @@ def test_neighbour_correction_of_single_gauges_is_that_of_the_method(context: Co
     near = Neighbourhood(context.informed, distances(context.store), context.store.period("validation"))
     days = np.arange(context.test.start, context.test.stop)
     flow = np.exp(near.logarithm(HELD_OUT, days)) - context.informed.errors.offset
-    expected = METHODS["neighbour_correction"].simulate(context)  # type: ignore[misc]
-    assert expected is not None
+    expected = flow_by(context, "neighbour_correction")
     # The offsets of their logarithms differ, 0.02 and 0.01 of the mean flow.
     np.testing.assert_allclose(flow, expected[HELD_OUT], rtol=0.05, atol=0.02)
 
@@ -150,7 +160,8 @@ def test_gaps_are_apart_and_observed() -> None:
     starts = days[np.flatnonzero(np.diff(days, prepend=-9) > 1)]
     assert len(starts) == 5  # none touches another
     assert all(2 * observed[start : start + 7].sum() >= 7 for start in starts)
-    assert days.min() > 0 and days.max() < 199
+    assert days.min() > 0
+    assert days.max() < 199
     assert not len(cut(np.random.default_rng(0), observed, 365, 1))
 
 
@@ -164,14 +175,15 @@ def test_regression_on_donors_sees_other_days_alone() -> None:
     np.testing.assert_allclose(on_donors(cut_out, donors, hidden), own[hidden], rtol=1e-6)
     donors[2, 505:530] = np.nan  # a donor that the gap lacks as well is none
     assert np.abs(on_donors(cut_out, donors, hidden) - own[hidden]).max() > 0.1
-    assert np.isnan(on_donors(cut_out, donors[:, :0].repeat(600, 1), hidden)).all()
+    assert np.isnan(on_donors(cut_out, np.full_like(donors, np.nan), hidden)).all()
 
 
 def test_filled_gaps(context: Context) -> None:
     assert context.informed is not None
     notes: list[str] = []
     section = judge_gaps(context, context.informed, notes)
-    assert section is not None and section.by_catchment is not None
+    assert section is not None
+    assert section.by_catchment is not None
     assert notes == ["Protocol 'gaps': no gap of 365 days fits into the test period"]
     assert section.table["gap (days)"].unique().tolist() == [1, 7, 30]
     assert {MODEL, INTERPOLATION, REGRESSION} < set(section.table["method"])
@@ -198,10 +210,9 @@ def test_rivals_get_the_same_evidence(context: Context) -> None:
         distances(context.store), simulated, context.flow[:, context.simulated_days], ~context.unseen,
         context.of_simulated(context.store.period("validation")),
     )  # fmt: skip
-    corrected = METHODS["ema_mlp_neighbour_correction"].simulate(context)  # type: ignore[misc]
+    corrected = flow_by(context, "ema_mlp_neighbour_correction")
     np.testing.assert_array_equal(corrected, expected[:, context.of_simulated(context.test)])
-    mean, lstm, mlp = (METHODS[name].simulate(context) for name in ("mean_of_models", "lstm", "ema_mlp"))  # type: ignore[misc]
-    assert lstm is not None and mlp is not None
+    mean, lstm, mlp = (flow_by(context, name) for name in ("mean_of_models", "lstm", "ema_mlp"))
     np.testing.assert_allclose(mean, (lstm + mlp) / 2, rtol=1e-6)
 
 
