@@ -31,6 +31,8 @@ MIN_TEST_DAYS = 30
 GR4J_SEARCH = 60
 """Runs of GR4J in the search for parameters, after those of the screening."""
 HEAD = "evidence head"
+MOST_GAUGES = 150
+"""Gauges that are scored; of more, so many are chosen, spread over all."""
 FLOOR = -1.0
 """Efficiencies below count as this in a mean."""
 
@@ -109,7 +111,7 @@ class Trial:
         enough = {record: tested & (lengths >= 2 * record.values) for record in RECORDS}
         records = tuple(record for record in RECORDS if 2 * enough[record].sum() >= max(tested.sum(), 1))
         chosen = np.logical_and.reduce([enough[record] for record in records]) if records else tested
-        return cls(context, informed, candidates[chosen], records)
+        return cls(context, informed, spread(candidates[chosen], MOST_GAUGES), records)
 
     @cached_property
     def test(self) -> Indices:
@@ -119,8 +121,7 @@ class Trial:
     @cached_property
     def calibrated(self) -> set[int]:
         """Gauges at which slow rivals are calibrated, spread over all that are scored."""
-        number = min(self.context.settings.slow_rival_gauges, len(self.gauges))
-        return set(self.gauges[np.linspace(0, len(self.gauges) - 1, number).round().astype(np.int64)].tolist())
+        return set(spread(self.gauges, self.context.settings.slow_rival_gauges).tolist())
 
     def own(self, record: Record, catchment: int) -> Indices:
         """Return the days of a gauge's own flow that are known."""
@@ -200,6 +201,11 @@ class Trial:
             return flow
 
         return rival
+
+
+def spread(gauges: Indices, number: int) -> Indices:
+    """Return at most ``number`` gauges, spread evenly over all."""
+    return gauges[np.linspace(0, len(gauges) - 1, min(number, len(gauges))).round().astype(np.int64)]
 
 
 def level_and_slope(simulated: Floats, observed: Floats) -> tuple[float, float]:

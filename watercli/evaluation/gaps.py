@@ -17,7 +17,7 @@ from watercli.baselines.informed import Estimated, Informed, coverage
 from watercli.baselines.neighbours import distances, inverse_distance
 from watercli.data.evidence import CANDIDATES, choose_own
 from watercli.data.windows import Indices
-from watercli.evaluation.evidence import lacks_head
+from watercli.evaluation.evidence import MOST_GAUGES, lacks_head, spread
 from watercli.evaluation.protocol import Case, Protocol, Section
 from watercli.inference.evidence import ALIGNED_WITH_OWN
 from watercli.log import log, track
@@ -161,8 +161,9 @@ class Gauge:
 def judge_gaps(context: Context, informed: Informed, notes: list[str]) -> Section | None:
     """Score filled gaps; None, with a note, if no gap can be cut."""
     informed, km = informed.with_donors_interpolated(), distances(context.store)
-    scored = np.flatnonzero(context.unseen if context.ungauged else np.ones(len(context.unseen), dtype=bool))
-    log.info("Filling gaps in the records of up to %d gauges", len(scored))
+    candidates = np.flatnonzero(context.unseen if context.ungauged else np.ones(len(context.unseen), dtype=bool))
+    scored = spread(candidates, MOST_GAUGES)
+    log.info("Filling gaps in the records of up to %d of %d gauges", len(scored), len(candidates))
     rows: list[dict[str, Any]] = []
     for catchment in track(scored.tolist(), "gaps"):
         cuts = _cuts(context, catchment)

@@ -18,7 +18,7 @@ from watercli.baselines.neighbours import correct_by_neighbours, distances
 from watercli.baselines.registry import METHODS
 from watercli.config import with_overrides
 from watercli.evaluation.evaluate import evaluate
-from watercli.evaluation.evidence import HEAD, Neighbourhood, Record, Trial, judge_evidence, level_and_slope
+from watercli.evaluation.evidence import HEAD, Neighbourhood, Record, Trial, judge_evidence, level_and_slope, spread
 from watercli.evaluation.gaps import INTERPOLATION, MODEL, REGRESSION, cut, judge_gaps, on_donors
 from watercli.evaluation.protocol import make_context
 from watercli.inference.evidence import InformedSimulator
@@ -133,6 +133,12 @@ def test_days_of_a_record() -> None:
     assert not np.array_equal(single, Record(12, single=True).days(known, 0, 6))
     assert Record(365).days(known, 0, 5).tolist() == known[-365:].tolist()
     assert not len(Record(0).days(known, 0, 5))
+
+
+def test_gauges_are_spread_over_all() -> None:
+    assert spread(np.arange(9), 3).tolist() == [0, 4, 8]
+    assert spread(np.arange(2), 5).tolist() == [0, 1]
+    assert not len(spread(np.arange(0), 5))
 
 
 def test_level_and_slope() -> None:
