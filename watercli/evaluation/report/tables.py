@@ -174,7 +174,7 @@ def values(insight: Insight, flow: Flow, seed: int) -> dict[str, Any]:
         content |= _report_head(insight.head, insight.intervals, flow.units)
     if insight.donors is not None:
         content |= _report_donors(insight.donors)
-    return {"interval_rows": [], "donor_rows": []} | content
+    return {"interval_rows": [], "head_rows": [], "donor_rows": []} | content
 
 
 def _report_signatures(insight: Insight, flow: Flow) -> list[dict[str, Any]]:
