@@ -290,7 +290,7 @@ class TestRun:
 
     def test_another_store(self, use: Command, watercli: Command, data: Path, run: Path) -> None:
         assert watercli("prepare", "--config", "recipe.yaml", "--data", data, "--out", "other.zarr").code == 0
-        check(use(run, "--store", "other.zarr"), 2, "The run's modality", "other.zarr")
+        check(use(run, "--store", "other.zarr"), 2, "The model's modality", "other.zarr")
 
     def test_misspelt_setting(self, use: Command, run: Path) -> None:
         check(use(run, "--set", "embed.stirde=2"), 2, "embed.stirde", "did you mean 'stride'?")
@@ -355,7 +355,7 @@ def test_a_choice_that_there_is_not(watercli: Command, tiny_store: Store, tiny_r
 
 def test_compare_what_is_not_there(watercli: Command) -> None:
     check(watercli("compare", "raport"), 2, "raport", "did you mean 'report'?")
-    check(watercli("compare"), 2, "compare needs runs, or a study (camels-us-regions, ")
+    check(watercli("compare"), 2, "compare needs runs, or a study (ablation, camels-us-regions, ")
     check(watercli("compare", ".", "--config", "demo"), 2, "--config is for a study")
     check(watercli("compare", ".", "nowhere"), 2, "nowhere is neither a run directory nor a study")
     assert not Path("comparison").exists()

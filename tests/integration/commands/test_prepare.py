@@ -112,7 +112,7 @@ class TestInspect:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch, caplog.at_level("INFO", "watercli"):
-            patch.setattr(zarr_files, "consolidate", interrupted)
+            patch.setattr(zarr_files, "finish", interrupted)
             assert watercli("prepare", "--config", "recipe.yaml", "--data", data, "--out", "out.zarr").code == 130
         assert "What is done is kept in .out.zarr.partial; the same command goes on from there" in caplog.text
         for path in ("out.zarr", ".out.zarr.partial"):

@@ -28,7 +28,7 @@ def without(store: Store, path: Path, name: str) -> Store:
     """Return a store that never had a modality."""
     raw = store.config.model_dump(mode="json")
     del raw["modalities"][name]
-    raw["embed"]["excluded_inputs"], raw["evaluate"]["target"] = [], "evap"
+    raw["embed"]["excluded_inputs"], raw["evaluate"]["target"], raw["target"] = [], "evap", None
     config = type(store.config).model_validate(raw)
     dataset = store.dataset.drop_vars(name)
     changed = replace(store, dataset=dataset)

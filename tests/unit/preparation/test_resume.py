@@ -142,7 +142,7 @@ def test_an_error_of_ours_leaves_what_can_be_continued(
 ) -> None:
     out = tmp_path / "store.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(zarr_files, "consolidate", lambda partial: 1 / 0)
+        patch.setattr(zarr_files, "finish", lambda partial: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare(factory.config(), out, data=data)
     assert not out.exists()
@@ -158,7 +158,7 @@ def test_killed_after_the_store_was_put_in_its_place(
 ) -> None:
     out = tmp_path / "store.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(zarr_files, "consolidate", lambda partial: 1 / 0)
+        patch.setattr(zarr_files, "finish", lambda partial: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare(factory.config(), out, data=data)
     Work.beside(out).store.rename(tmp_path / "elsewhere")
@@ -180,14 +180,14 @@ def test_two_at_once(data: Path, tmp_path: Path) -> None:
 
 def test_a_source_that_changes_meanwhile(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gauge = next((data / "timeseries").iterdir())
-    consolidate = zarr_files.consolidate
+    finish = zarr_files.finish
 
-    def change_and_consolidate(partial: Path) -> None:
+    def change_and_finish(partial: Path) -> None:
         with gauge.open("a", encoding="utf-8") as stream:
             stream.write("\n")
-        consolidate(partial)
+        finish(partial)
 
-    monkeypatch.setattr(zarr_files, "consolidate", change_and_consolidate)
+    monkeypatch.setattr(zarr_files, "finish", change_and_finish)
     with pytest.raises(DataError, match=rf"timeseries/{gauge.name} was changed while it was read"):
         prepare(factory.config(), tmp_path / "store.zarr", data=data)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

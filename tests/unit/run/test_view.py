@@ -51,7 +51,7 @@ def _with_discharge(store: Store) -> Store:
 
 
 def _targets(config: Config) -> Config:
-    return parse(config.to_yaml(), origin="test", overrides=["evaluate.target=discharge"])
+    return parse(config.to_yaml(), origin="test", overrides=["target=discharge", "evaluate.target=discharge"])
 
 
 @pytest.fixture(scope="module")
