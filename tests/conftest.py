@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,13 @@ def other_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The tiny domain with ten gauges, of which four are new to the runs, and half a year more."""
     changes = ("recipe.demo.catchments=10", "recipe.period.end=2002-06-30")
     return prepare(load("demo", (*TINY, *changes)), tmp_path_factory.mktemp("other") / "other.zarr", data=None)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real data, or skip where there is none."""
+    beside = Path(__file__).parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("WATERCLI_DATA", beside))
+    if not (folder / "camels_gb").is_dir():
+        pytest.skip(f"no real data at {folder}; set WATERCLI_DATA")
+    return folder

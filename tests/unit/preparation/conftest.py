@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,13 +47,3 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
     from watercli.config import load
 
     return prepare(load("demo"), tmp_path_factory.mktemp("demo") / "demo.zarr", data=None)
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Return the folder of real data, or skip where there is none."""
-    beside = Path(__file__).parents[3].parent / "shared" / "data"
-    folder = Path(os.environ.get("WATERCLI_DATA", beside))
-    if not (folder / "camels_gb").is_dir():
-        pytest.skip(f"no real data at {folder}; set WATERCLI_DATA")
-    return folder
