@@ -339,7 +339,7 @@ def test_gauges_that_training_never_saw_are_said_once(
     # A record may be caught by more than one handler; it is one all the same.
     records = {id(record): record.getMessage() for record in caplog.records}
     left_out = [message for message in records.values() if "Left out" in message]
-    lacking = ", ".join(METHODS[name].label for name in ("ema_mlp", "lstm", "gr4j"))
+    lacking = ", ".join(METHODS[name].label for name in ("ema_mlp", "lstm", "mean_of_models", "gr4j"))
     assert len(left_out) == 1
     assert left_out[0].startswith("Left out, as no gauge of the store gave flow to training: ")
     assert lacking in left_out[0]
