@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from watercli.config.base import Positive, Section, Strings, listed
 
-OWN_FLOW = r"^(none|before|all|\d{4}-\d{2}-\d{2}\.\.\d{4}-\d{2}-\d{2})$"
+OWN_FLOW = re.compile(r"none|before|all|\d{4}-\d{2}-\d{2}\.\.\d{4}-\d{2}-\d{2}")
+
+
+def _own_flow(value: str) -> str:
+    if not OWN_FLOW.fullmatch(value):
+        raise ValueError("no such choice; known: none, before, all, or a period such as 2012-01-01..2012-12-31")
+    for day in value.split("..") if ".." in value else ():
+        dt.date.fromisoformat(day)
+    return value
 
 
 class Selection(Section):
@@ -39,7 +48,7 @@ class Simulate(Selection):
     """Flow of other gauges of the store that may be evidence. ``none``; ``past``: up to the day before; ``day``: up to
     the day itself; ``all``: gaps of up to a week in their records are interpolated too. null: ``day`` if the run has an
     evidence head, otherwise ``none``."""
-    own_flow: Annotated[str, Field(pattern=OWN_FLOW)] = "none"
+    own_flow: Annotated[str, AfterValidator(_own_flow)] = "none"
     """Flow of the gauge itself that may be evidence for a day. ``none``; ``before``: on all days before; ``all``: on
     all other days; ``FROM..TO``: on the other days of a period."""
     measured: Path | None = None

@@ -104,9 +104,13 @@ def read_measurements(file: Path, store: Store, known: Flags) -> Floats:
 
     Raises
     ------
+    ConfigError
+        If there is no such file.
     DataError
-        If the file cannot be read, lacks a column, names an unknown gauge, or holds a day twice or no flow.
+        If it cannot be read, lacks a column, names an unknown gauge, or holds a day twice or no flow.
     """
+    if not file.is_file():
+        raise ConfigError(f"{file} does not exist; name a CSV file with the columns {', '.join(COLUMNS)}")
     try:
         table = pd.read_csv(file, dtype={"gauge_id": str})
     except (OSError, ValueError) as error:

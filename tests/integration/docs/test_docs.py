@@ -188,7 +188,10 @@ def test_readme_makes_what_it_says(made: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=pytest.mark.slow if page.stem in ("downstream", "model", "simulation") else ()) for page in PAGES],
+    [
+        pytest.param(page, marks=pytest.mark.slow if page.stem in ("downstream", "model", "simulation") else ())
+        for page in PAGES
+    ],
     ids=lambda page: page.stem,
 )
 def test_page_runs(page: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,6 +218,18 @@ def test_measurements_that_cannot_be_used_are_refused(
         read_measurements(file, tiny_store, known)
 
 
+def test_choices_that_do_not_exist_are_refused(tiny_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="known: none, before, all, or a period"):
+        Simulate.model_validate({"own_flow": "some"})
+    with pytest.raises(ValueError, match="month must be in"):
+        Simulate.model_validate({"own_flow": "2012-13-01..2012-12-31"})
+    with pytest.raises(ValueError, match="fill takes all flow as evidence"):
+        Simulate.model_validate({"fill": True, "own_flow": "all"})
+    known = np.zeros((len(tiny_store.gauge_ids), len(tiny_store.times)), dtype=bool)
+    with pytest.raises(ConfigError, match=r"nowhere\.csv does not exist"):
+        read_measurements(tmp_path / "nowhere.csv", tiny_store, known)
+
+
 def test_a_run_without_a_head_says_so(fused: Checkpoint, tiny_store: Store) -> None:
     with pytest.raises(ConfigError, match="no evidence head"):
         simulated(fused, tiny_store, own_flow="before")
