@@ -96,7 +96,7 @@ class Finetune(Section):
     """Fine-tuning."""
 
     layers: Literal["all", "last"] = "all"
-    """What fine-tuning changes. ``last``: the decoders and what feature maps they read; the encoders stay the parent's."""
+    """What fine-tuning changes. ``last``: the decoders and their feature maps; all encoders stay the parent's."""
 
 
 class Train(Section):

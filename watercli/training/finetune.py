@@ -85,7 +85,8 @@ def _steps(config: Config, store: Store) -> int:
     days = max(len(store.gauge_ids), 1) * (period.stop - period.start)
     shown = config.train.batch_size * config.train.catchments_per_window * config.window_days
     fewest, most = STEPS
-    return min(max(100 * round(SHOWINGS * days / shown / 100), fewest), most)
+    steps: int = 100 * round(SHOWINGS * days / shown / 100)
+    return min(max(steps, fewest), most)
 
 
 def _recipe(recipe: Recipe | None, store: Store) -> Recipe | None:
