@@ -78,11 +78,22 @@ def adopt(parent: Parent, run: Path) -> None:
 
 
 def parent_record(run: Path) -> dict[str, Any] | None:
-    """Return what a run's ``run.json`` says of its parent; None if it has none."""
+    """Return what a run's ``run.json`` says of its parent; None if it has none.
+
+    Raises
+    ------
+    RunError
+        If there is a parent, and the file cannot be read.
+    """
+    return _record(run).get("parent") if (run / FOLDER).is_dir() else None
+
+
+def _record(run: Path) -> dict[str, Any]:
     file = run / RECORD
-    if not file.is_file():
-        return None
-    record: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")).get("parent")
+    try:
+        record: dict[str, Any] = {**json.loads(file.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{file} cannot be read, so it does not name the run's parent; start again") from error
     return record
 
 
@@ -103,5 +114,4 @@ def names_of(run: Path, store: Store) -> dict[str, str]:
     record = parent_record(run)
     if record is None:
         return {}
-    trained = json.loads((run / RECORD).read_text(encoding="utf-8"))["store"]
-    return dict(record["names"]) if store.path.resolve() == Path(trained) else {}
+    return dict(record["names"]) if store.path.resolve() == Path(_record(run)["store"]) else {}

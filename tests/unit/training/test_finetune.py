@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import watercli as wc
 from watercli.data.held_out import held_out_catchments
-from watercli.errors import ConfigError
+from watercli.errors import ConfigError, RunError
 from watercli.inspection.show import show
 from watercli.library import folder
 from watercli.run import checkpoint as checkpoints
@@ -105,6 +105,13 @@ def test_a_head_that_was_not_copied_yet_comes_on_resuming(child: wc.Run, other_s
     (open_run(copy).path / "evidence.safetensors").unlink()
     wc.pretrain(other_store, copy, resume=True)
     assert load_evidence(open_run(copy), "riverflow") is not None
+
+
+def test_a_torn_record_does_not_make_an_orphan(child: wc.Run, other_store: Store, tmp_path: Path) -> None:
+    copy = shutil.copytree(child.path, tmp_path / "run")
+    (copy / "run.json").write_text('{"store": ', encoding="utf-8")
+    with pytest.raises(RunError, match="does not name the run's parent"):
+        wc.pretrain(other_store, copy, resume=True)
 
 
 def test_the_last_layers_alone(recurrent_run: Path, other_store: Store, tmp_path: Path) -> None:
