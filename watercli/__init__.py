@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from watercli.api.inspection import describe, inspect, verify
     from watercli.api.run import Pretrained, Run, load_model, models, open_run
     from watercli.api.store import load_config, open_store, prepare, preview_prepare
-    from watercli.api.training import pretrain, preview_pretrain
+    from watercli.api.training import finetune, pretrain, preview_finetune, preview_pretrain
     from watercli.config import Config
     from watercli.errors import ConfigError, DataError, RunError, WatercliError
     from watercli.store import Store
@@ -29,7 +29,7 @@ _MODULES = {
     "watercli.api.inspection": ("describe", "inspect", "verify"),
     "watercli.api.run": ("Pretrained", "Run", "load_model", "models", "open_run"),
     "watercli.api.store": ("load_config", "open_store", "prepare", "preview_prepare"),
-    "watercli.api.training": ("pretrain", "preview_pretrain"),
+    "watercli.api.training": ("finetune", "pretrain", "preview_finetune", "preview_pretrain"),
     "watercli.config": ("Config",),
     "watercli.errors": ("ConfigError", "DataError", "RunError", "WatercliError"),
     "watercli.store": ("Store",),
@@ -50,6 +50,7 @@ __all__ = [
     "__version__",
     "compare",
     "describe",
+    "finetune",
     "inspect",
     "load_config",
     "load_model",
@@ -58,6 +59,7 @@ __all__ = [
     "open_store",
     "prepare",
     "pretrain",
+    "preview_finetune",
     "preview_prepare",
     "preview_pretrain",
     "verify",

@@ -394,6 +394,14 @@ class Run(Pretrained):
         """The run directory."""
         return self.path
 
+    def store(self, store: Store | StrPath | None = None) -> Store:
+        """See `Pretrained.store`; that of a fine-tuning is read by the names that the fine-tuning read it by."""
+        from watercli.run.parent import names_of
+        from watercli.run.view import as_read_by
+
+        opened = resolve_store(store, self.run)
+        return as_read_by(self.checkpoint, opened, self.names or names_of(self.path, opened))
+
 
 def open_run(path: StrPath | None = None, *, names: Mapping[str, str] | None = None) -> Run:
     """Open a run directory; by default the newest in ``runs/``.

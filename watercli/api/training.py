@@ -1,14 +1,20 @@
-"""Pretraining: `pretrain`, and its memory and time beforehand."""
+"""Training: `pretrain` and `finetune`, and their memory and time beforehand."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from watercli.api.arguments import RUNS, Settings, StrPath, as_config, as_overrides
-from watercli.api.run import Run, resolve_store
+from watercli.api.run import Pretrained, Run, load_model, open_run, resolve_store
 from watercli.config import Config
+from watercli.errors import ConfigError
+from watercli.run.parent import Parent, parent_of
+from watercli.run.view import as_read_by
 from watercli.store import Store
 from watercli.training import pretrain as training
+from watercli.training.finetune import fine_tuning
+from watercli.training.forgetting import measure_forgetting
 from watercli.training.launch import Processes
 from watercli.training.size import fitted
 
@@ -89,6 +95,153 @@ def preview_pretrain(
     experiment = fitted(experiment, opened)
     training.check(experiment, opened, all_processes)
     show(estimate(experiment, opened, all_processes), experiment, all_processes)
+
+
+def finetune(
+    model: Pretrained | StrPath | None = None,
+    store: Store | StrPath | None = None,
+    run: StrPath | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    steps: int | None = None,
+    settings: Settings = (),
+    gpus: int = 0,
+    processes: int = 0,
+    hostfile: StrPath | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    parent_store: Store | StrPath | None = None,
+) -> Run:
+    """Fine-tune a trained model on a store; the parent itself is kept where no step is better in validation.
+
+    Weights, structure and scaling are the parent's. The result is a run like any other.
+
+    Parameters
+    ----------
+    model
+        The parent: what `load_model` or `open_run` return, a model's name, folder or URL, or a run directory.
+        With ``resume`` it may be left out.
+    store
+        The store, or its path; by default that of the run to resume, otherwise ``store.zarr``.
+    run
+        The new run directory; by default ``runs/NAME-finetuned``, by the name of the parent's configuration.
+    names
+        The store's name of a modality or an attribute, by the model's: ``{"precip": "rain"}``.
+    steps
+        Optimiser steps: ``train.steps``; by default 200 to 600, by the days of the store's gauges.
+    settings
+        Changes of single settings of the parent's configuration, as in ``{"finetune.layers": "last"}``.
+    gpus, processes, hostfile
+        See `pretrain`.
+    resume
+        Go on from the newest complete checkpoint.
+    overwrite
+        Replace the run at ``run``.
+    parent_store
+        A store of the parent's gauges, on whose test period forgetting is measured; None measures none.
+
+    Raises
+    ------
+    ConfigError
+        If parent, store, settings, run and machine do not fit each other.
+    RunError
+        If training fails or is interrupted.
+    """
+    all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
+    chosen = _with_steps(settings, steps)
+    if resume:
+        parent, opened, directory, config = _resumed(model, store, run, chosen)
+    else:
+        parent, opened, directory, config = _begun(model, store, run, names, chosen)
+    old = None if parent_store is None else as_read_by(parent.checkpoint, resolve_store(parent_store))
+    best = training.pretrain(
+        config, opened, directory, resume=resume, overwrite=overwrite, processes=all_processes, parent=parent
+    )
+    if old is not None:
+        measure_forgetting(parent, best, old, directory)
+    return Run(directory, best)
+
+
+def preview_finetune(
+    model: Pretrained | StrPath | None = None,
+    store: Store | StrPath | None = None,
+    run: StrPath | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    steps: int | None = None,
+    settings: Settings = (),
+    gpus: int = 0,
+    processes: int = 0,
+    hostfile: StrPath | None = None,
+    resume: bool = False,
+) -> None:
+    """Print the memory and time that `finetune` would take, from a few steps; write nothing.
+
+    Raises
+    ------
+    ConfigError
+        If parent, store, settings, run and machine do not fit each other.
+    """
+    from watercli.training.dry_run import estimate, show
+
+    all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
+    chosen = _with_steps(settings, steps)
+    experiment = _resumed(model, store, run, chosen) if resume else _begun(model, store, run, names, chosen)
+    parent, opened, _, config = experiment
+    training.check(config, opened, all_processes, parent)
+    show(estimate(config, opened, all_processes, parent.checkpoint), config, all_processes)
+
+
+def _begun(
+    model: Pretrained | StrPath | None,
+    store: Store | StrPath | None,
+    run: StrPath | None,
+    names: Mapping[str, str] | None,
+    settings: list[str],
+) -> tuple[Parent, Store, Path, Config]:
+    """Return the parent, the store as it reads it, the run directory and the configuration of a new fine-tuning."""
+    if model is None:
+        raise ConfigError("Fine-tuning needs a parent; give --model, a name that 'watercli models' lists or a run")
+    opened = _opened(model)
+    parent = Parent(_name(opened), opened.checkpoint, {**opened.names, **(names or {})})
+    read = parent.read(resolve_store(store))
+    config = fine_tuning(parent, read, settings)
+    directory = RUNS / config.name if run is None else Path(run)
+    if opened.path.resolve().is_relative_to(directory.resolve()):
+        raise ConfigError(f"{directory} holds the parent; choose another --run for its child")
+    return parent, read, directory, config
+
+
+def _resumed(
+    model: Pretrained | StrPath | None, store: Store | StrPath | None, run: StrPath | None, settings: list[str]
+) -> tuple[Parent, Store, Path, Config]:
+    """Return the same of a fine-tuning that is continued."""
+    if run is None:
+        raise ConfigError("Say with --run which fine-tuning is to be resumed")
+    directory = Path(run)
+    config = as_config(training.run_config(directory), settings)
+    parent = parent_of(directory)
+    if parent is None:
+        raise ConfigError(f"{directory} is no fine-tuning; continue it with 'watercli pretrain --run {run} --resume'")
+    if model is not None:
+        given = Parent("", _opened(model).checkpoint).record["weights_fingerprint"]
+        if given != parent.record["weights_fingerprint"]:
+            raise ConfigError(f"{directory} was begun with another parent, {parent.name}; leave --model out")
+    return parent, parent.read(resolve_store(store, directory)), directory, config
+
+
+def _opened(model: Pretrained | StrPath) -> Pretrained:
+    """Return a trained model that is given itself, or by a run directory or as `load_model` takes it."""
+    if isinstance(model, Pretrained):
+        return model
+    return open_run(model) if (Path(model) / training.CONFIG).is_file() else load_model(model)
+
+
+def _name(model: Pretrained) -> str:
+    """Return the name of a model, of a run that of its directory."""
+    from watercli.library import folder
+
+    return model.path.resolve().name if model.run is not None else str(folder.about(model.path)["name"])
 
 
 def _with_steps(settings: Settings, steps: int | None) -> list[str]:

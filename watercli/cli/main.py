@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 
 from watercli import __version__
-from watercli.cli import compare, config, embed, evaluate, export, inspect, models, prepare, pretrain, simulate
+from watercli.cli import (
+    compare,
+    config,
+    embed,
+    evaluate,
+    export,
+    finetune,
+    inspect,
+    models,
+    prepare,
+    pretrain,
+    simulate,
+)
 from watercli.cli.threads import wait_briefly
 from watercli.errors import WatercliError, of_the_machine
 from watercli.plugins import METHODS, PROTOCOLS, READERS, Group
@@ -26,6 +38,7 @@ app = typer.Typer(
 HELP_NAMES: dict[Callable[..., None], tuple[Group, ...]] = {
     prepare.prepare: (READERS,),
     pretrain.pretrain: (),
+    finetune.finetune: (),
     evaluate.evaluate: (PROTOCOLS, METHODS),
     compare.compare: (),
     embed.embed: (),
@@ -52,7 +65,7 @@ def watercli(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Prepare a store, pretrain on it, evaluate and compare runs, export embeddings, simulate flow."""
+    """Prepare a store, pretrain or fine-tune on it, evaluate and compare runs, export embeddings, simulate flow."""
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ from watercli.config.loading import (
     with_overrides,
 )
 from watercli.config.structure import Shape
-from watercli.config.training import DeepSpeedSection, EvidenceHead, HeldOutGauges, Tasks, Train
+from watercli.config.training import DeepSpeedSection, EvidenceHead, Finetune, HeldOutGauges, Tasks, Train
 
 __all__ = [
     "AntecedentStateConfig",
@@ -60,6 +60,7 @@ __all__ = [
     "Embed",
     "Evaluate",
     "EvidenceHead",
+    "Finetune",
     "GridSpec",
     "HeldOutGauges",
     "LayersByKind",

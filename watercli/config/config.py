@@ -15,7 +15,7 @@ from watercli.config.data import Modality, Recipe
 from watercli.config.evaluation import Evaluate
 from watercli.config.inference import Embed, Simulate
 from watercli.config.structure import Shape
-from watercli.config.training import Train
+from watercli.config.training import Finetune, Train
 from watercli.errors import nearest
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -54,6 +54,7 @@ class Config(Section):
     """Days in a window."""
     model: Structure = Structure()
     train: Train = Train()
+    finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
     embed: Embed = Embed()
     simulate: Simulate = Simulate()

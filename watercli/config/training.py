@@ -92,6 +92,13 @@ class EvidenceHead(Section):
     """Steps of the second model, as a share of ``train.steps``."""
 
 
+class Finetune(Section):
+    """Fine-tuning."""
+
+    layers: Literal["all", "last"] = "all"
+    """What fine-tuning changes. ``last``: the decoders and their feature maps; all encoders stay the parent's."""
+
+
 class Train(Section):
     """Pretraining."""
 

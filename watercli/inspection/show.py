@@ -155,10 +155,14 @@ def wide_console() -> Console:
 
 def _run(path: Path, overrides: Sequence[str]) -> None:
     from watercli.run.directory import all_checkpoints, open_run
+    from watercli.run.parent import parent_record
 
     best = open_run(path)
     console = wide_console()
     console.print(f"Run {path}: configuration '{best.config.name}', data {best.fingerprint[:12]}")
+    if (parent := parent_record(path)) is not None:
+        weights = parent["weights_fingerprint"][:12]
+        console.print(f"Fine-tuned from {parent['name']}, its step {parent['step']} (weights {weights})")
     table = Table("step", "validation loss", "")
     for checkpoint in all_checkpoints(path):
         loss = "" if checkpoint.validation_loss is None else f"{checkpoint.validation_loss:.4f}"

@@ -13,18 +13,18 @@ from rich.table import Table
 
 from watercli.config import Config, Train
 from watercli.data.reader import WindowReader
-from watercli.data.scaling import Scaling
 from watercli.data.steps import Steps, fixed_steps
-from watercli.data.structure import store_model_config
 from watercli.data.windows import Windows
 from watercli.output.sizes import in_bytes
+from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
 from watercli.training.display import in_words, peak_memory
 from watercli.training.engine import TorchEngine
 from watercli.training.failures import in_a_sentence
+from watercli.training.finetune import freeze
 from watercli.training.launch import Processes
 from watercli.training.loop import train_step, validate
-from watercli.training.pretrain import showings
+from watercli.training.pretrain import showings, structure_and_scaling
 from watercli.training.series_validation import SeriesValidation
 
 MEASURED = 4
@@ -83,7 +83,7 @@ def _seconds(series: SeriesValidation, engine: TorchEngine) -> float:
     return (time.perf_counter() - begun) * len(series.parts)
 
 
-def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
+def estimate(config: Config, store: Store, processes: Processes, parent: Checkpoint | None = None) -> Estimate:
     """Do a few steps of one process's share, write nothing, and estimate the training.
 
     Raises
@@ -91,14 +91,16 @@ def estimate(config: Config, store: Store, processes: Processes) -> Estimate:
     RunError
         If memory runs out.
     """
-    structure = store_model_config(config, store)
-    reader = WindowReader(store, config, Scaling.of(store, config))
+    structure, scaling = structure_and_scaling(config, store, parent)
+    reader = WindowReader(store, config, scaling)
     training = Windows.within(store.period("train"), config.window_days, "train")
     validation = Windows.within(store.period("validation"), config.window_days, "validation")
     world = processes.world
     steps = Steps(reader, training, config, structure, 0, world)
     with in_a_sentence(None):
-        engine = TorchEngine(MultiModalMAE(structure), config.train, "cuda" if processes.gpus else "cpu")
+        model = MultiModalMAE(structure)
+        freeze(model, config.finetune.layers)
+        engine = TorchEngine(model, config.train, "cuda" if processes.gpus else "cpu")
         reads, times, encoded, decoded = [], [], [], []
         for number in range(min(MEASURED, config.train.steps)):
             begun = time.perf_counter()

@@ -31,6 +31,7 @@ from watercli.log import log
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.view import View
 from watercli.store import Store
 from watercli.training.display import Display
 from watercli.training.engine import Engine, TorchEngine
@@ -56,7 +57,7 @@ class Job:
     start: int
     """Steps done before."""
     new: bool = False
-    """The model is new: its antecedent states are still to be standardised."""
+    """The model has random weights: its antecedent states are still to be standardised."""
 
 
 def learning_rate(step: int, train: Train) -> float:
@@ -215,6 +216,16 @@ def _loop(
     stop: Stop,
 ) -> None:
     train = job.config.train
+
+    def validated(done: int) -> dict[str, float]:
+        scores = _scores(job, engine, validation_steps, series, done)
+        if reporter:
+            reporter.validation(done, scores)
+        return scores
+
+    if job.start == 0 and not job.new:
+        # Where fine-tuning makes nothing better, the parent itself is the best checkpoint.
+        _save(job, engine, 0, validated(0))
     clock = Clock(job.start)
     for number, step in enumerate(data, start=job.start):
         clock.data_ready()
@@ -225,16 +236,7 @@ def _loop(
         last = done == train.steps
         if reporter and (done % train.log_every == 0 or done == 1 or last):
             reporter.training(done, values, clock.report(done, train.batch_size))
-        scores = None
-        if done % train.validate_every == 0 or last:
-            with engine.averaged():
-                scores = validate(engine, validation_steps, number, job.structure)
-                for simulation in series:
-                    scores |= simulation.scores(engine)
-            if isinstance(engine, TorchEngine):  # where weights are spread over processes, none has all of a gradient
-                scores |= gradient_shares(engine, validation_steps[:SHARE_STEPS], job.structure)
-            if reporter:
-                reporter.validation(done, scores)
+        scores = validated(done) if done % train.validate_every == 0 or last else None
         # A request to stop reaches one process, but all save together.
         stopped = bool(engine.sum(torch.tensor(float(stop.requested))) > 0) and not last
         if done % train.checkpoint_every == 0 or last or stopped:
@@ -242,6 +244,17 @@ def _loop(
         if stopped:
             raise RunError(f"Stopped after step {done}; continue with 'watercli pretrain --run {job.run} --resume'")
         clock.restart()
+
+
+def _scores(job: Job, engine: Engine, steps: list[Step], series: list[SeriesValidation], done: int) -> dict[str, float]:
+    """Return all that is measured after step ``done``: losses, efficiencies, and shares of the gradient."""
+    with engine.averaged():
+        scores = validate(engine, steps, done - 1, job.structure)
+        for simulation in series:
+            scores |= simulation.scores(engine)
+    if isinstance(engine, TorchEngine):  # where weights are spread over processes, none has all of a gradient
+        scores |= gradient_shares(engine, steps[:SHARE_STEPS], job.structure)
+    return scores
 
 
 def _save(job: Job, engine: Engine, done: int, scores: dict[str, float] | None) -> None:
@@ -274,7 +287,8 @@ def _check_store(job: Job) -> None:
         fingerprint = zarr.open_group(path, mode="r").attrs["fingerprint"]
     except Exception:
         fingerprint = None
-    if fingerprint != job.store.fingerprint:
+    expected = job.store.stored_fingerprint if isinstance(job.store, View) else job.store.fingerprint
+    if fingerprint != expected:
         change = "is gone" if fingerprint is None else "holds other data"
         raise RunError(
             f"{path} {change} since training began, so the steps since the last checkpoint are not kept; put it back "

@@ -73,11 +73,13 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 def optimiser(model: MultiModalMAE, train: Train) -> torch.optim.AdamW:
-    """Return the optimiser of a run; norms, biases, positions and mask tokens do not decay."""
+    """Return the optimiser of the weights that a run trains; norms, biases, positions and mask tokens do not decay."""
     decayed: list[torch.nn.Parameter] = []
     free: list[torch.nn.Parameter] = []
     hidden: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.ndim < 2 or "position" in name:
             free.append(parameter)
         elif train.optimiser == "muon" and parameter.ndim == 2 and min(parameter.shape) >= SMALLEST_SIDE:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from multimodal_mae.config import MAEConfig
 from multimodal_mae.mae import MultiModalMAE
 
 from watercli.config import Config, abilities, difference, parse
@@ -19,19 +22,21 @@ from watercli.data.windows import Windows, derived_seed
 from watercli.errors import ConfigError, RunError
 from watercli.hydrology.flow_attributes import check_attributes
 from watercli.log import log
-from watercli.output.atomic import restore, write_text, written_folder
+from watercli.output.atomic import partial_of, restore, write_text, written_folder
 from watercli.output.lock import locked
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.run.checkpoint import OPTIMISER, Checkpoint
-from watercli.run.evidence import has_evidence
+from watercli.run.evidence import copy_evidence, has_evidence
 from watercli.run.hardware import hardware
+from watercli.run.parent import FOLDER, RECORD, Parent, adopt, parent_of
 from watercli.store import Store
 from watercli.training.deepspeed_engine import deepspeed_config
 from watercli.training.display import Display, display
 from watercli.training.engine import Engine, TorchEngine, load_trained
 from watercli.training.evidence_phase import fit_evidence
 from watercli.training.failures import in_a_sentence
+from watercli.training.finetune import check_parent, freeze
 from watercli.training.launch import Processes, launch
 from watercli.training.loop import Job, train
 from watercli.training.members import lacking_members, train_members
@@ -42,7 +47,8 @@ from watercli.training.stop import Stop
 from watercli.training.weight_averaging import Average
 
 CONFIG = "config.yaml"
-RUN = "run.json"
+BEFORE_CONFIG = {RECORD, FOLDER, partial_of(Path(FOLDER)).name}
+"""What a run directory may hold before its configuration."""
 THIS_PROCESS = Processes()
 FREE_ON_RESUME = (
     "description",
@@ -68,8 +74,10 @@ FREE_ON_RESUME = (
 """Settings that may change when a run is resumed; any other would make it another experiment."""
 
 
-def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make a run directory, or check that an existing one may be continued.
+def set_up(
+    config: Config, store: Store, run: Path, *, resume: bool, overwrite: bool, parent: Parent | None = None
+) -> None:
+    """Make a run directory, with a copy of its parent if it has one, or check that an existing one may be continued.
 
     One that is replaced stays until the new one stands in its place.
 
@@ -82,16 +90,16 @@ def set_up(config: Config, store: Store, run: Path, *, resume: bool, overwrite: 
     if resume:
         if reason := another_experiment(config, store, run):
             raise ConfigError(f"{reason}; give the same settings and --store, or choose another --run")
-        _describe(run, config, store)
+        _describe(run, config, store, parent)
     elif _is_free(run):
-        _describe(run, config, store)
+        _describe(run, config, store, parent)
     elif not overwrite:
         raise ConfigError(f"{run} exists; continue it with --resume, replace it with --overwrite or choose --run")
     elif not (run / CONFIG).is_file():
         raise ConfigError(f"{run} is no run directory, so --overwrite leaves it alone; choose another --run")
     else:
         with written_folder(run.resolve()) as partial:
-            _describe(partial, config, store)
+            _describe(partial, config, store, parent)
 
 
 def _is_free(run: Path) -> bool:
@@ -104,21 +112,24 @@ def _is_free(run: Path) -> bool:
     """
     if run.is_symlink() and not run.exists():
         raise ConfigError(f"{run} is a link to nothing ({run.readlink()}); remove it, or choose another --run")
-    return not run.exists() or (run.is_dir() and all(file.name == RUN for file in run.iterdir()))
+    return not run.exists() or (run.is_dir() and {file.name for file in run.iterdir()} <= BEFORE_CONFIG)
 
 
-def _describe(run: Path, config: Config, store: Store) -> None:
-    """Write what a run directory says of itself: the configuration first, by which it is known as one."""
+def _describe(run: Path, config: Config, store: Store, parent: Parent | None) -> None:
+    """Write what a run directory says of itself: last the configuration, by which it is known as one."""
     run.mkdir(parents=True, exist_ok=True)
-    write_text(run / CONFIG, config.to_yaml())
+    if parent is not None and parent.checkpoint.path != run / FOLDER:
+        adopt(parent, run)
     record = {
         "store": str(store.path.resolve()),
         "fingerprint": store.fingerprint,
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "versions": checkpoints.versions(),
         "hardware": hardware(),
+        **({"parent": parent.record} if parent else {}),
     }
-    write_text(run / RUN, json.dumps(record, indent=1))
+    write_text(run / RECORD, json.dumps(record, indent=1))
+    write_text(run / CONFIG, config.to_yaml())
 
 
 def run_config(run: Path) -> Config:
@@ -144,13 +155,21 @@ def another_experiment(config: Config, store: Store, run: Path) -> str | None:
 
 
 def make_job(config: Config, store: Store, run: Path) -> tuple[Job, Checkpoint | None]:
-    """Return the training that is left, and the newest checkpoint to go on from."""
+    """Return the training that is left, and what it goes on from: the newest checkpoint, or the run's parent."""
     newest = directory.newest(run)
     if newest and newest.step >= config.train.steps:
         raise ConfigError(f"{run} already has {newest.step} steps; raise train.steps to go on")
-    scaling = newest.scaling if newest else Scaling.of(store, config)
-    structure = store_model_config(config, store)
-    return Job(config, structure, store, scaling, run, newest.step if newest else 0, new=newest is None), newest
+    parent = parent_of(run)
+    structure, scaling = structure_and_scaling(config, store, parent.checkpoint if parent else newest)
+    origin = newest or (parent.checkpoint if parent else None)
+    return Job(config, structure, store, scaling, run, newest.step if newest else 0, new=origin is None), origin
+
+
+def structure_and_scaling(config: Config, store: Store, origin: Checkpoint | None) -> tuple[MAEConfig, Scaling]:
+    """Return those of the model that training begins with, otherwise those that a store gives."""
+    if origin is None:
+        return store_model_config(config, store), Scaling.of(store, config)
+    return replace(origin, config=config).structure, origin.scaling
 
 
 def work(
@@ -162,19 +181,22 @@ def work(
     display: Display,
     stop: Stop,
 ) -> None:
-    """Train in this process, from the newest checkpoint if the run has one."""
-    job, newest = make_job(config, store, run)
+    """Train in this process, from the newest checkpoint or the parent if the run has one."""
+    job, origin = make_job(config, store, run)
     torch.manual_seed(derived_seed(config.seed, 6))
     model = MultiModalMAE(job.structure)
     parameters = sum(weight.numel() for weight in model.parameters())
     average: dict[str, torch.Tensor] = {}
-    if newest:
-        newest.load_weights(model)
-        average = load_trained(model, newest.path / OPTIMISER)
+    optimiser = origin.path / OPTIMISER if origin and OPTIMISER in origin.files else None
+    if origin:
+        origin.load_weights(model)
+    if optimiser:
+        average = load_trained(model, optimiser)
+    freeze(model, config.finetune.layers)
     with in_a_sentence(run):
         engine = make_engine(model)
-        if newest:
-            engine.load(newest.path / OPTIMISER)
+        if optimiser:
+            engine.load(optimiser)
         engine.average = Average.of(config.train, {name: weight.to(engine.device) for name, weight in average.items()})
         if engine.rank == 0:
             log.info("%s parameters, %d modalities, step %d of %d; in all, each training day %sis shown %.1f times",
@@ -189,15 +211,19 @@ def showings(config: Config, store: Store) -> float:
     return windows.showings(train.steps * train.batch_size, train.catchments_per_window, len(store.gauge_ids))
 
 
-def check(config: Config, store: Store, processes: Processes) -> None:
+def check(config: Config, store: Store, processes: Processes, parent: Parent | None = None) -> None:
     """Raise for what is wrong with configuration, store and machine, before the run directory is touched."""
     gpus = torch.cuda.device_count()
     if processes.gpus > gpus and not processes.hostfile:
         raise ConfigError(f"--gpus is {processes.gpus}, but this machine has {gpus}; give no more")
-    check_room(config, store_model_config(config, store), store, processes)
+    if parent:
+        check_parent(parent.checkpoint, config, store)
+    elif config.finetune.layers != "all":
+        raise ConfigError("Setting 'finetune.layers' is last, but there is no parent; use it with 'watercli finetune'")
+    structure, _ = structure_and_scaling(config, store, parent.checkpoint if parent else None)
+    check_room(config, structure, store, processes)
     if store.config.recipe:
         check_attributes(config, store.config.recipe.catchments)
-    Scaling.of(store, config)
     for split in ("train", "validation"):
         Windows.within(store.period(split), config.window_days, split)
     share_of_step(config, processes.world)
@@ -216,8 +242,9 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     processes: Processes = THIS_PROCESS,
+    parent: Parent | None = None,
 ) -> Checkpoint:
-    """Pretrain and return the best checkpoint.
+    """Pretrain, or fine-tune a parent, and return the best checkpoint.
 
     Parameters
     ----------
@@ -227,6 +254,8 @@ def pretrain(
         The run directory: made new, or continued with ``resume``, or replaced with ``overwrite``.
     processes
         What DeepSpeed's launcher starts; by default nothing, and this process trains.
+    parent
+        The model that training begins with; None for random weights. A run that is resumed keeps its own.
 
     Raises
     ------
@@ -235,13 +264,15 @@ def pretrain(
     RunError
         If training fails or is interrupted.
     """
+    parent = parent_of(run) if resume else parent
+    store = parent.read(store) if parent else store
     config = fitted(config, store)
-    check(config, store, processes)
+    check(config, store, processes, parent)
     for line in abilities(config, len(store.gauge_ids)):
         log.info(line)
     run.absolute().parent.mkdir(parents=True, exist_ok=True)
     with locked(run):
-        set_up(config, store, run, resume=resume, overwrite=overwrite)
+        set_up(config, store, run, resume=resume, overwrite=overwrite, parent=parent)
         if _has_all_steps(config, run):
             log.info("%s has all its steps, and gets what it lacks besides", run)
         else:
@@ -249,9 +280,14 @@ def pretrain(
         best = directory.open_run(run)
         if best.validation_loss is None:
             raise RunError(f"{run} ended without a validated checkpoint; set train.validate_every below train.steps")
+        train_beside = functools.partial(_train_beside, parent=parent)
         with in_a_sentence(run):
-            train_members(config, best, store, run, _train_beside)
-            fit_evidence(config, best, store, run, _train_beside)
+            train_members(config, best, store, run, train_beside)
+            fit_evidence(config, best, store, run, train_beside)
+            if _lacks_head_of_parent(config, best, parent):
+                assert parent is not None
+                copy_evidence(parent.checkpoint, best)
+                log.info("The evidence head is the parent's; train.evidence fits a new one")
     return best
 
 
@@ -267,19 +303,27 @@ def _train(config: Config, store: Store, run: Path, processes: Processes) -> Non
         work(config, store, run, lambda model: TorchEngine(model, config.train), display=display(), stop=Stop())
 
 
+def _lacks_head_of_parent(config: Config, best: Checkpoint, parent: Parent | None) -> bool:
+    """Return whether a run is to have the evidence head of its parent, and lacks it."""
+    if parent is None or config.train.evidence is not None:
+        return False
+    return has_evidence(parent.checkpoint) and not has_evidence(best)
+
+
 def _has_all_steps(config: Config, run: Path) -> bool:
     """Return whether a run has all its steps, but lacks members or an evidence head."""
     newest = directory.newest(run)
     if newest is None or newest.step < config.train.steps:
         return False
     best = directory.open_run(run)
-    return bool(lacking_members(config, best) or (config.train.evidence and not has_evidence(best)))
+    lacks_own_head = bool(config.train.evidence) and not has_evidence(best)
+    return bool(lacking_members(config, best)) or lacks_own_head or _lacks_head_of_parent(config, best, parent_of(run))
 
 
-def _train_beside(config: Config, store: Store, run: Path) -> Checkpoint:
-    """Train a further model in this process, or go on with it, and return its best checkpoint."""
+def _train_beside(config: Config, store: Store, run: Path, parent: Parent | None = None) -> Checkpoint:
+    """Train a further model of the same parent here, or go on with it, and return its best checkpoint."""
     continued = (run / CONFIG).is_file() and another_experiment(config, store, run) is None
-    set_up(config, store, run, resume=continued, overwrite=True)
+    set_up(config, store, run, resume=continued, overwrite=True, parent=parent)
     newest = directory.newest(run)
     if newest is not None and newest.step >= config.train.steps:
         return directory.open_run(run)

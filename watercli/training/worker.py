@@ -77,15 +77,18 @@ def _leave(logs: Path, rank: int, heard: TextIO, code: int, sentence: str, kind:
 
 def _train(run: Path, rank: int, launcher: str, heard: TextIO) -> None:
     from watercli.log import configure
+    from watercli.run.parent import RECORD, parent_of
     from watercli.store import Store
     from watercli.training.deepspeed_engine import DeepSpeedEngine
     from watercli.training.display import Relay
-    from watercli.training.pretrain import RUN, run_config, work
+    from watercli.training.pretrain import run_config, work
     from watercli.training.stop import STOP_FILE, Stop
 
     configure(logging.INFO if rank == 0 else logging.ERROR, heard if rank == 0 else sys.stderr)
     config = run_config(run)
-    store = Store.open(Path(json.loads((run / RUN).read_text(encoding="utf-8"))["store"]))
+    store = Store.open(Path(json.loads((run / RECORD).read_text(encoding="utf-8"))["store"]))
+    parent = parent_of(run)
+    store = store if parent is None else parent.read(store)
     machine, _, process = launcher.rpartition(":")
     stop = Stop(run / "logs" / STOP_FILE if rank == 0 else None, (machine, int(process)))
     work(config, store, run, lambda model: DeepSpeedEngine(model, config), display=Relay(heard), stop=stop)

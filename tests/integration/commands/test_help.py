@@ -9,7 +9,8 @@ import sys
 import pytest
 
 COMMANDS = (
-    "prepare", "pretrain", "evaluate", "compare", "embed", "simulate", "export", "models", "inspect", "config",
+    "prepare", "pretrain", "finetune",
+    "evaluate", "compare", "embed", "simulate", "export", "models", "inspect", "config",
 )  # fmt: skip
 HEAVY = ("torch", "deepspeed", "xarray", "zarr", "dask", "numpy", "pandas", "sklearn", "matplotlib", "scores", "pyproj")
 OURS = ("watercli.config", "watercli.store", "model")

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.commands.conftest import Command, contents
 from watercli.library import folder
 from watercli.store import Store
+from watercli.training.metrics_log import read_metrics
 
 
 def test_a_model_from_run_to_flow(watercli: Command, tiny_run: Path, tiny_store: Store) -> None:
@@ -43,3 +44,16 @@ def test_inspect_needs_one_thing(watercli: Command) -> None:
         2,
         "Error: inspect --model takes no other argument or option",
     )
+
+
+def test_finetune(watercli: Command, recurrent_run: Path, other_store: Store, tmp_path: Path) -> None:
+    common = ("--model", recurrent_run, "--store", other_store.path, "--set", "train.steps=2", "--run", "child")
+    assert watercli("finetune", *common, "--dry-run").code == 0
+    assert not contents(tmp_path)
+    outcome = watercli("finetune", *common)
+    assert outcome.code == 0, outcome.said
+    assert [row["step"] for row in read_metrics(Path("child")) if row["split"] == "validation"] == [0, 1, 2]
+    outcome = watercli("finetune", *common)
+    assert (outcome.code, outcome.said.partition(";")[0]) == (2, "Error: child exists")
+    outcome = watercli("finetune", "--store", other_store.path)
+    assert (outcome.code, outcome.said.partition(";")[0]) == (2, "Error: Fine-tuning needs a parent")

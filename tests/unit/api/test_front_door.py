@@ -18,6 +18,8 @@ FUNCTIONS = (
     "open_store",
     "pretrain",
     "preview_pretrain",
+    "finetune",
+    "preview_finetune",
     "open_run",
     "load_model",
     "models",
