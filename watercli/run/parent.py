@@ -15,6 +15,7 @@ from typing import Any
 
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_folder
+from watercli.output.sealed import sealed
 from watercli.run.checkpoint import META, WEIGHTS, Checkpoint, sha256
 from watercli.run.evidence import copy_evidence
 from watercli.run.view import as_read_by
@@ -71,7 +72,7 @@ def adopt(parent: Parent, run: Path) -> None:
             flush(weights)
             files = {WEIGHTS: {"bytes": weights.stat().st_size, "sha256": sha256(weights)}}
             copy = replace(source, path=partial, weights=WEIGHTS, files=files)
-            (partial / META).write_text(json.dumps(copy.to_dict(), indent=1), encoding="utf-8")
+            (partial / META).write_text(sealed(copy.to_dict()), encoding="utf-8")
             copy_evidence(source, copy)
     except OSError as error:
         raise RunError(f"{folder} cannot be written ({error.strerror or error}); make room and start again") from error
