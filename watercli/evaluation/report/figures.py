@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -55,8 +56,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
             axis.set_title(name)
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter("")
+            label_plainly(axis.yaxis)
         for axis in axes.flat[len(keys) :]:
             axis.axis("off")
         for axis in axes.flat[max(len(keys) - 2, 0) : len(keys)]:
@@ -277,10 +277,18 @@ def scatter(flow: Flow) -> Picture:
             xlim=(low, high), ylim=(low, high), aspect="equal",
             xlabel=f"observed ({flow.units})", ylabel=f"{flow.main_method.label} ({flow.units})",
         )  # fmt: skip
-        figure.colorbar(cells, ax=axis, label="catchment days", shrink=0.8)
+        label_plainly(axis.xaxis, axis.yaxis)
+        figure.colorbar(cells, ax=axis, label="catchment days", shrink=0.8, format="{x:g}")
     alt = f"Density of {scored.sum():,} catchment days: {flow.main_method.label} against observed flow, around 1:1"
     caption = f"All {scored.sum():,} scored catchment days; the line is where both are equal."
     return picture(figure, alt=alt, caption=caption, name="scatter")
+
+
+def label_plainly(*axes: Axis) -> None:
+    """Label logarithmic axes by plain numbers: formulas are off, as a gauge's name may look like one."""
+    for axis in axes:
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
 
 
 def reliability(judged: xr.Dataset, main: Method) -> Picture:
@@ -323,6 +331,7 @@ def factors(properties: xr.Dataset, flow: Flow, names: Mapping[str, str]) -> Pic
             known = values[np.isfinite(values) & np.isfinite(skill)]
             if known.min() > 0 and known.max() > 20 * known.min():
                 axis.set_xscale("log")
+                label_plainly(axis.xaxis)
             axis.set_ylim(bottom, 1)
         for axis in axes.flat[len(shown) :]:
             axis.axis("off")
