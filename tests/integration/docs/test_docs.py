@@ -63,7 +63,11 @@ TINY_US = (
     "train.evidence={steps: 4, quantile_steps: 4}",
 )
 """camels-us, cut down: real files, few gauges, few steps."""
-TINY_GB = ("recipe.catchments.gauges=['2002', '3003', '4001', '4003', '4006', '5003', '6008', '7001']", *TINY_US[1:])
+TINY_GB = (
+    "recipe.catchments.gauges=['2002', '3003', '4001', '4003', '4006', '5003', '6008', '7001']",
+    "evaluate.ema_mlp_steps=10",
+    *TINY_US[1:],
+)
 """gb-wide, cut down likewise."""
 
 
