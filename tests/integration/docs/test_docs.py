@@ -140,7 +140,7 @@ def shrink(command: str) -> list[str]:
     """Return a command's arguments, made tiny: small domain and few steps; what the page itself sets wins."""
     _, name, *rest = shlex.split(command)
     rest = [
-        re.sub(r"^(train\.(?:evidence\.\w*)?steps)=(\d+)$", lambda m: f"{m[1]}={int(m[2]) // 200}", word)
+        re.sub(r"^(train\.(?:evidence\.\w*)?steps)=(\d+)$", lambda m: f"{m[1]}={max(int(m[2]) // 200, 1)}", word)
         for word in rest
     ]
     tiny: tuple[str, ...] = ()
