@@ -150,7 +150,8 @@ def shrink(command: str) -> list[str]:
 
 
 def needs_data(command: str) -> bool:
-    return bool(re.search(r"gb12|gb-wide|rivers-gb|wide-fold0|\bus\.zarr|camels-us", command)) or "DIR" in shlex.split(command)
+    made_of_data = r"gb12|gb-wide|rivers-gb|wide-fold0|\bus\.zarr|camels-us"
+    return bool(re.search(made_of_data, command)) or "DIR" in shlex.split(command)
 
 
 def takes_long(command: str) -> bool:
