@@ -8,7 +8,7 @@ Shapes: C catchments that are simulated, N days of the store, n dates of a block
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,7 @@ from watercli.inference import provenance
 from watercli.inference.known_flow import KnownFlow
 from watercli.log import log
 from watercli.run.evidence import FittedEvidence
-from watercli.run.simulator import Simulator, simulate
+from watercli.run.simulator import Simulated, Simulator, simulate_all
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -89,15 +89,24 @@ class InformedSimulator:
         return hashlib.sha256(content + repr((known.own_later, known.neighbours, known.last)).encode()).hexdigest()
 
     @cached_property
+    def simulated(self) -> Simulated:
+        """The simulation of every catchment and day of the store."""
+        return simulate_all(replace(self.simulator, gauges=()), slice(0, len(self.simulator.store.times)))
+
+    def simulated_on(self, dates: Indices) -> Simulated:
+        """Return the simulation of the chosen catchments on some dates."""
+        at = np.ix_(self.simulator.catchments, dates)
+        whole = self.simulated
+        return Simulated(whole.flow[at], whole.available[at], whole.spread[at])
+
+    @cached_property
     def table(self) -> FlowErrors:
         """The simulation of every catchment and day of the store, and its errors."""
         simulator, store = self.simulator, self.simulator.store
-        days = slice(0, len(store.times))
-        simulated = simulate(simulator.checkpoint, store, simulator.target, days, device=simulator.device)
         trained = provenance.roles(simulator.checkpoint, store, list(store.gauge_ids)) == 1
         errors = FlowErrors(
-            Network.of(store), simulated, self.known.observed, store.times.dayofyear.to_numpy().astype(np.float64),
-            self.fitted.offset, trained,
+            Network.of(store), self.simulated.flow, self.known.observed,
+            store.times.dayofyear.to_numpy().astype(np.float64), self.fitted.offset, trained,
         )  # fmt: skip
         for first, second in errors.duplicates:
             log.warning(

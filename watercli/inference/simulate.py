@@ -80,7 +80,7 @@ class SimulationBlocks:
         """Simulate the dates of a block; a day of which the model knew nothing is missing."""
         dates = self.layout.dates[self.layout.block(number)]
         target = self.simulator.target
-        simulated = self.simulator(dates)
+        simulated = self.informed.simulated_on(dates) if self.informed else self.simulator(dates)
         blind = np.logical_not(simulated.available.any(axis=-1))
         arrays: dict[str, Any] = {"input_available": simulated.available.astype(np.int8)}
         if len(self.simulator.members) > 1:

@@ -115,11 +115,20 @@ class Simulator:
         return in_catchment.any(2)
 
 
+def simulate_all(simulator: Simulator, period: slice) -> Simulated:
+    """Simulate every day of a period, with a progress bar."""
+    parts = simulator.parts(np.arange(period.start, period.stop))
+    return joined(list(map(simulator, track(parts, "simulate"))))
+
+
+def joined(parts: list[Simulated]) -> Simulated:
+    """Join simulations of dates that follow each other."""
+    arrays = ((part.flow, part.available, part.spread) for part in parts)
+    return Simulated(*(np.concatenate(of, axis=1) for of in zip(*arrays, strict=True)))
+
+
 def simulate(
     checkpoint: Checkpoint, store: Store, target: str, period: slice, *, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Return ``[C, N]`` of a series in physical units, for every day of a period and every catchment of the store."""
-    simulator = Simulator(checkpoint, store, target, device)
-    parts = simulator.parts(np.arange(period.start, period.stop))
-    flows = [simulator(part).flow for part in track(parts, "simulate")]
-    return np.concatenate(flows, axis=1)
+    return simulate_all(Simulator(checkpoint, store, target, device), period).flow
