@@ -12,7 +12,7 @@ Shapes: N target days, K donors (other gauges), M days of the gauge itself, Q qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +53,6 @@ class Evidence:
     """``[N, M]``, bool."""
     trained: Tensor
     """``[N]``: 1 where the simulating model was trained on flow of the gauge; only the quantiles depend on it."""
-
-    def to(self, device: torch.device | str) -> Evidence:
-        """Return the same on another device."""
-        return Evidence(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -103,11 +103,7 @@ class FlowErrors:
     @cached_property
     def errors(self) -> Floats:
         """``[C, N]``: the logarithm of observed over simulated flow; NaN where not known."""
-        return self.errors_of(self.observed)
-
-    def errors_of(self, observed: Floats) -> Floats:
-        """Return the errors against other observations, ``[C, N]``."""
-        return (np.log(np.maximum(observed, 0) + self.offset) - self.logarithm).astype(np.float32)
+        return (np.log(np.maximum(self.observed, 0) + self.offset) - self.logarithm).astype(np.float32)
 
     def interpolated(self, gap: int) -> FlowErrors:
         """Return the same with errors interpolated over gaps of at most ``gap`` days, by what is known later too."""
