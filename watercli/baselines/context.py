@@ -221,6 +221,16 @@ class Context:
             return None
         return load_evidence(self.checkpoint, self.target)
 
+    @property
+    def without_evidence(self) -> str | None:
+        """Why no evidence head serves; None if one does."""
+        if self.fitted_evidence is not None:
+            return None
+        missing = {"latitude", "longitude", "area"} - set(self.store.dataset.variables)
+        return (
+            f"the store has no {min(missing)} of gauges" if missing else "the run has no evidence head (train.evidence)"
+        )
+
     @cached_property
     def fingerprint_of_evidence(self) -> str:
         """Hash of the evidence head's weights."""

@@ -272,8 +272,8 @@ def sentence(scores: pd.DataFrame) -> str:
 
 
 def lacks_head(case: Case) -> str | None:
-    """Say that the run has no evidence head; None if it has."""
-    return None if case.context.fitted_evidence is not None else "the run has no evidence head"
+    """Say why no evidence head serves; None if one does."""
+    return case.context.without_evidence
 
 
 def _run(case: Case) -> Section | None:

@@ -95,15 +95,25 @@ def judge_flow(context: Context, features: Features) -> Flow:
 
 
 def _chosen_methods(context: Context) -> list[Method]:
-    """Return the methods that are named and can serve; the model's own simulation is always among them."""
+    """Return the methods that are named and can serve; the model's own simulation is always among them.
+
+    One warning for each reason names the others.
+    """
     methods = [METHODS[name] for name in in_order(("simulation", *context.settings.methods))]
-    return [
-        method
-        for method in methods
-        if not (context.ungauged and method.needs_own_flow)
-        and (context.cross_modal or not method.needs_cross_modal_attention)
-        and not (method.needs_evidence_head and context.fitted_evidence is None)
-    ]
+    reasons = {method.name: _cannot_serve(method, context) for method in methods}
+    for reason in dict.fromkeys(reason for reason in reasons.values() if reason is not None):
+        lacking = labels(name for name in reasons if reasons[name] == reason)
+        log.warning("Left out, as %s: %s", reason, lacking)
+    return [method for method in methods if reasons[method.name] is None]
+
+
+def _cannot_serve(method: Method, context: Context) -> str | None:
+    """Return why a method has no answer in this run; None if it may have one."""
+    if context.ungauged and method.needs_own_flow:
+        return "they learn from flow of the gauge itself, and only gauges that training never saw are scored"
+    if method.needs_cross_modal_attention and not context.cross_modal:
+        return "the run has no cross-modal attention (model.cross_modal_attention)"
+    return context.without_evidence if method.needs_evidence_head else None
 
 
 def _simulate(context: Context, methods: list[Method]) -> dict[str, Floats]:

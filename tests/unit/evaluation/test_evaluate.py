@@ -336,13 +336,32 @@ def test_gauges_that_training_never_saw_are_said_once(
     monkeypatch.setattr(log, "propagate", True)
     ungauged = with_overrides(config, ["evaluate.protocols=[ungauged]"])
     evaluate(stranger, tiny_store, tmp_path / "ungauged", ungauged, run=tiny_run)
-    # A record may be caught by more than one handler; it is one all the same.
-    records = {id(record): record.getMessage() for record in caplog.records}
-    left_out = [message for message in records.values() if "Left out" in message]
     lacking = ", ".join(METHODS[name].label for name in ("ema_mlp", "lstm", "mean_of_models", "gr4j"))
-    assert len(left_out) == 1
-    assert left_out[0].startswith("Left out, as no gauge of the store gave flow to training: ")
-    assert lacking in left_out[0]
+    (left_out,) = left_out_as("no gauge of the store gave flow to training", caplog)
+    assert lacking in left_out
+    (left_out,) = left_out_as("they learn from flow of the gauge itself", caplog)
+    assert METHODS["probe"].label in left_out
+
+
+def left_out_as(reason: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings on methods; a record may be caught by more than one handler, and is one all the same."""
+    records = {id(record): record.getMessage() for record in caplog.records if record.levelname == "WARNING"}
+    return [message for message in records.values() if message.startswith(f"Left out, as {reason}")]
+
+
+def test_a_named_method_that_the_run_cannot_serve_is_said(
+    checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(log, "propagate", True)
+    named = with_overrides(config, ["evaluate.methods=[evidence, probe_decoder_state, climatology]"])
+    assert judged(checkpoint, tiny_store, named, tmp_path).methods == ["simulation", "climatology"]
+    reasons = {
+        "evidence": "the run has no evidence head (train.evidence)",
+        "probe_decoder_state": "the run has no cross-modal attention (model.cross_modal_attention)",
+    }
+    for name, reason in reasons.items():
+        assert left_out_as(reason, caplog) == [f"Left out, as {reason}: {METHODS[name].label}"]
 
 
 def test_a_flow_that_never_changes_is_named_and_left_out(

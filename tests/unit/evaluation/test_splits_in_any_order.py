@@ -37,7 +37,8 @@ TEST_FIRST = (
 @pytest.fixture(scope="module")
 def test_first(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The tiny store with its test period before the others."""
-    config = with_overrides(load("demo"), [*TINY, *FUSED, "train.held_out_gauges=null", *TEST_FIRST])
+    head = "train.evidence={steps: 30, quantile_steps: 10}"
+    config = with_overrides(load("demo"), [*TINY, *FUSED, "train.held_out_gauges=null", head, *TEST_FIRST])
     return prepare(config, tmp_path_factory.mktemp("test-first") / "store.zarr", data=None)
 
 
@@ -60,7 +61,7 @@ def test_periods_that_share_a_day_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def run(test_first: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on it."""
+    """A run on it, with an evidence head: every method can serve."""
     run = tmp_path_factory.mktemp("test-first-run") / "run"
     pretrain(test_first.config, test_first, run)
     return run
