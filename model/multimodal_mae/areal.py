@@ -1,6 +1,6 @@
 """Grids as catchments and land patches see them: daily means of patches, and of catchments over visible patches.
 
-Shapes: B windows, C catchments in each, T days, L land patches.
+Shapes: B windows, C catchments in each, G days of grids, L land patches.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ MIN_WEIGHT = 1e-6
 
 
 def land_means(batch: Batch, name: str, mask: TokenMask, grid: GridConfig) -> tuple[Tensor, Tensor]:
-    """Return a grid's land patches, means over the observed cells, and which are visible, ``[B, T, L]`` each."""
+    """Return a grid's land patches, means over the observed cells, and which are visible, ``[B, G, L]`` each."""
     land = list(grid.land_patches)
     patches = patchify(batch.grids[name], grid.patch_size)[:, :, land]
     values = patches.nanmean(-1).nan_to_num(0.0)
-    return values, mask.visible.unflatten(1, (batch.days, -1))[:, :, land].to(values.dtype)
+    return values, mask.visible.unflatten(1, (batch.grid_days, grid.patches))[:, :, land].to(values.dtype)
 
 
 def catchment_means(batch: Batch, name: str, mask: TokenMask, grid: GridConfig) -> tuple[Tensor, Tensor]:
-    """Return a grid's means over the visible patches of each catchment, and their weights, ``[B * C, T]`` each."""
+    """Return a grid's means over the visible patches of each catchment, and their weights, ``[B * C, G]`` each."""
     share = _catchment_shares(batch, grid)
     values, weight = land_means(batch, name, mask, grid)
     total = torch.einsum("btl,bcl->bct", weight, share).flatten(0, 1)

@@ -1,6 +1,6 @@
 """A typed batch that validates itself on construction.
 
-Shapes: B windows, C catchments in each window, T days, Y X cells, A static attributes.
+Shapes: B windows, C catchments in each window, T days, G days of grids, Y X cells, A static attributes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from multimodal_mae.config import Kind
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -20,7 +22,7 @@ class Batch:
     """
 
     grids: Mapping[str, Tensor]
-    """``[B, T, Y, X]`` each."""
+    """``[B, G, Y, X]`` each: the last G days of the windows, which may be fewer than T where series are read."""
     cells: Mapping[str, Tensor]
     """``[Y, X]`` bool: cells that the modality ever observes; the others (sea) are no part of it."""
     series: Mapping[str, Tensor]
@@ -37,8 +39,9 @@ class Batch:
     catchment_grid_past: Mapping[str, Tensor] = field(default_factory=dict)
     """The same of grids on the patches that each catchment overlaps, ``[B, C, G]``."""
     history: Mapping[str, Tensor] = field(default_factory=dict)
-    """Daily values of the H days before the window, ``[B, C, H]``, NaN where missing: of series, and of grids the means
-    over the patches that each catchment overlaps. For a recurrence."""
+    """Daily values of the H days before the window, ``[B, C, H]``, NaN where missing, for a recurrence. Of grids the
+    means over the patches that each catchment overlaps, up to the day before the G days that are read: ``[B, C, H + T -
+    G]``."""
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     """``[B, C, T]`` of a series whose predictions are in another space than what encoders see."""
     basin_std: Mapping[str, Tensor] = field(default_factory=dict)
@@ -47,11 +50,12 @@ class Batch:
     def __post_init__(self) -> None:
         windows, catchments, _ = self._dims("static", self.static, 3)
         days: int | None = None
+        grid_days: int | None = None
         for name, grid in self.grids.items():
             b, t, *cells = self._dims(name, grid, 4)
             if name not in self.cells or list(self.cells[name].shape) != cells:
                 raise ValueError(f"cells: '{name}' needs a mask of shape {cells}")
-            days = self._agree(name, (b, t), (windows, days or t))
+            grid_days = self._agree(name, (b, t), (windows, t if grid_days is None else grid_days))
         for name, series in self.series.items():
             b, c, t = self._dims(name, series, 3)
             if c != catchments:
@@ -61,8 +65,10 @@ class Batch:
             raise ValueError(
                 f"patch_index: is of {tuple(self.patch_index.shape[:2])}, static of {(windows, catchments)}"
             )
-        if days is None:
+        if days is None and grid_days is None:
             raise ValueError("a batch needs at least one modality")
+        if days is not None and grid_days is not None and grid_days > days:
+            raise ValueError(f"grids: have {grid_days} days, more than the {days} of the window")
         if bool(torch.isinf(self.static).any()):
             raise ValueError("static: has infinite values; mend the attribute or its transform")
 
@@ -86,8 +92,16 @@ class Batch:
     @property
     def days(self) -> int:
         """T."""
-        values = next(iter((*self.grids.values(), *self.series.values())))
-        return values.shape[1] if values.ndim == 4 else values.shape[2]
+        return next(iter(self.series.values())).shape[2] if self.series else self.grid_days
+
+    @property
+    def grid_days(self) -> int:
+        """G; 0 where there are no grids."""
+        return next(iter(self.grids.values())).shape[1] if self.grids else 0
+
+    def days_of(self, kind: Kind) -> int:
+        """Return the days of the window of a kind of modality: T, or G."""
+        return self.grid_days if kind == "grid" else self.days
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""

@@ -287,6 +287,15 @@ class MAEConfig(Structure):
             if (modality.kind == "series" or modality.feeds_catchments if series else modality.kind == "grid")
         ]
 
+    def attended_by(self, name: str) -> list[str]:
+        """Return the modalities whose encoder tokens a modality's decoder reads.
+
+        A series that a recurrence encodes has them in its state: of grids it reads areal means, not tokens.
+        """
+        if self.recurrence and self.modalities[name].kind == "series":
+            return [name]
+        return self.read_by(name)
+
     def reads_others(self, name: str) -> bool:
         """Return whether a modality is predicted from others too: without, one that is hidden wholly is unknown."""
         return len(self.read_by(name)) > 1

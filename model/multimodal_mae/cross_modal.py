@@ -90,7 +90,7 @@ class CrossModalKeys(nn.Module):
         if batch.patch_index is None:
             raise ValueError("patch_index: cross-modal attention needs the patches that each catchment overlaps")
         b, c, k = batch.patch_index.shape
-        t, p = batch.days, self.config.grid.patches
+        t, p = batch.grid_days, self.config.grid.patches
         # Where each token of a window stands among its visible ones; -1: not visible. Padding goes to an extra column.
         place = features.index.new_full((b, t * p + 1), -1)
         column = torch.where(features.valid, features.index, t * p)

@@ -143,14 +143,14 @@ class MultiModalMAE(nn.Module):
             Modalities whose features are returned beside those that the predictions are made from.
         """
         predicted = list(self.config.modalities if names is None else names)
-        masks = self._without_unread(masks, predicted, features := list(features), batch.windows)
+        encoded_masks = self._without_unread(masks, predicted, features := list(features), batch.windows)
         antecedent: Mapping[str, Antecedent] = {}
         if self.antecedent_state is not None:
-            antecedent = self.antecedent_state(batch, masks)
-        read = {*features, *(other for name in predicted for other in self.config.read_by(name))}
+            antecedent = self.antecedent_state(batch, encoded_masks)
+        read = {*features, *(other for name in predicted for other in self.config.attended_by(name))}
         encoded = self._encode_series(batch, masks, [name for name in read if name in batch.series], features)
         encoded |= {
-            name: self._encode(batch, name, masks[name], antecedent.get(name))
+            name: self._encode(batch, name, encoded_masks[name], antecedent.get(name))
             for name in self.config.modalities
             if name in read and name not in encoded
         }
@@ -162,7 +162,7 @@ class MultiModalMAE(nn.Module):
     def _without_unread(
         self, masks: Mapping[str, TokenMask], predicted: Sequence[str], features: Sequence[str], windows: int
     ) -> dict[str, TokenMask]:
-        """Return masks that show nothing of a modality in windows in which nothing that reads it has a target.
+        """Return masks that show nothing of a modality in windows in which no decoder that reads it has a target.
 
         A simulation of river flow, say, spares its windows the encoding of a grid that no catchment reads. Those in
         ``features`` are needed in every window.
@@ -173,7 +173,7 @@ class MultiModalMAE(nn.Module):
         for name, mask in masks.items():
             read = mask.visible.new_zeros(windows)
             for reader, in_window in needed.items():
-                if name in self.config.read_by(reader):
+                if name in self.config.attended_by(reader):
                     read = read | in_window
             rows = read.repeat_interleave(len(mask.visible) // windows)
             shown[name] = replace(mask, visible=mask.visible & rows[:, None])
@@ -196,7 +196,7 @@ class MultiModalMAE(nn.Module):
         if isinstance(encoder, SeriesEncoder):
             features: Features = encoder(values[..., 0], read_attributes(batch, self.config), mask.visible, antecedent)
         else:
-            features = encoder(values.unflatten(1, (batch.days, -1)), mask.visible, antecedent)
+            features = encoder(values.unflatten(1, (batch.grid_days, -1)), mask.visible, antecedent)
         return replace(features, maps=self._maps(name, features.layers))
 
     def _maps(self, name: str, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -218,7 +218,8 @@ class MultiModalMAE(nn.Module):
             predicted, states = decoder(features[name].layers, queries, partial(self._maps, name))
         else:
             read = features[name] if self.cross_modal is None else self.cross_modal(name, features, batch)
-            predicted, states = decoder(read, queries, batch.days, antecedent)
+            days = batch.days_of(self.config.modalities[name].kind)
+            predicted, states = decoder(read, queries, days, antecedent)
         target = gather(self.targets(batch, name), queries.index)
         scored = torch.isfinite(target) & queries.valid[..., None]
         error = torch.where(scored, predicted - torch.where(scored, target, 0), 0).float()

@@ -117,7 +117,7 @@ def show_all(
         masks[name] = TokenMask(
             visible=available.complete & shown,
             target=torch.full_like(available.complete, name in targets),
-            past=torch.full_like(available.complete[:, 0], shown),
+            past=available.complete.new_full(available.complete.shape[:1], shown),
         )
     return masks
 

@@ -164,6 +164,7 @@ class MovingAverages(AntecedentState):
                 group, name, batch, masks
             )
             for group, name in self.groups.items()
+            if batch.days_of(self.config.modalities[name].kind)
         }
         return {name: groups[group] for name in self.config.modalities if (group := self._group(name)) in groups}
 
@@ -191,7 +192,7 @@ class MovingAverages(AntecedentState):
         Those are windows in which no token of these grids is visible or a target.
         """
         assert self.config.grid is not None
-        grid, days, device = self.config.grid, batch.days, batch.static.device
+        grid, days, device = self.config.grid, batch.grid_days, batch.static.device
         busy = torch.zeros(batch.windows, dtype=torch.bool, device=device)
         busy[0] = True
         grids = self.config.read_by(name)

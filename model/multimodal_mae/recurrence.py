@@ -184,9 +184,11 @@ class RecurrentEncoder(nn.Module):
             values, weight = catchment_means(batch, name, mask, self.config.grid)
         assert self.config.recurrence is not None
         warmup = self.config.recurrence.warmup_days
+        # Of a grid that is read on the window's last days only, the areal mean is known on the days before them.
+        missing = warmup + batch.days - values.shape[1]
         before = batch.history[name].flatten(0, 1) if name in batch.history else values[:, :0]
-        if before.shape[1] < warmup:  # the store begins later
-            before = nn.functional.pad(before, (warmup - before.shape[1], 0), value=torch.nan)
+        if before.shape[1] < missing:  # the store begins later
+            before = nn.functional.pad(before, (missing - before.shape[1], 0), value=torch.nan)
         known = torch.isfinite(before)
         if mask.past is not None:
             known = known & mask.past.repeat_interleave(len(known) // len(mask.past))[:, None]

@@ -76,11 +76,24 @@ def draw_tasks(
 
 
 def draw_noise(
-    config: MAEConfig, *, windows: int, catchments: int, days: int, generator: torch.Generator
+    config: MAEConfig,
+    *,
+    windows: int,
+    catchments: int,
+    days: int,
+    generator: torch.Generator,
+    grid_days: int | None = None,
 ) -> dict[str, Tensor]:
-    """Return uniform noise for every modality's tokens: grids ``[B, T * P]``, series ``[B, C, T]``."""
+    """Return uniform noise for every modality's tokens: grids ``[B, G * P]``, series ``[B, C, T]``.
+
+    ``days`` is T, ``grid_days`` is G; None: as many.
+    """
     patches = config.grid.patches if config.grid is not None else 0
-    shapes = {"grid": (windows, days * patches), "series": (windows, catchments, days)}
+    grid_days = days if grid_days is None else grid_days
+    shapes = {
+        "grid": (windows, grid_days * patches),
+        "series": (windows, catchments, days),
+    }
     return {
         name: torch.rand(shapes[modality.kind], generator=generator) for name, modality in config.modalities.items()
     }
@@ -140,7 +153,7 @@ class ModalityRows:
     @property
     def places(self) -> int:
         """Tokens of a day: P patches of a grid, 1 of a series."""
-        return self.tokens.observed.shape[1] // self.days
+        return self.tokens.observed.shape[1] // max(self.days, 1)
 
     @property
     def is_forecast_day(self) -> Tensor:
@@ -175,9 +188,12 @@ def forecast(rows: ModalityRows) -> TokenMask:
 
 
 def forecast_without_forcing(rows: ModalityRows) -> TokenMask:
-    """Hide the last days of every modality and predict those of the target."""
+    """Hide the last days of every modality and predict those of the target.
+
+    A grid that is read on fewer days than a forecast has is hidden with its past, which reaches into these days.
+    """
     ahead = rows.is_forecast_day
-    return rows.mask(hidden=ahead, target=ahead & rows.is_target)
+    return rows.mask(ahead, ahead & rows.is_target, hidden_past=rows.lead_time[:, 0] > rows.days)
 
 
 def spatial_masking(rows: ModalityRows) -> TokenMask:
@@ -262,7 +278,7 @@ def _rows_of(
     )
     return task, ModalityRows(
         modality=config.modalities[name],
-        days=batch.days,
+        days=batch.days_of(config.modalities[name].kind),
         tokens=available,
         is_target=(target == list(config.modalities).index(name))[:, None],
         lead_time=lead_time[:, None],

@@ -67,7 +67,8 @@ def _check_known(argument: str, names: Collection[str], known: Collection[str]) 
 
 
 def _without(batch: Batch, names: Collection[str]) -> Batch:
-    """Return a batch without values of some modalities: NaN in the window, zero (no day observed) before it."""
+    """Return a batch without values of some modalities: NaN in the window and in the days before it, zero
+    (no day observed) in antecedent states."""
 
     def emptied(tensors: Mapping[str, Tensor], value: float) -> dict[str, Tensor]:
         return {name: torch.full_like(tensor, value) if name in names else tensor for name, tensor in tensors.items()}
@@ -78,4 +79,5 @@ def _without(batch: Batch, names: Collection[str]) -> Batch:
         series=emptied(batch.series, torch.nan),
         past=emptied(batch.past, 0.0),
         catchment_grid_past=emptied(batch.catchment_grid_past, 0.0),
+        history=emptied(batch.history, torch.nan),
     )

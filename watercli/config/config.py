@@ -52,6 +52,10 @@ class Config(Section):
     ``riverflow``, or the only one whose names and units are those of river flow."""
     window_days: Annotated[int, Field(gt=1)] = 30
     """Days in a window."""
+    grid_window_days: Annotated[int, Field(gt=0)] | None = None
+    """Last days of a window on which grids are read; null: all of them. Series are cheap, and the recurrence that
+    encodes them learns most from a window of a year; a window of grids costs by its patches. Needs
+    ``model.recurrence``."""
     model: Structure = Structure()
     train: Train = Train()
     finetune: Finetune = Finetune()
@@ -94,6 +98,23 @@ class Config(Section):
         if held_out and held_out.target not in self.of_kind("series"):
             raise ValueError(f"train.held_out_gauges.target names '{held_out.target}', which is no series")
         return self
+
+    @model_validator(mode="after")
+    def _grids_fit_windows(self) -> Self:
+        if self.grid_window_days is None or self.grid_window_days == self.window_days:
+            return self
+        if self.grid_window_days > self.window_days:
+            raise ValueError(
+                f"grid_window_days ({self.grid_window_days}) exceeds window_days ({self.window_days}); lower it"
+            )
+        if self.model.recurrence is None:
+            raise ValueError("grid_window_days: needs model.recurrence; set it to null, or model.recurrence to {}")
+        return self
+
+    @property
+    def grid_days(self) -> int:
+        """Days of a window on which grids are read."""
+        return self.grid_window_days or self.window_days
 
     def of_kind(self, kind: Literal["grid", "series"]) -> dict[str, Modality]:
         """Return the modalities of one kind, in their order."""

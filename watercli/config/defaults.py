@@ -1,8 +1,9 @@
 """What a configuration leaves out: settings whose default depends on its modalities.
 
 A configuration that says nothing of model, windows, training and losses trains a model of river flow that is known to
-serve: of series alone that of ``gb-wide`` and ``camels-us``, with grids that of ``gb12``. What is given is never
-changed. The settings of `SIZES` are chosen once more, by a store's gauges and days, when a training starts.
+serve: a recurrence of all series, as of ``gb-wide`` and ``camels-us``, and transformers of the grids beside it, as of
+``gb12``. What is given is never changed. The settings of `SIZES` are chosen once more, by a store's gauges and days,
+when a training starts.
 """
 
 from __future__ import annotations
@@ -58,7 +59,19 @@ SERIES_ALONE: Raw = {
 }
 """Defaults where all modalities are series."""
 
-WITH_GRIDS: Raw = {
+WITH_GRIDS: Raw = SERIES_ALONE | {
+    "grid_window_days": 15,
+    "model.heads": 4,
+    "model.grid_layers": 3,
+    "model.decoder_layers": 2,
+    "model.grid_attention_scope": "same_day",
+    "model.antecedent_state": {},
+    "train.batch_size": 4,
+    "train.catchments_per_window": 4,
+}
+"""Defaults where a modality is a grid: series are encoded as without, in windows as long."""
+
+WITH_ATTENTION: Raw = {
     "window_days": 15,
     "model.width": 64,
     "model.decoder_width": 64,
@@ -79,7 +92,8 @@ WITH_GRIDS: Raw = {
     "train.validate_every": 500,
     "train.checkpoint_every": 500,
 }
-"""Defaults where a modality is a grid."""
+"""Defaults where a modality is a grid, and series are encoded by transformers: ``model.recurrence`` is null, or
+``model.cross_modal_attention`` is given."""
 
 FLOW_OF_SERIES: Raw = {
     "train.tasks": {"simulation": 0.85, "forecast": 0.15, "max_lead_time": 60},
@@ -88,8 +102,14 @@ FLOW_OF_SERIES: Raw = {
 }
 """Further defaults where all modalities are series, and one is river flow."""
 
-FLOW_WITH_GRIDS: Raw = {"train.tasks": {"simulation": 0.6, "forecast": 0.2, "forecast_without_forcing": 0.1}}
+FLOW_WITH_GRIDS: Raw = {
+    "train.tasks": {"simulation": 0.7, "forecast": 0.1, "forecast_without_forcing": 0.1, "max_lead_time": 15},
+    "train.evidence": {},
+}
 """Further defaults where a modality is a grid, and one is river flow."""
+
+FLOW_WITH_ATTENTION: Raw = {"train.tasks": {"simulation": 0.6, "forecast": 0.2, "forecast_without_forcing": 0.1}}
+"""The same with transformers of series."""
 
 FLOW_ITSELF: Raw = {"transform": "log", "loss": "basin_averaged_nse"}
 """Defaults of the modality that is river flow."""
@@ -103,6 +123,7 @@ def by_modalities(setting: str) -> dict[str, Any]:
     cases = {
         "series alone": SERIES_ALONE | FLOW_OF_SERIES,
         "with grids": WITH_GRIDS | FLOW_WITH_GRIDS,
+        "with grids, series by transformers": WITH_ATTENTION | FLOW_WITH_ATTENTION,
         "river flow": {f"modalities.NAME.{key}": value for key, value in FLOW_ITSELF.items()},
         "beside river flow": {f"modalities.NAME.{key}": value for key, value in BESIDE_FLOW.items()},
     }
@@ -117,15 +138,28 @@ def filled(given: Raw) -> Raw:
     modalities = given.get("modalities")
     if not isinstance(modalities, dict) or not all(isinstance(modality, dict) for modality in modalities.values()):
         return given
-    grids = any(modality.get("kind") == "grid" for modality in modalities.values())
+    of_all, of_flow = _defaults_for(given)
     flow = river_flow(given)
-    defaults = dict(WITH_GRIDS if grids else SERIES_ALONE)
-    if flow is not None:
-        defaults |= FLOW_WITH_GRIDS if grids else FLOW_OF_SERIES
+    defaults = of_all if flow is None else of_all | of_flow
     defaults["window_days"] = min((defaults["window_days"], *_days_of_periods(given)))
-    defaults = {setting: value for setting, value in defaults.items() if not _out_of_place(setting, given)}
+    if "grid_window_days" in defaults:
+        windows = given.get("window_days", defaults["window_days"])
+        defaults["grid_window_days"] = min(defaults["grid_window_days"], windows)
     whole = _with(given, defaults)
     return _with(whole, {"embed.excluded_inputs": []}) if flow is None else _with_flow(whole, flow)
+
+
+def _defaults_for(given: Raw) -> tuple[Raw, Raw]:
+    """Return the defaults of a configuration's modalities, and those that river flow adds."""
+    model = given["model"] if isinstance(given.get("model"), dict) else {}
+    attends = model.get("cross_modal_attention") not in (None, "none")
+    if any(modality.get("kind") == "grid" for modality in given["modalities"].values()):
+        if attends or model.get("recurrence", {}) is None:
+            return dict(WITH_ATTENTION), FLOW_WITH_ATTENTION
+        return dict(WITH_GRIDS), FLOW_WITH_GRIDS
+    if attends or model.get("antecedent_state") is not None:  # the past of series comes by one way alone
+        return {name: value for name, value in SERIES_ALONE.items() if name != "model.recurrence"}, FLOW_OF_SERIES
+    return dict(SERIES_ALONE), FLOW_OF_SERIES
 
 
 def sizes_left_out(given: Raw) -> frozenset[str]:
@@ -153,14 +187,6 @@ def _is_flow(name: str, modality: Raw) -> bool:
     words = re.sub(r"[_\W]+", " ", " ".join((name, *map(str, variables), str(modality.get("long_name", "")))).lower())
     units = str(modality.get("units", "")).lower()
     return re.search(RIVER_FLOW, words) is not None and DEPTH_OR_VOLUME.match(units) is not None
-
-
-def _out_of_place(setting: str, given: Raw) -> bool:
-    """Return whether what is given has chosen otherwise: the past of series comes by one way alone."""
-    if setting == "model.recurrence":
-        return any(_at(given, f"model.{name}") not in (None, "none")
-                   for name in ("antecedent_state", "cross_modal_attention"))  # fmt: skip
-    return False
 
 
 def _days_of_periods(given: Raw) -> list[int]:

@@ -1,7 +1,7 @@
 """Reads windows of a store as the model's batches.
 
-Shapes: B windows, C catchments in each, T days of a window, D days of the store, Y X cells, L land patches, K patches
-that a catchment overlaps.
+Shapes: B windows, C catchments in each, T days of a window, G of them with grids, D days of the store, Y X cells, L
+land patches, K patches that a catchment overlaps.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class WindowReader:
     def __init__(self, store: Store, config: Config, scaling: Scaling, unseen: slice | None = None) -> None:
         self.store, self.scaling = store, scaling
         self.days = config.window_days
+        self.grid_days = config.grid_days
         self._names = list(config.modalities)
         self._static = torch.from_numpy(scaling.static(store))
         self._land = torch.from_numpy(store.land_patches)
@@ -81,11 +82,12 @@ class WindowReader:
 
         ``history`` makes them from daily values ``[places, D]``, and from their weights where these are not all 1.
         """
-        self._past |= {name: history(values) for name, values in self._series.items()}
+        if not self._warmup:  # a recurrence has a state of its own of all that catchments see
+            self._past |= {name: history(values) for name, values in self._series.items()}
         for name, grid in self._grids.items():
             means = grid.patch_means(self.store)
             self._past[name] = history(means)
-            if self._patch_index is not None and config.modalities[name].feeds_catchments:
+            if self._patch_index is not None and config.modalities[name].feeds_catchments and not self._warmup:
                 catchment_means, observed = self._over_catchments(means)
                 self._catchment_grid_past[name] = history(catchment_means, weight=observed)
 
@@ -135,15 +137,18 @@ class WindowReader:
                 scored[row] = torch.isfinite(window).any(1).numpy()
         return scored
 
-    def read(self, starts: Indices, catchments: Indices) -> Batch:
+    def read(self, starts: Indices, catchments: Indices, *, with_grids: bool = True) -> Batch:
         """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store).
 
-        Days after the store's last are missing.
+        Days after the store's last are missing. ``with_grids``: False reads no field, G = 0; a recurrence needs none,
+        as it reads their areal means.
         """
         first, positions = torch.from_numpy(starts), torch.from_numpy(catchments)
+        grid_days = self.grid_days if with_grids else 0
+        skipped = self.days - grid_days
         return Batch(
             grids={
-                name: torch.stack([grid.window(int(start), self.days) for start in starts])
+                name: torch.stack([grid.window(int(start) + skipped, grid_days) for start in starts])
                 for name, grid in self._grids.items()
             },
             cells=self._cells,
@@ -151,11 +156,18 @@ class WindowReader:
             static=self._static[positions] if self.catchments else torch.empty(len(starts), 0, 0),
             patch_index=self._patch_index[positions] if self._patch_index is not None else None,
             patch_weight=self._patch_weight[positions] if self._patch_weight is not None else None,
-            past={name: self._before(name, first, positions) for name in self._past},
+            past={
+                name: self._before(name, first + (skipped if name in self._grids else 0), positions)
+                for name in self._past
+                if with_grids or name in self._series
+            },
             catchment_grid_past={
                 name: history.before(first, positions) for name, history in self._catchment_grid_past.items()
             },
-            history=self._history(first, positions),
+            history={
+                name: self._history(name, first, positions, skipped if name in self._grids else 0)
+                for name in self._daily
+            },
             targets=self._windows(self._targets, first, positions),
             basin_std={name: std[positions] for name, std in self._basin_std.items()},
         )
@@ -168,12 +180,15 @@ class WindowReader:
         beyond = (days > last)[:, None]
         return {name: values[index].masked_fill(beyond, torch.nan) for name, values in series.items()}
 
-    def _history(self, first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
-        """Return the days before windows ``[B, C, H]``; NaN before the store's first day."""
-        days = first[:, None] + torch.arange(-self._warmup, 0)
-        index = catchments[..., None], days.clamp_min(0)[:, None]
-        before = (days < 0)[:, None]
-        return {name: values[index].masked_fill(before, torch.nan) for name, values in self._daily.items()}
+    def _history(self, name: str, first: Tensor, catchments: Tensor, skipped: int) -> Tensor:
+        """Return the days before windows, and their first ``skipped`` days, ``[B, C, H + skipped]``.
+
+        NaN before the store's first day and after its last.
+        """
+        days = first[:, None] + torch.arange(-self._warmup, skipped)
+        last = len(self.store.times) - 1
+        values = self._daily[name][catchments[..., None], days.clamp(0, last)[:, None]]
+        return values.masked_fill(((days < 0) | (days > last))[:, None], torch.nan)
 
     def _before(self, name: str, first: Tensor, catchments: Tensor) -> Tensor:
         """Return the antecedent states of a series ``[B, C, G]`` or a grid's patches ``[B, L, G]`` before windows."""

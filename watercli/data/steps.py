@@ -88,7 +88,12 @@ class StepDraw:
         tasks = draw_tasks(*task_shares(config), config.train.tasks.max_lead_time, len(starts), generator)
         drawn = draw_catchments(reader.with_target(starts, tasks), catchments, rng)
         noise = draw_noise(
-            structure, windows=len(starts), catchments=drawn.shape[1], days=reader.days, generator=generator
+            structure,
+            windows=len(starts),
+            catchments=drawn.shape[1],
+            days=reader.days,
+            grid_days=reader.grid_days,
+            generator=generator,
         )
         return cls(starts, drawn, tasks, noise)
 

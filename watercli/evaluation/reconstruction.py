@@ -1,6 +1,7 @@
 """Masked reconstruction on the test period, in physical units, beside baselines on the same values.
 
-Shapes: B windows, C catchments, T days, P patches, V cells of a patch; R = B for grids, B * C for series (P = V = 1).
+Shapes: B windows, C catchments, T days (of grids those that the model reads, the last ones), P patches, V cells of a
+patch; R = B for grids, B * C for series (P = V = 1).
 """
 
 from __future__ import annotations
@@ -135,7 +136,12 @@ class _Scorer:
         batch = self.reader.read(starts, catchments).to(self.device)
         generator = torch.Generator().manual_seed(derived_seed(seed, 8, number))
         noise = draw_noise(
-            self.structure, windows=len(starts), catchments=sample, days=self.reader.days, generator=generator
+            self.structure,
+            windows=len(starts),
+            catchments=sample,
+            days=self.reader.days,
+            grid_days=self.reader.grid_days,
+            generator=generator,
         )
         tasks = WindowTasks.same(Task.RANDOM_MASKING, len(starts))
         return Step(batch, mask_windows(batch, self.structure, tasks, noise)), catchments
@@ -166,7 +172,8 @@ class _Scorer:
     ) -> Masked:
         mask = step.masks[name]
         scale, values = self.scaling.predicted(name), self.model.targets(step.batch, name)
-        days, patches = self.reader.days, values.shape[1] // self.reader.days
+        days = step.batch.days_of(self.config.modalities[name].kind)
+        patches = values.shape[1] // days
 
         def shaped(x: torch.Tensor) -> NDArray[Any]:
             array: NDArray[Any] = x.unflatten(1, (days, patches)).cpu().numpy()
@@ -184,14 +191,14 @@ class _Scorer:
             before_visible=before_visible,
             observed=observed,
             predicted=scale.inverse(shaped(predicted.full(values.shape[1]))),
-            climatology=self._climatology(name, starts, catchments),
+            climatology=self._climatology(name, starts + step.batch.days - days, days, catchments),
             visible=visible,
             target=shaped(mask.target),
         )
 
-    def _climatology(self, name: str, starts: Indices, catchments: NDArray[np.int64]) -> Floats:
-        """Return ``[R, T, P, V]`` of the windows' days."""
-        days = starts[:, None] + np.arange(self.reader.days)
+    def _climatology(self, name: str, first: Indices, number: int, catchments: NDArray[np.int64]) -> Floats:
+        """Return ``[R, T, P, V]`` of ``number`` days from ``first`` on."""
+        days = first[:, None] + np.arange(number)
         means = self.climatology[name].at(self.store.times[days.ravel()])
         if name not in self.cells:
             by_window = means.reshape(*days.shape, -1)  # [B, T, every catchment]
@@ -227,18 +234,20 @@ def reconstruct(checkpoint: Checkpoint, store: Store, settings: Evaluate, device
         del result.sums[name]
     grids = list(config.of_kind("grid"))
     if grids:
-        days = _example_days(scorer.store, grids[0], scorer.cells[grids[0]], period)
+        readable = slice(period.start + scorer.reader.days - scorer.reader.grid_days, period.stop)
+        days = _example_days(scorer.store, grids[0], scorer.cells[grids[0]], readable)
         result.examples = [_example(scorer, grids[0], period, day, why) for why, day in days.items()]
     return result
 
 
 def _example(scorer: _Scorer, name: str, period: slice, day: int, why: str) -> Example:
-    """Reconstruct a field of one test day, from the middle of a window."""
-    days = scorer.reader.days
-    start = int(np.clip(day - days // 2, period.start, period.stop - days))
-    number = _usual_mask(scorer, name, start, day)
-    masked = dict(scorer.tokens(np.array([start]), number))[name]
-    (height, width), here = scorer.cells[name].shape, day - start
+    """Reconstruct a field of one test day, from the middle of the days of a window on which grids are read."""
+    days, before = scorer.reader.grid_days, scorer.reader.days - scorer.reader.grid_days
+    start = int(np.clip(day - days // 2, period.start + before, period.stop - days))
+    here = day - start
+    number = _usual_mask(scorer, name, start - before, here)
+    masked = dict(scorer.tokens(np.array([start - before]), number))[name]
+    height, width = scorer.cells[name].shape
 
     def field_of(patches: NDArray[Any]) -> NDArray[Any]:
         joined = unpatchify(torch.from_numpy(patches[:1, here : here + 1]), (height, width), scorer.store.patch_size)
@@ -259,11 +268,12 @@ def _example(scorer: _Scorer, name: str, period: slice, day: int, why: str) -> E
 
 
 def _usual_mask(scorer: _Scorer, name: str, start: int, day: int) -> int:
-    """Return the step number, of a few, whose random mask hides most nearly the usual share of the day."""
+    """Return the step number, of a few, whose random mask hides most nearly the usual share of a grid's ``day``."""
 
     def distance(number: int) -> float:
-        visible = scorer.step(np.array([start]), number)[0].masks[name].visible.unflatten(1, (scorer.reader.days, -1))
-        share = visible[0, day - start].sum() / max(len(scorer.store.land_patches), 1)
+        mask = scorer.step(np.array([start]), number)[0].masks[name]
+        visible = mask.visible.unflatten(1, (scorer.reader.grid_days, -1))[0, day]
+        share = visible.sum() / max(len(scorer.store.land_patches), 1)
         return abs(1 - float(share) - scorer.config.modalities[name].mask_ratio)
 
     return min(range(EXAMPLE, EXAMPLE + EXAMPLE_MASKS), key=distance)

@@ -2,9 +2,9 @@
 
 The embedding of a date sees the window that ends on it (a causal model: as much of a window as lies up to it), the
 antecedent state of the model, nothing later, and none of the excluded inputs. ``causal=False`` puts the window around
-the date.
-Shapes: B windows, C catchments, T days, L visible tokens, N dates, M modalities, K maps, S ways of pooling over time,
-D width.
+the date. Grids have windows of their own where the model reads them on fewer days than series.
+Shapes: B windows, C catchments, T days (G of grids), L visible tokens, N dates, M modalities, K maps, S ways of pooling
+over time, D width.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from multimodal_mae.batch import Batch
+from multimodal_mae.config import Kind
 from multimodal_mae.encoder import Features
 from multimodal_mae.mae import ModelOutput, MultiModalMAE
 from multimodal_mae.masking import show_all
@@ -145,13 +146,19 @@ class Embedder:
 
     @property
     def days(self) -> int:
-        """Days in a window, T."""
-        return self.checkpoint.config.window_days
+        """Days in the longest window that is embedded: T, or G where grids alone are."""
+        config = self.checkpoint.config
+        return config.window_days if set(self.modalities) - set(self.grids) else config.grid_days
 
     @property
     def labels(self) -> list[str]:
         """What stands along S."""
         return labels(self.pooling, self.days)
+
+    def _days_of(self, kind: Kind) -> int:
+        """Return the days of a window of a kind."""
+        config = self.checkpoint.config
+        return config.grid_days if kind == "grid" else config.window_days
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -174,15 +181,30 @@ class Embedder:
 
     @cached_property
     def dates(self) -> Dates:
-        """Which window serves which date."""
+        """Which of the longest windows serves which date, and which dates all embedded modalities have windows of."""
+        by_kind = [self._dates_of(kind) for kind in self._passes]
+        longest = max(by_kind, key=lambda dates: dates.days)
+        return replace(longest, not_before=max(dates.first for dates in by_kind))
+
+    def _dates_of(self, kind: Kind) -> Dates:
+        """Return which window of a kind serves which date."""
         structure = self.checkpoint.structure
-        return Dates(
-            self.days,
-            len(self.store.times),
-            structure.causal,
-            not self.causal,
-            settled=structure.recurrence is not None,
-        )
+        settled = structure.recurrence is not None and kind == "series"
+        return Dates(self._days_of(kind), len(self.store.times), structure.causal, not self.causal, settled=settled)
+
+    @property
+    def _passes(self) -> dict[Kind, list[str]]:
+        """The modalities that are embedded in one pass through the model, by the kind whose windows they have.
+
+        One pass serves all where all have the same windows: a transformer of series may read grids.
+        """
+        kinds: dict[Kind, list[str]] = {"series": [], "grid": []}
+        for name in self.modalities:
+            by_recurrence = self.checkpoint.structure.recurrence is not None
+            kinds["grid" if by_recurrence and name in self.grids else "series"].append(name)
+        if self.targets and self.decoder_state:
+            return {kind: names for kind, names in kinds.items() if names or kind == "series"}
+        return {kind: names for kind, names in kinds.items() if names}
 
     @cached_property
     def model(self) -> MultiModalMAE:
@@ -227,43 +249,79 @@ class Embedder:
         S, D]``, ``decoder_state`` ``[N, C, targets, decoder width]`` and ``patch_embedding`` ``[N, land patches,
         grids, K, S, D]`` if the settings say so.
         """
-        starts = self.starts(dates)
-        unique, window = np.unique(starts, return_inverse=True)
         size = max(min(batch, ROWS // len(self.catchments)), 1)
+        for part in self._in_windows("series" if "series" in self._passes else "grid", dates, size):
+            found = [self._encode_pass(kind, part, size) for kind in self._passes]
+            yield part, self._in_order(found)
+
+    def _in_windows(self, kind: Kind, dates: Indices, size: int) -> Iterator[Indices]:
+        """Yield ascending dates in parts that lie in ``size`` windows of a kind."""
+        unique, window = np.unique(self._dates_of(kind).starts(dates), return_inverse=True)
         for first in range(0, len(unique), size):
-            chosen = (window >= first) & (window < first + size)
-            at = Moments(
-                *(torch.from_numpy(positions[chosen]).to(self.device) for positions in (window - first, dates - starts))
-            )
-            yield dates[chosen], self._encode(unique[first : first + size], at)
+            yield dates[(window >= first) & (window < first + size)]
+
+    def _in_order(self, found: list[dict[str, dict[str, NDArray[Any]]]]) -> Arrays:
+        """Return arrays of all modalities from those of each pass, by variable and modality, in their order."""
+        by_name: dict[str, dict[str, NDArray[Any]]] = {variable: {} for arrays in found for variable in arrays}
+        for arrays in found:
+            for variable, of_modalities in arrays.items():
+                by_name[variable] |= of_modalities
+        order = [*self.modalities, *self.targets]
+        return {
+            variable: np.stack([of_modalities[name] for name in order if name in of_modalities], axis=2)
+            for variable, of_modalities in by_name.items()
+        }
+
+    def _encode_pass(self, kind: Kind, dates: Indices, size: int) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return the arrays ``[N, ...]`` of the modalities of a pass, by variable and modality."""
+        parts = [self._encode(kind, part) for part in self._in_windows(kind, dates, size)]
+        return {
+            variable: {name: np.concatenate([part[variable][name] for part in parts]) for name in of_modalities}
+            for variable, of_modalities in parts[0].items()
+        }
 
     @torch.inference_mode()
-    def _encode(self, starts: Indices, at: Moments) -> Arrays:
-        model = self.model
-        batch = self._reader.read(starts, np.tile(self.catchments, (len(starts), 1))).to(self.device)
-        predicted = self.targets if self.decoder_state else []
+    def _encode(self, kind: Kind, dates: Indices) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return the arrays of dates that one batch of windows serves, by variable and modality."""
+        model, names, first = self.model, self._passes[kind], self._dates_of(kind).starts(dates)
+        starts, window = np.unique(first, return_inverse=True)
+        at = Moments(*(torch.from_numpy(positions).to(self.device) for positions in (window, dates - first)))
+        batch = self._read(kind, starts).to(self.device)
+        predicted = self.targets if self.decoder_state and kind == "series" else []
         masks = show_all(batch, model.config, self.excluded, targets=predicted)
-        output: ModelOutput = model(batch, masks, names=predicted, features=self.modalities)
-        parts: dict[str, list[Tensor]] = {}
-        for name in self.modalities:
+        output: ModelOutput = model(batch, masks, names=predicted, features=names)
+        arrays: dict[str, dict[str, NDArray[Any]]] = {}
+        for name in names:
             for variable, values in self._of(name, output.features[name], batch, at).items():
-                parts.setdefault(variable, []).append(values)
-        for states in output.decoder_states.values():
-            parts.setdefault("decoder_state", []).append(at.of(states.unflatten(0, (len(starts), -1))))
-        return {variable: torch.stack(values, dim=2).cpu().numpy() for variable, values in parts.items()}
+                arrays.setdefault(variable, {})[name] = values.cpu().numpy()
+        for name, states in output.decoder_states.items():
+            arrays.setdefault("decoder_state", {})[name] = at.of(states.unflatten(0, (len(starts), -1))).cpu().numpy()
+        return arrays
+
+    def _read(self, kind: Kind, starts: Indices) -> Batch:
+        """Return the windows of a kind that start on some days; a pass of grids alone reads no catchment."""
+        if kind == "grid":
+            before = self._days_of("series") - self._days_of("grid")
+            return self._reader.read(starts - before, np.empty((len(starts), 0), dtype=np.int64))
+        catchments = np.tile(self.catchments, (len(starts), 1))
+        return self._reader.read(starts, catchments, with_grids=self.checkpoint.structure.recurrence is None)
 
     def _of(self, name: str, features: Features, batch: Batch, at: Moments) -> dict[str, Tensor]:
         """Return the arrays of one modality, ``[N, C, ...]`` each."""
         grid = name in self.grids
-        places = Places(features, self.days, self._area if grid else None, batch.windows)
+        days = batch.days_of("grid" if grid else "series")
+        places = Places(features, days, self._area if grid else None, batch.windows)
         weight = places.weight()
 
         def pooled(values: Sequence[Tensor], places: Places, weight: Tensor) -> Tensor:
-            each = [pool(places.daily(tokens), weight, at, self.pooling, around=not self.causal) for tokens in values]
+            each = [
+                pool(places.daily(tokens), weight, at, self.pooling, lags=self.days, around=not self.causal)
+                for tokens in values
+            ]
             return torch.stack(each, dim=2)
 
-        days = (weight > 0).to(torch.int16)
-        seen = at.of(days.cumsum(-1)) if self.causal else days.sum(-1)[at.window]
+        shown = (weight > 0).to(torch.int16)
+        seen = at.of(shown.cumsum(-1)) if self.causal else shown.sum(-1)[at.window]
         arrays = {"embedding": pooled(features.maps, places, weight), "visible_days": seen.to(torch.int16)}
         if self.layers:
             layers = pooled(features.layers, places, weight)

@@ -63,10 +63,11 @@ class Moments:
         return own
 
 
-def pool(sums: Tensor, weight: Tensor, at: Moments, pools: Sequence[str], *, around: bool) -> Tensor:
+def pool(sums: Tensor, weight: Tensor, at: Moments, pools: Sequence[str], *, lags: int, around: bool) -> Tensor:
     """Return ``[N, C, S, D]`` of daily sums ``[B, C, T, D]`` and weights ``[B, C, T]``; NaN where nothing was visible.
 
-    No day after the date counts, but in the mean where ``around`` is true.
+    No day after the date counts, but in the mean where ``around`` is true. ``lags`` are the days of the longest window:
+    a shorter one has none of the earlier.
     """
     days = weight.shape[-1]
     row, date = at.window, at.day
@@ -83,7 +84,7 @@ def pool(sums: Tensor, weight: Tensor, at: Moments, pools: Sequence[str], *, aro
             moment = Moments(row, until)
             pooled.append(_ratio(moment.of(sums.cumsum(2)), moment.of(weight.cumsum(2))))
         else:
-            for lag in range(days):
+            for lag in range(lags):
                 moment = Moments(row, (date - lag).clamp_min(0))
                 pooled.append(_ratio(moment.of(sums), moment.of(weight).masked_fill((date < lag)[:, None], 0)))
     return torch.stack(pooled, dim=2)

@@ -35,6 +35,8 @@ class Dates:
     """The window lies around the date, and its later days are seen; otherwise nothing after the date is."""
     settled: bool = False
     """The features of the window's first day know what came before, as those of a recurrence do."""
+    not_before: int = 0
+    """First date that other windows allow."""
 
     @property
     def step(self) -> int:
@@ -66,7 +68,7 @@ class Dates:
     @property
     def first(self) -> int:
         """First date that can be embedded."""
-        return self._earliest
+        return max(self._earliest, self.not_before)
 
     @property
     def last(self) -> int:

@@ -90,7 +90,9 @@ class Simulator:
         """Return the arrays of `Simulated`, by one pass through each model."""
         starts = self.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
-        batch = self._reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(self.device)
+        catchments = np.tile(self.catchments, (len(unique), 1))
+        with_grids = self.checkpoint.structure.recurrence is None
+        batch = self._reader.read(unique, catchments, with_grids=with_grids).to(self.device)
         structure, scale = self.checkpoint.structure, self.checkpoint.scaling.predicted(self.target)
         passed = [simulate_windows(member, batch, structure, self.target) for member in self.members]
         masks = passed[0][1]
@@ -106,6 +108,8 @@ class Simulator:
         if name in batch.series:
             own: Tensor = mask.visible.unflatten(0, (batch.windows, -1))
             return own
+        if name in batch.history and not batch.grid_days:  # a recurrence reads areal means
+            return torch.isfinite(batch.history[name][..., -batch.days :])
         assert batch.patch_index is not None
         patches = mask.visible.unflatten(1, (batch.days, -1)).swapaxes(1, 2)  # [B, P, T]
         window = torch.arange(batch.windows, device=patches.device)[:, None, None]

@@ -37,8 +37,8 @@ def step_bytes(config: Config, store: Store, world: int) -> int:
     """Return the bytes of the values that a process reads for a step."""
     cells = len(config.of_kind("grid")) * math.prod(store.grid_shape or (0,))
     places = min(config.train.catchments_per_window, len(store.gauge_ids))
-    values = cells + len(config.of_kind("series")) * places
-    return -(-config.train.batch_size // world) * config.window_days * values * BYTES_OF_VALUE
+    values = cells * config.grid_days + len(config.of_kind("series")) * places * config.window_days
+    return -(-config.train.batch_size // world) * values * BYTES_OF_VALUE
 
 
 def check_room(config: Config, structure: MAEConfig, store: Store, processes: Processes) -> None:

@@ -86,7 +86,8 @@ class SeriesValidation:
         engine.model.eval()
         starts = window_starts(dates, self.reader.days, self.structure)
         unique, window = np.unique(starts, return_inverse=True)
-        batch = self.reader.read(unique, np.tile(self.catchments, (len(unique), 1))).to(engine.device)
+        catchments = np.tile(self.catchments, (len(unique), 1))
+        batch = self.reader.read(unique, catchments, with_grids=self.structure.recurrence is None).to(engine.device)
         predicted, _ = simulate_windows(engine.model, batch, self.structure, self.target)
         flow = predicted.float().cpu().numpy()[window, :, dates - starts].T
         return self.reader.scaling.predicted(self.target).inverse(flow).astype(np.float64)

@@ -13,12 +13,12 @@ from watercli.data.held_out import held_out_catchments
 from watercli.log import log
 from watercli.store import Store
 
-SHOWINGS = {"series": 60.0, "grid": 10.0}
+SHOWINGS = {"recurrence": 60.0, "transformers": 10.0}
 """How often a training shows each day of a catchment, as far as the limits of its steps allow."""
-STEPS = {"series": (1000, 5000), "grid": (3000, 10_000)}
+STEPS = {"recurrence": (1000, 5000), "transformers": (3000, 10_000)}
 """Fewest and most steps of a training."""
 SMALL = 365_250
-"""Training days of all catchments below which a narrow model of series is as skilful as a wide one."""
+"""Training days of all catchments below which a narrow recurrence is as skilful as a wide one."""
 NARROW = 64
 FEW_GAUGES = 100
 """Gauges below which a model recognises each by its attributes, and needs more noise on them."""
@@ -55,7 +55,7 @@ def sized_for(config: Config, gauges: int, days: int) -> Config:
 
 def _sizes(config: Config, gauges: int, days: int) -> dict[str, Any]:
     """Return the size of the model and of a step."""
-    narrow = not config.of_kind("grid") and gauges * days < SMALL
+    narrow = config.model.recurrence is not None and gauges * days < SMALL
     return {
         "model.width": NARROW if narrow else config.model.width,
         "model.decoder_width": NARROW if narrow else config.model.decoder_width,
@@ -67,7 +67,7 @@ def _sizes(config: Config, gauges: int, days: int) -> dict[str, Any]:
 
 def _steps(config: Config, gauges: int, days: int) -> int:
     """Return the steps that show each day of a catchment often enough, in whole hundreds and within limits."""
-    kind, train = "grid" if config.of_kind("grid") else "series", config.train
+    kind, train = "recurrence" if config.model.recurrence else "transformers", config.train
     shown = train.batch_size * train.catchments_per_window * config.window_days
     fewest, most = STEPS[kind]
     steps = 100 * round(SHOWINGS[kind] * max(gauges, 1) * days / shown / 100)
