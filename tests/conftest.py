@@ -70,11 +70,14 @@ FUSED = (
 
 RECURRENT = (
     *FUSED,
-    "model.antecedent_state=null",
+    "model.cross_modal_attention=none",
     "model.recurrence={warmup_days: 40}",
     "window_days=20",
+    "grid_window_days=6",
 )
-"""What makes a model whose series are encoded by a recurrence; of six gauges, 1 and 4 are held out."""
+"""What makes a model whose series are encoded by a recurrence, with grids on the last days of a window.
+
+Of six gauges, 1 and 4 are held out."""
 
 
 @pytest.fixture(scope="session")

@@ -118,6 +118,10 @@ BESIDE_FLOW: Raw = {"loss_weight": 0.2}
 """Defaults of all others, where one is river flow: most of the gradient is then river flow's."""
 
 
+EVERY_STORE = frozenset(("series alone", "with grids", "with grids, series by transformers"))
+"""Cases of `by_modalities` that together are all."""
+
+
 def by_modalities(setting: str) -> dict[str, Any]:
     """Return the defaults of a dotted setting that depends on the modalities, by the case in words."""
     cases = {

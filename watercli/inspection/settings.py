@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from watercli.config import Config, fields_of, is_section, section_in
-from watercli.config.defaults import SIZES, by_modalities
+from watercli.config.defaults import EVERY_STORE, SIZES, by_modalities
 from watercli.errors import ConfigError, nearest
 
 WORDS = {
@@ -132,7 +132,7 @@ def words(annotation: Any) -> str:
 def default(dotted: str, field: FieldInfo) -> str:
     """Return what holds for a setting that is left out: by the modalities and by the store, if it depends on them."""
     cases = by_modalities(dotted)
-    if cases and set(cases) != {"series alone", "with grids"}:
+    if cases and set(cases) != EVERY_STORE:
         cases["otherwise"] = field.default
     text = ", ".join(f"{_written(value)} ({case})" for case, value in cases.items()) or _written(field.default)
     return f"{text}, fitted to the store" if dotted in SIZES else text

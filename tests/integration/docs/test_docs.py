@@ -34,21 +34,24 @@ FILES = {"model.json", "model.safetensors", "embed.py"}
 """Names of files that look like settings."""
 TINY_DEMO = (
     *TINY,
-    "model.cross_modal_attention=decoder",
+    "model.recurrence={warmup_days: 30}",
     "model.antecedent_state={width: 16}",
     "model.causal=true",
     "model.grid_attention_scope=same_day",
+    "grid_window_days=6",
 )
-"""The demo, cut down; its model has cross-modal attention and an antecedent state and is causal, as the pages say."""
+"""The demo, cut down; its model has a recurrence and an antecedent state of grids and is causal, as the pages say."""
 TINY_GB12 = (
     "recipe.period={start: 2009-07-01, end: 2013-03-31}",
     "recipe.splits.train={start: 2009-07-01, end: 2011-12-31}",
     "recipe.splits.validation={start: 2012-01-01, end: 2012-12-31}",
     "recipe.splits.test={start: 2013-01-01, end: 2013-03-31}",
-    "window_days=10",
+    "window_days=30",
+    "grid_window_days=10",
     "train.steps=4",
     "train.validate_every=2",
     "train.validation_windows=4",
+    "train.evidence={steps: 4, quantile_steps: 4}",
     "evaluate.reconstruction_windows=4",
     "evaluate.methods=[simulation, probe, ema_mlp, lstm, climatology, persistence]",
     "evaluate.ema_mlp_steps=10",

@@ -35,10 +35,22 @@ def changed(first: Config, second: Config) -> set[str]:
     return {line.split(":")[0] for line in lines if not line.startswith(("evaluate", "embed.stride"))}
 
 
-def test_gb12_without_its_settings_is_gb12() -> None:
-    sized = sized_for(config(bare("gb12")), gauges=64, days=4383)
-    assert changed(load("gb12"), sized) == {"train.validate_every", "train.checkpoint_every"}
+def test_gb12_has_the_defaults_of_a_store_with_grids() -> None:
+    sized = sized_for(load("gb12"), gauges=64, days=4383)
+    assert changed(sized, sized_for(config(bare("gb12")), gauges=64, days=4383)) == set()
     assert not sized.sizes_left_out
+    model, train = sized.model, sized.train
+    assert model.recurrence is not None
+    assert model.antecedent_state is not None
+    assert (model.width, model.grid_layers, sized.window_days, sized.grid_window_days) == (64, 3, 365, 15)
+    assert (train.steps, train.batch_size, train.catchments_per_window) == (2900, 4, 4)
+
+
+def test_series_of_a_store_with_grids_may_be_left_to_transformers() -> None:
+    for model in ({"recurrence": None}, {"cross_modal_attention": "decoder"}):
+        chosen = sized_for(config(bare("gb12") | {"model": model}), gauges=64, days=4383)
+        assert chosen.model.recurrence is None
+        assert (chosen.window_days, chosen.grid_window_days, chosen.train.steps) == (15, None, 3000)
 
 
 def test_a_store_of_hundreds_of_gauges_has_the_sizes_of_the_shipped_runs() -> None:
@@ -61,8 +73,8 @@ def test_few_gauges_make_a_shorter_training() -> None:
     sized = sized_for(config(raw), gauges=10, days=4383)
     assert sized.train.steps == 1000
     assert sized.train.validate_every == 200
-    with_grid = sized_for(config(bare("gb12")), gauges=10, days=4383)
-    assert with_grid.train.catchments_per_window == 10
+    with_grid = sized_for(config(bare("gb12")), gauges=3, days=4383)
+    assert with_grid.train.catchments_per_window == 3
 
 
 def test_what_is_given_stays() -> None:

@@ -44,3 +44,20 @@ def test_embeddings_see_no_flow_unless_asked(checkpoint: Checkpoint, tiny_store:
 def test_training_validates_by_simulation(recurrent_run: Path) -> None:
     rows = [row for row in read_metrics(recurrent_run) if row["split"] == "validation"]
     assert all(np.isfinite(row["nse/riverflow"]) for row in rows)
+
+
+def test_grids_are_embedded_by_windows_of_their_own(checkpoint: Checkpoint, tiny_store: Store) -> None:
+    """A date's embedding does not depend on which modalities and dates are embedded beside it."""
+    assert checkpoint.config.grid_days < checkpoint.config.window_days
+    settings = Embed(since="2002-01-01", until="2002-01-30", pooling=("last", "days"))
+    every = embeddings_dataset(checkpoint, tiny_store, settings).load()
+    assert list(every["modality"].values) == ["precip", "soil", "temp", "evap"]
+    assert np.isfinite(every["embedding"].sel(pooling="last", modality=["precip", "soil", "temp"])).all()
+    assert list(every["pooling"].values)[:2] == ["last", "lag_0"]
+    beyond = every["embedding"].sel(modality="soil", pooling=[f"lag_{lag}" for lag in range(6, 20)])
+    assert np.isnan(beyond).all()
+    assert int(every["visible_days"].sel(modality="soil").max()) == 6
+    settings = Embed(since="2002-01-09", until="2002-01-20", modalities=("soil",), pooling=("last",))
+    soil = embeddings_dataset(checkpoint, tiny_store, settings)["embedding"].load()
+    same = every["embedding"].sel(modality=["soil"], pooling=["last"], time=soil["time"])
+    np.testing.assert_allclose(soil, same, rtol=1e-5, atol=1e-6)

@@ -31,7 +31,7 @@ def test_a_users_structure_is_the_models() -> None:
         ("model.antecedent_state={widht: 8}", "'model.antecedent_state.widht' in --set; did you mean 'width'?"),
         ("model.use_fm_layers={grids: [2]}", "'model.use_fm_layers.grids' in --set; did you mean 'grid'?"),
         ("model.width=0", "Setting 'model.width' in --set (is 0): input should be greater than 0"),
-        ("model.heads=3", "Setting 'model.width' in --set: 64 is no multiple of heads (3)"),
+        ("model.heads=3", "Setting 'model.width' in --set: 128 is no multiple of heads (3)"),
         ("model.use_fm_layers=all", "Setting 'model.use_fm_layers' in --set (is 'all')"),
         ("model=large", "Setting 'model' in --set (is 'large'): must be a mapping of settings"),
     ],

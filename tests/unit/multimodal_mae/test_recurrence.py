@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from multimodal_mae import recurrence
+from multimodal_mae.areal import catchment_means
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig, RecurrenceConfig
 from multimodal_mae.mae import MultiModalMAE, total_loss
 from multimodal_mae.masking import TokenMask, show_all
 from multimodal_mae.recurrence import LONGEST, SHORTEST, GatedScan, Recurrence, balanced_state
+from multimodal_mae.tasks import Task, WindowTasks, mask_windows
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks
 
@@ -171,3 +173,47 @@ def test_features_of_a_series_are_those_of_its_visible_days(model: MultiModalMAE
 def test_it_is_causal_or_nothing() -> None:
     with pytest.raises(ValueError, match="causal"):
         replace(RECURRENT, causal=False)
+
+
+def with_grids_on_last_days(batch: Batch, days: int) -> Batch:
+    """Return the same windows with the grids of their last ``days`` only; areal means tell of the days before."""
+    assert RECURRENT.grid is not None
+    masks, skipped = show_all(batch, RECURRENT), batch.days - days
+    history = dict(batch.history)
+    for name in batch.grids:
+        means, _ = catchment_means(batch, name, masks[name], RECURRENT.grid)
+        in_window = means.unflatten(0, batch.static.shape[:2])[..., :skipped]
+        history[name] = torch.cat((batch.history[name], in_window), dim=-1)
+    return replace(batch, grids={name: grid[:, skipped:] for name, grid in batch.grids.items()}, history=history)
+
+
+@pytest.mark.parametrize("days", [0, 2, 5])
+def test_grids_on_the_last_days_tell_catchments_as_much(model: MultiModalMAE, days: int) -> None:
+    batch = batch_with_history()
+    batch = replace(batch, grids={name: torch.randn_like(grid) for name, grid in batch.grids.items()})
+    short = with_grids_on_last_days(batch, days)
+    assert (short.days, short.grid_days) == (batch.days, days)
+    torch.testing.assert_close(simulated(model, short), simulated(model, batch))
+
+
+def test_more_days_of_grids_than_of_series_are_refused() -> None:
+    batch = batch_with_history()
+    with pytest.raises(ValueError, match="grids: have 6 days, more than the 4 of the window"):
+        replace(batch, series={name: values[..., :4] for name, values in batch.series.items()})
+
+
+def test_a_forecast_that_begins_before_its_grids_sees_nothing_of_them(model: MultiModalMAE) -> None:
+    batch = with_grids_on_last_days(batch_with_history(), 2)
+    flow = list(RECURRENT.modalities).index("flow")
+
+    def forecast(batch: Batch, lead_time: int) -> torch.Tensor:
+        tasks = WindowTasks.same(Task.FORECAST_WITHOUT_FORCING, batch.windows, target=flow, lead_time=lead_time)
+        masks = mask_windows(batch, RECURRENT, tasks)
+        return model(batch, masks, names=("flow",)).predictions["flow"].full(batch.days)[..., -lead_time:, 0]
+
+    grids = {name: grid + 1 for name, grid in batch.grids.items()}
+    later = replace(batch, grids=grids, history={name: values + 1 for name, values in batch.history.items()})
+    of_series = {name: later.history[name] for name in RECURRENT.of_kind("series")}
+    changed = replace(batch, grids=grids, history={**later.history, **{n: batch.history[n] for n in of_series}})
+    torch.testing.assert_close(forecast(changed, 3), forecast(batch, 3), rtol=0, atol=0)
+    assert not torch.equal(forecast(changed, 2), forecast(batch, 2))  # what came before its grids is known

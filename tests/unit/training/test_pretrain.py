@@ -40,7 +40,8 @@ def test_metrics_rows(tiny_run: Path, tiny_store: Store) -> None:
     for row in found:
         for name in tiny_store.config.modalities:
             assert np.isfinite(row[f"loss/{name}"])
-        parts = sum(row[f"loss/{name}"] for name in tiny_store.config.modalities)
+        modalities = tiny_store.config.modalities.items()
+        parts = sum(modality.loss_weight * row[f"loss/{name}"] for name, modality in modalities)
         assert row["loss"] == pytest.approx(parts, rel=1e-5)
     assert [row["step"] for row in found if row["split"] == "validation"] == [3, 6]
     for row in found:
