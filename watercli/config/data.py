@@ -69,6 +69,8 @@ class TextFormat(Section):
     """What begins a line that is left out wherever it stands; empty for none."""
     transposed: bool = False
     """True: each line holds what is usually a column, its name first: days or gauges lie side by side."""
+    sheet: str | None = None
+    """Sheet of an Excel workbook (``.xlsx``); null: the first that is not empty."""
 
 
 class Table(TextFormat):

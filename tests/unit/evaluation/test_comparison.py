@@ -166,7 +166,7 @@ def test_shipped_studies_are_valid() -> None:
 
 def test_variants_that_do_not_differ_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "same.yaml"
-    file.write_text("variants: {one: [], two: [model.cross_modal_attention=decoder]}\n")
+    file.write_text("variants: {one: [], two: [model.grid_attention_scope=same_day]}\n")
     with pytest.raises(ConfigError, match="'one' and 'two' of demo are the same"):
         load_study(file).configs(load("demo"))
 

@@ -69,7 +69,7 @@ def test_a_compressed_file_for_each_gauge(data: Path, build: Build) -> None:
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
-        (b"PK\x03\x04rest", "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV"),
+        (b"PK\x03\x04rest", "is a zip archive; unpack it"),
         (b"BZh91", "is compressed by bzip2; unpack it"),
         (b"\x89HDF\r\n", "is NetCDF or HDF5, not text"),
         (b"\x1f\x8b\x08 torn", "cannot be read as text: it is damaged"),
@@ -79,6 +79,32 @@ def test_files_that_are_no_text(data: Path, build: Build, content: bytes, advice
     (data / "flows.csv").write_bytes(content)
     with pytest.raises(DataError, match=f"flows.csv {advice}"):
         build(modalities=own("q", "flows.csv", WIDE))
+
+
+def test_an_excel_workbook(data: Path, build: Build, logged: pytest.LogCaptureFixture) -> None:
+    """Dates and numbers as Excel keeps them, a title above, a failed formula, and a sheet of remarks before."""
+    rows = frame().assign(date=lambda table: pd.to_datetime(table["date"]))
+    with pd.ExcelWriter(data / "flows.xlsx") as writer:
+        pd.DataFrame({"remarks": ["checked"]}).to_excel(writer, sheet_name="notes", index=False)
+        rows.to_excel(writer, sheet_name="flow", index=False, startrow=2)
+        writer.sheets["flow"]["A1"] = "Daily flow in m3/s"
+        for column in range(2, 2 + len(GAUGES)):
+            writer.sheets["flow"].cell(row=7, column=column).value = "#N/A"
+    source = own("q", "flows.xlsx", WIDE | {"sheet": "flow", "skip_lines": 2})
+    check(build(modalities=source), missing=[3])
+    with pytest.raises(DataError, match=r"flows.xlsx has no sheet 'flows'; did you mean 'flow'"):
+        build(modalities=own("q", "flows.xlsx", WIDE | {"sheet": "flows"}))
+    with pytest.raises(DataError, match=r"flows.xlsx has no column 'date'"):  # of the sheets the first is read
+        build(modalities=own("q", "flows.xlsx", WIDE))
+    assert "flows.xlsx has the sheets notes, flow: 'notes' is read; name another by the setting sheet" in logged.text
+
+
+def test_a_torn_workbook(data: Path, build: Build) -> None:
+    frame().to_excel(data / "flows.xlsx", index=False)
+    content = (data / "flows.xlsx").read_bytes()
+    (data / "flows.xlsx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"flows.xlsx is a zip archive; unpack it"):
+        build(modalities=own("q", "flows.xlsx", WIDE))
 
 
 def test_a_german_export(data: Path, build: Build) -> None:

@@ -215,7 +215,7 @@ def test_the_old_climate_data_store(data: Path, build: Build, logged: pytest.Log
 @pytest.mark.parametrize(
     ("begins", "message"),
     [
-        (b"II*\x00", "is a GeoTIFF, which is not read; write it as NetCDF"),
+        (b"II*\x00", "is a GeoTIFF; give its name the ending .tif"),
         (b"PK\x03\x04", "is a zip archive, as the Climate Data Store sends them; unpack it"),
         (b"\x1f\x8b\x08", "is compressed by gzip; unpack it"),
         (b"<!DOCTYPE html>", "is a web page"),

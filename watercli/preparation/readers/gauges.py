@@ -108,7 +108,7 @@ def of_text(
         return build(_plain(request, path, form, texts, numbers))
     except (plain_text.Unsure, DataError):
         lines = tabular.read_lines(path, request.name(path), request.say, form)
-        columns = lines.header if numbers is None else dict.fromkeys((*texts, *numbers))
+        columns = dict.fromkeys((*texts, *(lines.header if numbers is None else numbers)))
         return build(lines.columns(columns, remedy))
 
 

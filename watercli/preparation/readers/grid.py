@@ -1,4 +1,4 @@
-"""Any grid with CF metadata: NetCDF, Zarr or GRIB, one file or many in time.
+"""Any grid with CF metadata: NetCDF, Zarr or GRIB, one file or many in time; or GeoTIFFs, one for each day.
 
 Dims, CRS, calendar, units and days come from the files' metadata, not from their names. What those leave open is said
 in the log, or is a setting of the modality's source.
@@ -18,7 +18,7 @@ from watercli.errors import ConfigError, DataError, nearest
 from watercli.hydrology.units import stated_in
 from watercli.log import track
 from watercli.preparation import align, regrid, units
-from watercli.preparation.readers import cf, daily, missing, netcdf
+from watercli.preparation.readers import cf, daily, geotiff, missing, netcdf
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 
@@ -70,9 +70,13 @@ def _open(path: Path, request: Request) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other calendars are converted, and said, below
+            if kind == "GeoTIFF":
+                return geotiff.opened(address, name, request.source.variable)
             if kind == "GRIB":
                 return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
             return netcdf.decoded(xr.open_dataset(address, chunks={}, decode_cf=False, **options))
+    except (ConfigError, DataError):
+        raise
     except Exception as error:
         raise netcdf.refused(path, name, kind) from error
 

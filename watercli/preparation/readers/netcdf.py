@@ -13,12 +13,12 @@ import pandas as pd
 import xarray as xr
 
 from watercli.errors import DataError
-from watercli.preparation.readers import missing
+from watercli.preparation.readers import geotiff, missing
 from watercli.preparation.readers.sources import unreadable
 
 OTHER_KINDS = {
-    b"II*\0": "is a GeoTIFF, which is not read; write it as NetCDF with a time of each day (gdal_translate -of netCDF)",
-    b"MM\0*": "is a GeoTIFF, which is not read; write it as NetCDF with a time of each day (gdal_translate -of netCDF)",
+    b"II*\0": "is a GeoTIFF; give its name the ending .tif",
+    b"MM\0*": "is a GeoTIFF; give its name the ending .tif",
     b"\x0e\x03\x13\x01": "is HDF4, which is not read; write it as NetCDF (ncl_convert2nc, h4tonccf)",
     b"\x1f\x8b": "is compressed by gzip; unpack it",
     b"PK\x03\x04": "is a zip archive, as the Climate Data Store sends them; unpack it",
@@ -27,6 +27,8 @@ OTHER_KINDS = {
     b"GRIB": "is GRIB; give its name the ending .grib",
 }
 """What files begin with that are no NetCDF, and what to do about them."""
+BEGINNINGS = {"GRIB": (b"GRIB",), "GeoTIFF": (b"II*\0", b"MM\0*")}
+"""What files of these kinds begin with."""
 GRIB = (".grib", ".grib2", ".grb", ".grb2")
 
 
@@ -49,6 +51,8 @@ def reading(address: str) -> tuple[str, dict[str, Any]]:
         # No index file beside the data, and nothing left out of a damaged file.
         options = {"indexpath": "", "time_dims": ["valid_time"], "errors": "raise"}
         return "GRIB", {"engine": "cfgrib", "backend_kwargs": options}
+    if ending in geotiff.ENDINGS:
+        return "GeoTIFF", {}
     return ("Zarr", {"engine": "zarr"}) if ending == ".zarr" else ("NetCDF", {"engine": "netcdf4"})
 
 
@@ -65,7 +69,7 @@ def refused(path: Path, name: str, kind: str) -> DataError:
     except OSError:
         begins = b""
     known = (advice for beginning, advice in OTHER_KINDS.items() if begins.startswith(beginning))
-    advice = next(known, None) if kind != "GRIB" or begins != b"GRIB" else None
+    advice = None if begins in BEGINNINGS.get(kind, ()) else next(known, None)
     return DataError(f"{name} {advice}") if advice else unreadable(name, kind)
 
 

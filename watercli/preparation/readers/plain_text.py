@@ -47,7 +47,7 @@ def read(
     """
     if form.transposed:
         raise Unsure
-    text = text_of(path, name, say)
+    text = text_of(path, name, say, form.sheet)
     try:
         separator, header, lines = tabular.opened(text, form)
         first, _ = next(lines)

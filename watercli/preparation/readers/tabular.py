@@ -49,12 +49,14 @@ class Format:
     """Names of the columns where no line holds them."""
     transposed: bool = False
     """Lines are columns, and begin with their names."""
+    sheet: str | None = None
+    """Sheet of an Excel workbook; None: the first."""
 
     @classmethod
     def of(cls, settings: TextFormat, separators: Sequence[str], key: str | None = None) -> Format:
         """Return the format that a recipe states."""
         return cls(separators, key, settings.decimal, settings.skip_lines, settings.comment,
-                   settings.lines_below_names, transposed=settings.transposed)  # fmt: skip
+                   settings.lines_below_names, transposed=settings.transposed, sheet=settings.sheet)  # fmt: skip
 
 
 CSV = Format()
@@ -108,7 +110,7 @@ def read_lines(path: Path, name: str, say: Say, form: Format = CSV) -> Lines:
     DataError
         If a line has fewer columns than that of the names, or more, or there is no line at all.
     """
-    text = text_of(path, name, say)
+    text = text_of(path, name, say, form.sheet)
     try:
         _, header, lines = opened(text, form)
         if not header:

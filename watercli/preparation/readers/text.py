@@ -9,13 +9,14 @@ from pathlib import Path
 
 from watercli.errors import DataError
 from watercli.preparation.readers.sources import unreadable
+from watercli.preparation.readers.workbook import is_workbook, sheet_as_text
 
 Say = Callable[..., None]
 """Called with a topic, a message and, for a warning, a logging level."""
 
 OTHER_KINDS = {
-    b"PK\x03\x04": "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "is an Excel workbook; save the sheet as CSV",
+    b"PK\x03\x04": "is a zip archive; unpack it",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook of before 2007; save it as .xlsx or CSV",
     b"BZh": "is compressed by bzip2; unpack it",
     b"\xfd7zXZ": "is compressed by xz; unpack it",
     b"\x28\xb5\x2f\xfd": "is compressed by zstd; unpack it",
@@ -26,17 +27,20 @@ OTHER_KINDS = {
 """What other files begin with, and what to do about them."""
 
 
-def text_of(path: Path, name: str, say: Say) -> str:
+def text_of(path: Path, name: str, say: Say, sheet: str | None = None) -> str:
     """Return a file's text with plain line ends: UTF-8, UTF-16, or Windows-1252 where it is neither.
 
-    A file compressed by gzip is unpacked.
+    A file compressed by gzip is unpacked. Of an Excel workbook it is the ``sheet`` as CSV.
 
     Raises
     ------
     DataError
         If it is no text.
     """
-    text = _decoded(_unpacked(path, name), name, say)
+    content = _unpacked(path, name)
+    if is_workbook(content):
+        return sheet_as_text(content, name, sheet, say)
+    text = _decoded(content, name, say)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
@@ -46,7 +50,7 @@ def _unpacked(path: Path, name: str) -> bytes:
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(name, "text") from error
-    for beginning, advice in OTHER_KINDS.items():
+    for beginning, advice in () if is_workbook(content) else OTHER_KINDS.items():
         if content.startswith(beginning):
             raise DataError(f"{name} {advice}")
     return content
