@@ -329,7 +329,7 @@ def test_every_setting_has_its_table() -> None:
     for name, section in settings().items():
         for field in config.fields_of(section):
             assert re.search(rf"^\| `([\w.]+\.)?{field}` \|", page, re.MULTILINE), f"{name}.{field}"
-    default = "`16` (series alone), `4` (with grids), fitted to the store"
+    default = "`16` (series alone), `4` (with grids), `4` (with grids, series by transformers), fitted to the store"
     meaning = "Windows in a step, over all processes."
     assert f"| `train.batch_size` | whole number, above 0 | {default} | {meaning} |" in page
 
