@@ -141,9 +141,7 @@ def fit_spread(head: EvidenceHead, grounds: list[Ground], steps: int, seed: int)
     def loss(ground: Ground, evidence: Evidence, simulated: Tensor, observed: Tensor, catchments: Tensor) -> Tensor:
         correction = head(evidence)
         left = torch.log((observed.clamp_min(0) + offset) / (simulated.clamp_min(0) + offset)) - correction.error
-        # What a better model makes better is what own errors tell as well: with them, both leave as much.
-        size = ground.better + (1 - ground.better) * correction.from_own
-        return pinball_loss(correction.quantiles, (size * left).detach())
+        return pinball_loss(correction.quantiles, ground.better * left.detach())
 
     _fit(head, list(head.spread.parameters()), grounds, loss, steps, seed + 1, "fit the quantiles")
 
