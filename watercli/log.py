@@ -56,8 +56,11 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Yield a rich progress display; where none can be drawn it is disabled, and log lines say how far it is."""
+def progress(*, part: bool = False) -> Iterator[Progress]:
+    """Yield a rich progress display; where none can be drawn it is disabled, and log lines say how far it is.
+
+    That of a ``part`` of other work, which has a display of its own, goes when it is done.
+    """
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -65,12 +68,17 @@ def progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ]
-    with Progress(*columns, console=console, disable=not shows_bars(), transient=False) as display:
+    with Progress(*columns, console=console, disable=not shows_bars(), transient=part) as display:
         yield display
 
 
 def track(
-    items: Iterable[T], what: str, *, total: int | None = None, size: Callable[[T], int] = lambda _: 1
+    items: Iterable[T],
+    what: str,
+    *,
+    total: int | None = None,
+    size: Callable[[T], int] = lambda _: 1,
+    part: bool = False,
 ) -> Iterator[T]:
     """Yield items, and show how far the work on them is; on plain output by a line now and then, if it takes long.
 
@@ -84,11 +92,13 @@ def track(
         Sum of the sizes; by default the number of items, which must have a length.
     size
         How much of the work an item is.
+    part
+        This is part of other work that is tracked too: its bar goes when it is done.
     """
     amount = len(items) if total is None and isinstance(items, Sized) else total
     started = said = time.monotonic()
     done = 0
-    with progress() as display:
+    with progress(part=part) as display:
         task = display.add_task(what, total=amount)
         for item in items:
             yield item

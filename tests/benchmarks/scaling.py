@@ -22,8 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.random_windows import batch_of, masks_of
 from watercli.config import Config, load
 from watercli.data.structure import model_config
-from watercli.output.sizes import in_bytes
-from watercli.training.display import in_words
+from watercli.output.sizes import duration, in_bytes
 
 CATCHMENTS, ATTRIBUTES = 8, 25
 """Catchments in a window, attributes of each."""
@@ -220,8 +219,8 @@ def rows() -> Iterator[str]:
         epoch = one.steps * one.step
         yield (
             f"| {domain.name} | {gpus.number} | {flops:.2g} | {one.compute:.2g} s | {one.read:.2g} s | "
-            f"{one.exchange:.1g} s | {one.bound} | {in_words(epoch)} | {domain.epochs} epochs: "
-            f"{in_words(epoch * domain.epochs)} |"
+            f"{one.exchange:.1g} s | {one.bound} | {duration(epoch)} | {domain.epochs} epochs: "
+            f"{duration(epoch * domain.epochs)} |"
         )
     yield ""
     heads = ("domain", "GPUs", "weights and optimiser", "activations", "fits 80 GB", "grids in main memory", "store",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -127,6 +128,7 @@ class Pretrained:
         out: StrPath,
         store: Store | StrPath | None = None,
         *,
+        append: bool = False,
         overwrite: bool = False,
         gpus: int = 0,
         **options: Unpack[SimulateOptions],
@@ -134,6 +136,22 @@ class Pretrained:
         """Write what `simulate` returns to a Zarr store, block by block.
 
         It appears at ``out`` only once it is complete; after an interruption the same call goes on.
+
+        Parameters
+        ----------
+        out
+            Where it goes: a Zarr store, or one file if the name ends in ``.nc`` or ``.csv``.
+        store
+            The store, or its path.
+        append
+            Add later days to the simulation at ``out``, up to ``until``; no other option may be given. Days that it
+            holds keep their values. Without a day to add, nothing is changed.
+        overwrite
+            Replace the simulation at ``out``.
+        gpus
+            1: the model works on a GPU of this machine.
+        **options
+            See `watercli.api.arguments.SimulateOptions`.
 
         Raises
         ------
@@ -143,13 +161,37 @@ class Pretrained:
             If the weights cannot be read, or the disk is full.
         """
         from watercli.inference.processes import choose_device
+        from watercli.inference.append_simulation import append_simulation
         from watercli.inference.simulate import export_simulation
 
         device = choose_device(0, gpus)
         selection = self._simulation(options)
+        if append:
+            until = _last_appended(selection, options, overwrite or None)
+            return append_simulation(self.checkpoint, self.store(store), Path(out), until, device=device)
         return export_simulation(
             self.checkpoint, self.store(store), Path(out), selection, overwrite=overwrite, device=device
         )
+
+    def preview_simulation(
+        self,
+        out: StrPath,
+        store: Store | StrPath | None = None,
+        *,
+        overwrite: bool = False,
+        gpus: int = 0,
+        **options: Unpack[SimulateOptions],
+    ) -> None:
+        """Print what `export_simulation` would write, how large it is and how long it takes; write nothing."""
+        from watercli.inference.dry_run import dry_run_simulation
+        from watercli.inference.processes import choose_device
+        from watercli.inspection.show import wide_console
+
+        device, selection = choose_device(0, gpus), self._simulation(options)
+        dry_run_simulation(
+            self.checkpoint, self.store(store), Path(out), selection, wide_console(), overwrite=overwrite,
+            device=device,
+        )  # fmt: skip
 
     def _simulation(self, options: SimulateOptions) -> Simulate:
         given = _without(options, "settings")
@@ -230,8 +272,7 @@ class Pretrained:
 
         selection = self._embedding(options, format)
         if append:
-            _check_append(options, format, overwrite)
-            until = selection.until if options.get("until") or options.get("settings") else None
+            until = _last_appended(selection, options, format, overwrite or None)
             return exports.append(self.checkpoint, self.store(store), Path(out), until, processes=processes, gpus=gpus)
         return exports.embed(
             self.checkpoint,
@@ -255,11 +296,11 @@ class Pretrained:
         **options: Unpack[EmbedOptions],
     ) -> None:
         """Print what `export_embeddings` would write, how large it is and how long it takes; write nothing."""
-        from watercli.inference.dry_run import dry_run
+        from watercli.inference.dry_run import dry_run_embeddings
         from watercli.inspection.show import wide_console
 
         selection = self._embedding(options, format)
-        dry_run(
+        dry_run_embeddings(
             self.checkpoint, self.store(store), Path(out), selection, wide_console(), overwrite=overwrite,
             processes=processes, gpus=gpus,
         )  # fmt: skip
@@ -524,11 +565,22 @@ def _without(options: EmbedOptions | SimulateOptions, *names: str) -> dict[str, 
     return {name: value for name, value in options.items() if name not in names}
 
 
-def _check_append(options: EmbedOptions, format: str | None, overwrite: bool) -> None:
-    """Refuse options that would make appended embeddings differ from the existing ones."""
-    given = [*_without(options, "settings", "until").values(), format, overwrite or None]
-    changes = [change for change in as_overrides(options.get("settings", ())) if not change.startswith("embed.until=")]
-    if changes or any(value is not None for value in given):
+def _last_appended(selection: Embed | Simulate, options: EmbedOptions | SimulateOptions, *others: object) -> dt.date | None:
+    """Return the last date of what is appended, None for that of the store; ``others`` are further options.
+
+    Raises
+    ------
+    ConfigError
+        If an option is given that would make what is appended differ from what exists.
+    """
+    section = type(selection).__name__.lower()
+    settings = as_overrides(options.get("settings", ()))
+    given = [*_without(options, "settings", "until").values(), *others]
+    if any(not change.startswith(f"{section}.until=") for change in settings) or any(
+        value is not None for value in given
+    ):
+        what = "embeddings" if section == "embed" else "simulation"
         raise ConfigError(
-            "--append keeps the options of the existing embeddings; beside it give only --until, or no option"
+            f"--append keeps the options of the existing {what}; beside it give only --until, or no option"
         )
+    return selection.until if options.get("until") or settings else None

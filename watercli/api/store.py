@@ -67,7 +67,7 @@ def prepare(
     overwrite
         Replace the store at ``out``, once the new one is complete.
     append
-        Add later days to the store at ``out``.
+        Add later days to the store at ``out``; without a day to add, nothing is changed.
     strict
         Make no store if a check of the data finds anything.
     scheduler
@@ -82,10 +82,12 @@ def prepare(
     RunError
         If the disk is full, or ``strict`` and there are findings; the same call goes on from there.
     """
+    from watercli.output.atomic import recover
     from watercli.preparation import prepare as preparation
 
     folder = None if data is None else Path(data)
     if append:
+        recover(Path(out))
         own = Store.open(Path(out)).config if config is None else config
         return preparation.append(as_config(own, settings), Path(out), data=folder, strict=strict, scheduler=scheduler)
     return preparation.prepare(

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from watercli.baselines.attributes import filled
 from watercli.hydrology.scores import nse
-from watercli.log import log
+from watercli.log import log, track
 from watercli.transforms import Transform
 
 Floats = NDArray[np.floating[Any]]
@@ -96,7 +96,7 @@ def fit_each_gauge(features: Floats, task: Task) -> Fitted:
     """
     predictions, rows, later = task.empty(), task.rows, task.later
     with threadpool_limits(1):
-        for c in np.flatnonzero(task.chosen):
+        for c in track(np.flatnonzero(task.chosen), "probe"):
             x, y = features[c, task.train][rows[c]], task.transformed(task.physical[c, task.train][rows[c]])
             dates = task.complete[c, later]
             if dates.any():

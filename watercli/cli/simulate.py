@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from watercli.cli.options import (
     note_idle_gpus,
     split_names,
 )
+
+if TYPE_CHECKING:
+    from watercli.api.arguments import SimulateOptions
 
 
 def simulate(
@@ -61,6 +64,8 @@ def simulate(
     weather_only: Annotated[
         bool, typer.Option("--weather-only", help="Write the simulation without evidence beside it.")
     ] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add later days to the simulation at --out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print size and time; write nothing.")] = False,
     gpus: GpuOption = 0,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -72,27 +77,22 @@ def simulate(
     A store of other names and units is read as the model knows them; a table says how.
     """
     from watercli.api.run import open_pretrained
+    from watercli.errors import ConfigError
     from watercli.inference.single_file import is_asked_for, opener
     from watercli.log import log
 
+    options: SimulateOptions = {
+        "since": since, "until": until, "catchments": split_names(catchments), "target": target,
+        "neighbours": neighbours, "own_flow": own_flow, "measured": measured, "fill": fill or None,
+        "init_time": init_time, "lead_time": lead_time, "weather_only": weather_only or None,
+        "settings": settings or [],
+    }  # fmt: skip
+    if append and dry_run:
+        raise ConfigError("--append and --dry-run exclude each other; give only one")
     opened = open_pretrained(run, model, as_map(map))
+    if dry_run:
+        opened.preview_simulation(out, store, overwrite=overwrite, gpus=gpus, **options)
+        return
     note_idle_gpus(gpus)
-    opened.export_simulation(
-        out,
-        store,
-        since=since,
-        until=until,
-        catchments=split_names(catchments),
-        target=target,
-        neighbours=neighbours,
-        own_flow=own_flow,
-        measured=measured,
-        fill=fill or None,
-        init_time=init_time,
-        lead_time=lead_time,
-        weather_only=weather_only or None,
-        settings=settings or [],
-        overwrite=overwrite,
-        gpus=gpus,
-    )
+    opened.export_simulation(out, store, append=append, overwrite=overwrite, gpus=gpus, **options)
     log.info("Done: %s opens it", opener(out) if is_asked_for(out) else f"xarray.open_zarr('{out}')")

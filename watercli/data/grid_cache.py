@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from torch.nn.functional import pad
 
 from watercli.data.scaling import Scale
+from watercli.log import log
+from watercli.output.sizes import in_bytes
 from watercli.store import Store
 
+TOLD_BYTES = 2**30
+"""A grid that is larger takes long to read, which is said before."""
 DAYS_AT_ONCE = 360
 """Days over which means of patches are taken at a time."""
 
@@ -30,6 +34,8 @@ class GridCache:
         self._units = attributes.get("stored_scale", 1.0), attributes.get("stored_offset", 0.0)
         self._fields: NDArray[np.float32] | None = None
         if array.size * 4 <= limit_gib * 2**30:
+            if array.size * 4 > TOLD_BYTES:
+                log.info("Reading '%s' into memory: %s", name, in_bytes(array.size * 4))
             self._fields = self._standardised(slice(None))
 
     @property

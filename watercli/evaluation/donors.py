@@ -18,6 +18,7 @@ from scipy.stats import rankdata, spearmanr
 from watercli.data.windows import Indices
 from watercli.hydrology.scores import nse
 from watercli.inference.embedder import Embedder
+from watercli.log import track
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -46,7 +47,8 @@ def mean_embeddings(embedder: Embedder, ends: Indices, batch: int) -> Floats:
     """Return the mean embedding of each catchment over dates, ``[C, F]``; NaN where none has one of a modality."""
     width = int(np.prod(embedder.shape))
     total, number = np.zeros((len(embedder.store.gauge_ids), width)), np.zeros((len(embedder.store.gauge_ids), width))
-    for _, values in embedder.windows(ends, batch):
+    windows = embedder.windows(ends, batch)
+    for _, values in track(windows, "donor search: embed", total=len(ends), size=lambda part: len(part[0])):
         flat = values.reshape(*values.shape[:2], -1)
         total += np.nansum(flat, axis=0, dtype=np.float64)
         number += np.isfinite(flat).sum(0)
@@ -169,6 +171,7 @@ def _correlation(x: Floats, y: Floats, seed: int) -> tuple[float, float, float]:
             return float("nan")
         return float(spearmanr(a[pairs], b[pairs]).statistic)
 
-    drawn = [over_pairs(rng.integers(number, size=number)) for _ in range(RESAMPLES)]
+    resamples = track(range(RESAMPLES), "donor search: bootstrap")
+    drawn = [over_pairs(rng.integers(number, size=number)) for _ in resamples]
     low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (np.nan, np.nan)
     return over_pairs(np.arange(number)), float(low), float(high)

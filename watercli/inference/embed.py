@@ -32,7 +32,7 @@ from watercli.inference.layout import Layout
 from watercli.inference.processes import choose_device, in_processes
 from watercli.inference.window_dates import first_and_last
 from watercli.log import log
-from watercli.output.atomic import Target, link
+from watercli.output.atomic import Target, link, recover
 from watercli.output.manifest import check_manifest
 from watercli.output.resumable import working
 from watercli.output.zarr_files import open_checked, unfinish
@@ -163,24 +163,25 @@ def append(
 ) -> Path:
     """Add later dates to embeddings, as they were exported before; ``until`` is the last, None for that of the store.
 
-    Blocks whose dates and windows are whole already stay as they are, byte for byte.
+    Blocks whose dates and windows are whole already stay as they are, byte for byte. Without a date to add, nothing is
+    changed.
 
     Raises
     ------
     ConfigError
-        If there are no embeddings at ``out``, they are of other weights or of a store that this one does not extend,
-        or there is no date to add.
+        If there are no embeddings at ``out``, or they are of other weights or of a store that this one does not extend.
     """
     device = choose_device(processes, gpus)
+    recover(out)
     old = about(out)
-    _check_extends(old, checkpoint, store, out)
+    provenance.check_extends(old, checkpoint, store, out)
     settings = Embed.model_validate(json.loads(old["embed"])).model_copy(update={"until": until})
     embedder = Embedder.of(checkpoint, store, settings, device)
     layout = lay_out(embedder, chosen_dates(embedder, settings), settings, block_dates=int(old["block_dates"]))
     before = int(old["dates"])
     if len(layout.dates) <= before:
-        last = f"{store.times[-1]:%Y-%m-%d}" if until is None else str(until)
-        raise ConfigError(f"{out} holds every date to {last} already; extend the store, or give a later --until")
+        log.info("%s holds every date to %s already: nothing to add", out, until or f"{store.times[-1]:%Y-%m-%d}")
+        return out
     provenance.log_novelty(checkpoint, store, embedder.catchments)
     with working(Target(out, True, "embeddings", is_export), _state(out, layout, None)) as work:
         shutil.copytree(out, work.store, copy_function=link)
@@ -250,20 +251,6 @@ def about(out: Path) -> dict[str, Any]:
             f"{SCHEMA_VERSION}; export it again with --overwrite"
         )
     return attributes
-
-
-def _check_extends(old: dict[str, Any], checkpoint: Checkpoint, store: Store, out: Path) -> None:
-    if old["run_fingerprint"] != checkpoint.fingerprint_of_weights():
-        raise ConfigError(
-            f"{out} is of other weights (step {old['run_step']}, {old['run_fingerprint'][:12]}) than the run's best "
-            f"checkpoint (step {checkpoint.step}); give the --run that it was made with, or export it again"
-        )
-    known = (store.fingerprint, *store.dataset.attrs.get("ancestry", ()))
-    if old["store_fingerprint"] not in known:
-        raise ConfigError(
-            f"{store.path} is not the store of {out} with later days ({old['store_fingerprint'][:12]} is not among "
-            "what it was extended from); export it again with --overwrite"
-        )
 
 
 def _unchanged_blocks(layout: Layout, embedder: Embedder, before: int, end: str) -> int:

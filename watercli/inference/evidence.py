@@ -21,7 +21,7 @@ from watercli.data.evidence import FlowErrors, Network, choose_own, explain
 from watercli.data.windows import Indices
 from watercli.inference import provenance
 from watercli.inference.known_flow import KnownFlow
-from watercli.log import log
+from watercli.log import log, track
 from watercli.run.evidence import FittedEvidence
 from watercli.run.simulator import Simulated, Simulator, simulate_all
 
@@ -118,7 +118,8 @@ class InformedSimulator:
     @torch.inference_mode()
     def __call__(self, dates: Indices) -> Estimate:
         """Estimate the flow of ascending dates, positions in the store."""
-        estimates = [self._of_catchment(int(catchment), dates) for catchment in self.simulator.catchments]
+        catchments = track(self.simulator.catchments.tolist(), "evidence", part=True)
+        estimates = [self._of_catchment(catchment, dates) for catchment in catchments]
         return Estimate(*(np.stack(arrays) for arrays in zip(*estimates, strict=True)))
 
     def filled(self, dates: Indices, estimate: Estimate, blind: Flags) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from watercli.config import Splits, difference
 from watercli.data.windows import Indices
+from watercli.errors import ConfigError
 from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
@@ -50,6 +53,30 @@ def changes(checkpoint: Checkpoint, store: Store) -> str:
     differing += [f"'{name}' is absent" for name in absent]
     shown = "; ".join(differing[:3]) + ("; ..." if len(differing) > 3 else "")
     return "another store than that of the training" + (f" ({shown})" if shown else ", of the same recipe")
+
+
+def check_extends(attributes: Mapping[str, Any], checkpoint: Checkpoint, store: Store, out: Path) -> None:
+    """Refuse to extend an export by anything but its own weights, on its own store or that one with later days.
+
+    ``attributes`` are those of the root of the export at ``out``; see `watercli.inference.labels.of_origin`.
+
+    Raises
+    ------
+    ConfigError
+        If weights or store are others.
+    """
+    if attributes["run_fingerprint"] != checkpoint.fingerprint_of_weights():
+        raise ConfigError(
+            f"{out} is of other weights (step {attributes['run_step']}, {attributes['run_fingerprint'][:12]}) than "
+            f"the run's best checkpoint (step {checkpoint.step}); give the --run that it was made with, or export it "
+            "again"
+        )
+    known = (store.fingerprint, *store.dataset.attrs.get("ancestry", ()))
+    if attributes["store_fingerprint"] not in known:
+        raise ConfigError(
+            f"{store.path} is not the store of {out} with later days ({attributes['store_fingerprint'][:12]} is not "
+            "among what it was extended from); export it again with --overwrite"
+        )
 
 
 def trained_gauges(checkpoint: Checkpoint, store: Store) -> tuple[str, ...]:

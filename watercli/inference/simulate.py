@@ -42,7 +42,7 @@ from watercli.run.evidence import FittedEvidence, load_evidence
 from watercli.run.simulator import Simulator
 from watercli.store import Store
 
-SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 4
+SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 5
 BLOCK_DATES = 512
 """Dates of a block: what is written, and done anew after an interruption, at once."""
 
@@ -73,12 +73,15 @@ class SimulationBlocks:
         informed = None
         if fitted is not None:
             informed = InformedSimulator(simulator, fitted, KnownFlow.of(complete, target, settings))
-        dates = _dates(complete, settings)
+        dates = chosen_dates(complete, settings)
         return cls(simulator, _lay_out(simulator, complete, dates, settings, fitted), settings, informed)
 
     def __call__(self, number: int) -> Arrays:
-        """Simulate the dates of a block; a day of which the model knew nothing is missing."""
-        dates = self.layout.dates[self.layout.block(number)]
+        """Simulate the dates of a block."""
+        return self.on(self.layout.dates[self.layout.block(number)])
+
+    def on(self, dates: Indices) -> Arrays:
+        """Simulate ascending dates, positions in the store; a day of which the model knew nothing is missing."""
         target = self.simulator.target
         simulated = self.informed.simulated_on(dates) if self.informed else self.simulator(dates)
         blind = np.logical_not(simulated.available.any(axis=-1))
@@ -129,7 +132,7 @@ def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, 
     blocks = SimulationBlocks.of(checkpoint, store, settings, device)
     provenance.log_novelty(checkpoint, store, blocks.simulator.catchments)
     simulated = dataset(blocks, "simulate")
-    _warn_of_missing_inputs(simulated)
+    warn_of_missing_inputs(simulated)
     return simulated
 
 
@@ -164,16 +167,11 @@ def export_simulation(
     RunError
         If the weights cannot be read or the disk is full.
     """
-    place = Target(out, overwrite, "simulation", zarr_with(SCHEMA))
-    as_file = single_file.is_asked_for(out)
-    if as_file:
-        single_file.check(out, overwrite, "simulation")
-    else:
-        place.check()
+    place = checked_target(out, overwrite)
     blocks = SimulationBlocks.of(checkpoint, store, settings, device)
     simulator, layout = blocks.simulator, blocks.layout
     provenance.log_novelty(checkpoint, store, simulator.catchments)
-    if as_file:
+    if single_file.is_asked_for(out):
         return single_file.write(blocks, out, "simulate")
     state = {"key": _key(blocks), "out": str(out), "what": "simulation", "blocks": layout.blocks}
     with working(place, state) as work:
@@ -181,11 +179,27 @@ def export_simulation(
         export.begin()
         export.write("simulate")
         export.finish()
-    _warn_of_missing_inputs(open_checked(out))
+    warn_of_missing_inputs(open_checked(out))
     log.info(
         "%s of %d catchments on %d days in %s", simulator.target, len(simulator.catchments), len(layout.dates), out
     )
     return out
+
+
+def checked_target(out: Path, overwrite: bool) -> Target:
+    """Return where a simulation is to be written.
+
+    Raises
+    ------
+    ConfigError
+        If it may not be written there.
+    """
+    target = Target(out, overwrite, "simulation", zarr_with(SCHEMA))
+    if single_file.is_asked_for(out):
+        single_file.check(out, overwrite, target.what)
+    else:
+        target.check()
+    return target
 
 
 def _check(checkpoint: Checkpoint, store: Store, target: str, settings: Simulate) -> None:
@@ -211,8 +225,14 @@ def _check(checkpoint: Checkpoint, store: Store, target: str, settings: Simulate
             )
 
 
-def _dates(store: Store, settings: Simulate) -> Indices:
-    """Return the positions of the chosen dates."""
+def chosen_dates(store: Store, settings: Simulate) -> Indices:
+    """Return the positions in the store of the chosen dates.
+
+    Raises
+    ------
+    ConfigError
+        If the store has none of them.
+    """
     times = store.times
     if settings.init_time is not None:
         first = int(times.searchsorted(pd.Timestamp(settings.init_time), side="right"))
@@ -306,6 +326,7 @@ def _attributes(
             "own_flow": "all" if settings.fill else settings.own_flow,
             "measured": str(settings.measured or ""),
             "init_time": str(settings.init_time or ""),
+            "evidence_fingerprint": fitted.fingerprint,
         }
     return {
         "title": f"Simulated {simulator.target}",
@@ -314,6 +335,8 @@ def _attributes(
         **labels.of_origin(simulator.checkpoint, store),
         "excluded_inputs": [simulator.target],
         "causal": int(simulator.checkpoint.structure.causal),
+        "simulate": settings.model_dump_json(),
+        "block_dates": BLOCK_DATES,
         **seen,
     }
 
@@ -327,7 +350,7 @@ def _key(blocks: SimulationBlocks) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _warn_of_missing_inputs(simulated: xr.Dataset) -> None:
+def warn_of_missing_inputs(simulated: xr.Dataset) -> None:
     """Warn of the share of catchment days that lack each input."""
     available = simulated["input_available"]
     shares = (available == 0).mean(("catchment", "time")).to_series()

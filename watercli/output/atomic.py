@@ -154,6 +154,19 @@ def restore(out: Path) -> None:
             _replaced(out).rename(out)
 
 
+def recover(out: Path) -> None:
+    """Do what `restore` does, where there is something to restore, before an output is read.
+
+    Raises
+    ------
+    ConfigError
+        If another process is writing it just now.
+    """
+    if _replaced(out).exists():
+        with locked(out):
+            restore(out)
+
+
 def _replaced(out: Path) -> Path:
     return out.with_name(f".{out.name}.replaced")
 

@@ -34,13 +34,13 @@ from watercli.preparation.readers.sources import Sources
 from watercli.store import Store
 
 
-def check(config: Config, store: Store) -> Period:
-    """Return the days that a configuration adds to a store.
+def check(config: Config, store: Store) -> Period | None:
+    """Return the days that a configuration adds to a store; None if the store ends where its period does.
 
     Raises
     ------
     ConfigError
-        If it adds none, or is not the store's own in all that determines its earlier days.
+        If its period ends earlier, or it is not the store's own in all that determines its earlier days.
     """
     assert config.recipe is not None
     if demo.is_used(config):
@@ -51,10 +51,12 @@ def check(config: Config, store: Store) -> Period:
             f"--append: {changes[0]} against {store.path}; only recipe.period.end, the later splits and the files may "
             "differ, so change it back or prepare another store"
         )
-    last = store.times[-1]
-    if pd.Timestamp(config.recipe.period.end) <= last:
+    last, end = store.times[-1], pd.Timestamp(config.recipe.period.end)
+    if end == last:
+        return None
+    if end < last:
         raise ConfigError(
-            f"{store.path} ends on {last:%Y-%m-%d} already; set recipe.period.end to a later day to append"
+            f"{store.path} ends on {last:%Y-%m-%d}, after recipe.period.end; set that to a later day to append"
         )
     return Period(start=(last + pd.Timedelta(days=1)).date(), end=config.recipe.period.end)
 

@@ -107,7 +107,7 @@ def append(
     """Add to a store the days after its last one, up to the end of the recipe's period.
 
     Parameters are those of `prepare`. Earlier days and statistics stay as they are; the store's old fingerprint is the
-    last of its attribute ``ancestry``.
+    last of its attribute ``ancestry``. A store that ends with the period already is not changed.
 
     Raises
     ------
@@ -124,6 +124,10 @@ def append(
     config = with_listed_gauges(config, sources)
     recipe = _recipe(config)
     new = extend.check(config, store)
+    if new is None:
+        log.info("%s ends on %s already: nothing to add; set recipe.period.end to a later day to append", out,
+                 recipe.period.end)  # fmt: skip
+        return store
     modality_requests = requests(config, sources)
     before = snapshot(recipe, modality_requests, sources)
     state = {"key": None, "out": str(out), "config": config.to_yaml()}

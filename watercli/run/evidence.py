@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ class FittedEvidence:
     offset: float
     """Added to flows before logarithms are taken, in the target's units."""
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the head's numbers."""
+        return _hash(_tensors(self.head))
+
 
 def save_evidence(checkpoint: Checkpoint, fitted: FittedEvidence) -> Path:
     """Write the head beside the weights that it belongs to, whole or not at all.
@@ -42,8 +48,7 @@ def save_evidence(checkpoint: Checkpoint, fitted: FittedEvidence) -> Path:
         If it cannot be written.
     """
     meta = {"schema_version": SCHEMA_VERSION, "target": fitted.target, "offset": fitted.offset}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in fitted.head.state_dict().items()}
-    return _write(checkpoint, meta, tensors)
+    return _write(checkpoint, meta, _tensors(fitted.head))
 
 
 def copy_evidence(source: Checkpoint, copy: Checkpoint) -> Path | None:
@@ -117,6 +122,10 @@ def _read(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Tensor]] | 
     if meta["weights"] != checkpoint.fingerprint_of_weights():
         raise RunError(f"{file} belongs to other weights; remove it, and fit it anew with --resume")
     return meta, tensors
+
+
+def _tensors(head: EvidenceHead) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
 
 
 def _hash(tensors: dict[str, Tensor]) -> str:

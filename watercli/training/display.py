@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from watercli.log import console, log, shows_bars
-from watercli.output.sizes import in_bytes
+from watercli.output.sizes import duration, in_bytes
 
 LINE_EVERY = 15.0
 """Seconds between two log lines where there is no terminal."""
@@ -56,7 +56,7 @@ class Report:
         """Pace, waiting, memory and time left, in words."""
         return (
             f"{self.windows_per_second:.1f} windows/s, {self.data_share:.0%} waiting for data, "
-            f"{in_bytes(self.memory)} of memory, {in_words(self.seconds_left)} left{in_line(self.scores)}"
+            f"{in_bytes(self.memory)} of memory, {duration(self.seconds_left)} left{in_line(self.scores)}"
         )
 
 
@@ -67,16 +67,6 @@ def in_line(scores: dict[str, float]) -> str:
         f", median {metric.upper()} of {series} {score:.3f}"
         for (metric, _, series), score in zip(parts, scores.values(), strict=True)
     )
-
-
-def in_words(seconds: float) -> str:
-    """Return a time of so many seconds as people say it."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    if hours < 2:
-        return f"{minutes:.0f} min"
-    return f"{hours:.1f} h" if days < 2 else f"{days:.1f} days"
 
 
 def peak_memory(device: torch.device) -> int:

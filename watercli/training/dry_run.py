@@ -15,10 +15,10 @@ from watercli.config import Config, Train
 from watercli.data.reader import WindowReader
 from watercli.data.steps import Steps, fixed_steps
 from watercli.data.windows import Windows
-from watercli.output.sizes import in_bytes
+from watercli.output.sizes import duration, in_bytes
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
-from watercli.training.display import in_words, peak_memory
+from watercli.training.display import peak_memory
 from watercli.training.engine import TorchEngine
 from watercli.training.failures import in_a_sentence
 from watercli.training.finetune import freeze
@@ -156,8 +156,8 @@ def show(estimate: Estimate, config: Config, processes: Processes) -> None:
         "memory measured": f"at most {in_bytes(estimate.peak)}, with all libraries, and without ZeRO",
         "step": f"{estimate.step_seconds:.3g} s of computation; reading takes {estimate.read_seconds:.2g} s, "
         + ("at the same time" if train.prefetch or train.workers else "before it"),
-        "epoch": f"{estimate.epoch_steps:,.1f} steps, {in_words(estimate.epoch_steps * step)}",
-        "training": f"{train.steps:,} steps, {train.steps / estimate.epoch_steps:,.2f} epochs, {in_words(seconds)} "
+        "epoch": f"{estimate.epoch_steps:,.1f} steps, {duration(estimate.epoch_steps * step)}",
+        "training": f"{train.steps:,} steps, {train.steps / estimate.epoch_steps:,.2f} epochs, {duration(seconds)} "
         f"with {validations} validations",
         "data": f"each training day is shown {estimate.showings:.1f} times, of each catchment if there are any",
         "checkpoint": f"{in_bytes(estimate.checkpoint)}; {train.keep_checkpoints + 1} are kept at most",

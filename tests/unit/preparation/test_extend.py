@@ -137,7 +137,7 @@ def test_earlier_values_that_differ_now(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, r"store.zarr ends on 2002-01-31 already; set recipe.period.end to a later day"),
+        ({}, r"store.zarr ends on 2002-01-31, after recipe.period.end; set that to a later day"),
         (
             {"recipe__grid__land_threshold": 0.4},
             r"--append: recipe.grid.land_threshold: 0.5 -> 0.4 against .*store.zarr",
@@ -151,6 +151,16 @@ def test_what_cannot_be_appended(known: Path, tmp_path: Path, changes: dict[str,
     period = {"recipe__period": LATER_PERIOD} if changes else {}
     with pytest.raises(ConfigError, match=message):
         append(config(**period, **changes), tmp_path / "store.zarr", data=known)
+    assert chunks(tmp_path / "store.zarr") == before
+
+
+def test_nothing_to_add(known: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = chunks(tmp_path / "store.zarr")
+    own = Store.open(tmp_path / "store.zarr")
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level("INFO", "watercli"):
+        patch.setattr("watercli.log.log.propagate", True)
+        assert append(own.config, own.path, data=known).fingerprint == own.fingerprint
+    assert "ends on 2002-01-31 already: nothing to add" in caplog.text
     assert chunks(tmp_path / "store.zarr") == before
 
 

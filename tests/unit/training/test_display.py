@@ -17,6 +17,7 @@ from watercli.cli.main import _run
 from watercli.config import Config, with_overrides
 from watercli.data.structure import store_model_config
 from watercli.errors import ConfigError
+from watercli.output.sizes import duration
 from watercli.store import Store
 from watercli.training import display, dry_run
 from watercli.training.display import Report
@@ -89,7 +90,7 @@ def test_nobody_listening_does_not_end_training(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(20, "20 s"), (600, "10 min"), (9000, "2.5 h"), (864_000, "10.0 days")])
 def test_times_in_words(seconds: float, words: str) -> None:
-    assert display.in_words(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_rows_state_memory(tiny_run: Path) -> None:
