@@ -11,7 +11,7 @@ help:
 	@echo "make demo    the main job on the built-in domain: prepare, pretrain, evaluate, embed"
 	@echo "make gb12    the same on observed British data below DATA ($(DATA))"
 	@echo "make test    the tests"
-	@echo "make check   lint, format, types, import contracts, documentation"
+	@echo "make check   lint, format, types, import contracts, dependencies, documentation"
 	@echo "make bench   speed, as ratios measured in one run"
 
 $(READY): pyproject.toml constraints.txt
@@ -51,6 +51,8 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pip check
+	$(BIN)/pytest --quiet tests/unit/test_dependencies.py
 	$(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
 
 bench: $(READY)

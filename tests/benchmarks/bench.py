@@ -2,6 +2,7 @@
 
 ``python -m tests.benchmarks.bench --days 5`` takes the shortest windows alone; all three take minutes.
 ``python -m tests.benchmarks.bench --store`` leaves the model out.
+``python -m tests.benchmarks.bench --json FILE`` also writes its tables to a file.
 ``python -m tests.benchmarks.bench --years 40`` prepares a store of so many years and says what memory that takes.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import os
 import resource
 import statistics
@@ -34,6 +36,7 @@ from tests import factory
 from tests.benchmarks.bench_model import show_growth, show_variants
 from watercli.config import parse
 from watercli.data.state_cache import History
+from watercli.output.atomic import write_text
 from watercli.output.zarr_files import COMPRESSORS
 from watercli.preparation import align
 from watercli.preparation.prepare import prepare
@@ -42,7 +45,44 @@ from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
 from watercli.store import CHUNK_DAYS, SHARD_DAYS
 
-console = Console(width=110)
+
+class KeepingConsole(Console):
+    """A console that keeps the tables that it prints."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.tables: list[Table] = []
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, and keep tables."""
+        self.tables += [printed for printed in objects if isinstance(printed, Table)]
+        super().print(*objects, **options)
+
+    def write_json(self, file: Path, about: dict[str, Any]) -> None:
+        """Write the tables that were printed to a file: for each its title, its columns and its rows."""
+        tables = [
+            {
+                "title": table.title,
+                "columns": [column.header for column in table.columns],
+                "rows": [
+                    [_number(str(cell)) for cell in row]
+                    for row in zip(*(column.cells for column in table.columns), strict=True)
+                ],
+            }
+            for table in self.tables
+        ]
+        write_text(file, json.dumps({**about, "tables": tables}, indent=1))
+
+
+def _number(cell: str) -> float | str:
+    """Return what a table's cell says: a number if it is one."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+console = KeepingConsole(width=110)
 
 
 def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -229,6 +269,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--store", action="store_true")
     parser.add_argument("--years", type=int)
+    parser.add_argument("--json", type=Path, help="a file for the tables")
     arguments = parser.parse_args()
     if arguments.years:
         bench_prepare(arguments.years)
@@ -249,6 +290,10 @@ def main() -> None:
     bench_read(arguments.rounds)
     bench_prepare_files(min(arguments.rounds, 3))
     console.print(f"Peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+    if arguments.json is not None:
+        machine = {"cores": os.cpu_count(), "torch": torch.__version__, "load_average": load_before}
+        peak = {"matrix_product_gflops": {"fp32": peaks[False], "bf16": peaks[True]}}
+        console.write_json(arguments.json, machine | peak)
 
 
 if __name__ == "__main__":

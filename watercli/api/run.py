@@ -160,8 +160,8 @@ class Pretrained:
         RunError
             If the weights cannot be read, or the disk is full.
         """
-        from watercli.inference.processes import choose_device
         from watercli.inference.append_simulation import append_simulation
+        from watercli.inference.processes import choose_device
         from watercli.inference.simulate import export_simulation
 
         device = choose_device(0, gpus)
@@ -351,6 +351,25 @@ class Pretrained:
 
         config = _changed(self.config, settings, "evaluate", methods=methods, protocols=protocols, target=target)
         return evaluate(self, store, config, out, overwrite=overwrite, gpus=gpus)
+
+    def preview_evaluation(
+        self,
+        out: StrPath,
+        store: Store | StrPath | None = None,
+        *,
+        settings: Settings = (),
+        overwrite: bool = False,
+        gpus: int = 0,
+    ) -> None:
+        """Print what `evaluate` would score, how large the result is and how long it takes; write nothing."""
+        from watercli.evaluation.dry_run import dry_run
+        from watercli.inference.processes import choose_device
+        from watercli.inspection.show import wide_console
+
+        device, config = choose_device(0, gpus), with_overrides(self.config, as_overrides(settings))
+        dry_run(
+            self.checkpoint, self.store(store), Path(out), config, wide_console(), overwrite=overwrite, device=device
+        )
 
     def export(
         self,
@@ -565,7 +584,9 @@ def _without(options: EmbedOptions | SimulateOptions, *names: str) -> dict[str, 
     return {name: value for name, value in options.items() if name not in names}
 
 
-def _last_appended(selection: Embed | Simulate, options: EmbedOptions | SimulateOptions, *others: object) -> dt.date | None:
+def _last_appended(
+    selection: Embed | Simulate, options: EmbedOptions | SimulateOptions, *others: object
+) -> dt.date | None:
     """Return the last date of what is appended, None for that of the store; ``others`` are further options.
 
     Raises

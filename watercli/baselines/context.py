@@ -5,7 +5,6 @@ Shapes: I inputs, C catchments, N dates (training, validation, test), D days of 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -235,9 +234,7 @@ class Context:
     def fingerprint_of_evidence(self) -> str:
         """Hash of the evidence head's weights."""
         assert self.fitted_evidence is not None
-        weights = self.fitted_evidence.head.state_dict()
-        content = b"".join(weights[name].numpy().tobytes() for name in sorted(weights))
-        return hashlib.sha256(content).hexdigest()
+        return self.fitted_evidence.fingerprint
 
     @cached_property
     def informed(self) -> Informed | None:

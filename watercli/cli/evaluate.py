@@ -33,6 +33,9 @@ def evaluate(
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Reproduce the stored scores of a tiny case on this machine.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be scored, size and time; write nothing.")
+    ] = False,
     gpus: GpuOption = 0,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -54,7 +57,10 @@ def evaluate(
     from watercli.log import log
 
     opened = open_pretrained(run, model, as_map(map))
-    note_idle_gpus(gpus)
     folder = out or (opened.run / "evaluation" if opened.run else Path(f"{opened.path.name}-evaluation"))
+    if dry_run:
+        opened.preview_evaluation(folder, store, settings=settings or [], overwrite=overwrite, gpus=gpus)
+        return
+    note_idle_gpus(gpus)
     opened.evaluate(store, settings=settings or [], out=folder, overwrite=overwrite, gpus=gpus)
     log.info("Done: open %s", folder / "report.html")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from watercli.baselines.cache import Cache
-from watercli.config import Config, abilities
+from watercli.config import Config, Splits, abilities
 from watercli.errors import ConfigError, RunError
 from watercli.evaluation import results
 from watercli.evaluation.diagnostics import look_into
@@ -88,10 +88,7 @@ def write(outcome: Outcome, target: Target) -> None:
 
 def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | None, device: str = "cpu") -> Outcome:
     """Judge a model as `evaluate` does, and return the result without writing it; ``run`` is None if it has none."""
-    check_fits(checkpoint, store)
-    store = with_absent_series(checkpoint, store)
-    splits = check_splits(store)
-    check_training(checkpoint, store, splits)
+    store, splits = checked_store(checkpoint, store)
     for line in abilities(checkpoint.config, len(store.gauge_ids)):
         log.info(line)
     with _cache(run, config) as cache:
@@ -117,13 +114,28 @@ def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | N
     )
 
 
-def _run_protocols(case: Case) -> dict[str, Any]:
-    """Return the results of the named protocols that can serve, by name.
+def checked_store(checkpoint: Checkpoint, store: Store) -> tuple[Store, Splits]:
+    """Return the store as the run reads it, and its periods.
+
+    Raises
+    ------
+    ConfigError
+        If run and store do not fit each other, or the run saw the test period.
+    """
+    check_fits(checkpoint, store)
+    store = with_absent_series(checkpoint, store)
+    splits = check_splits(store)
+    check_training(checkpoint, store, splits)
+    return store, splits
+
+
+def serving_protocols(case: Case) -> list[Protocol]:
+    """Return the named protocols that can judge the case; notes say which cannot.
 
     Raises
     ------
     RunError
-        If one cannot serve and its alternative is not named, or there is no result at all.
+        If one cannot serve and its alternative is not named, or none can.
     """
     named = [PROTOCOLS[name] for name in PROTOCOLS if name in case.settings.protocols]
     if case.without_flow is not None and any(protocol.needs_flow for protocol in named):
@@ -131,6 +143,18 @@ def _run_protocols(case: Case) -> dict[str, Any]:
     serving = [protocol for protocol in named if _serves(protocol, case)]
     if not serving:
         raise RunError(_nothing_judged(case, {}))
+    return serving
+
+
+def _run_protocols(case: Case) -> dict[str, Any]:
+    """Return the results of the protocols that can serve, by name.
+
+    Raises
+    ------
+    RunError
+        If one cannot serve and its alternative is not named, or there is no result at all.
+    """
+    serving = serving_protocols(case)
     if any(protocol.needs_flow for protocol in serving):
         announce(case.context)
     results = {protocol.name: protocol.run(case) for protocol in serving}

@@ -69,7 +69,7 @@ def judge_flow(context: Context, features: Features) -> Flow:
     Only gauges that gave no flow to training are scored, if there are any; otherwise all are.
     """
     store, target = context.store, context.target
-    chosen = _chosen_methods(context)
+    chosen = chosen_methods(context)
     simulated = _simulate(context, [method for method in chosen if method.simulate])
     probes = [method for method in chosen if method.fit]
     task = make_task(context, features, simulated, probes=bool(probes))
@@ -94,7 +94,7 @@ def judge_flow(context: Context, features: Features) -> Flow:
     )
 
 
-def _chosen_methods(context: Context) -> list[Method]:
+def chosen_methods(context: Context) -> list[Method]:
     """Return the methods that are named and can serve; the model's own simulation is always among them.
 
     One warning for each reason names the others.

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -19,7 +20,7 @@ from tests.unit.inference.conftest import written
 from tests.unit.inference.test_embed import files
 from watercli.config import Simulate, with_overrides
 from watercli.errors import ConfigError
-from watercli.inference.append_simulation import append_simulation
+from watercli.inference.append_simulation import _looking_ahead, append_simulation
 from watercli.inference.simulate import SimulationBlocks, export_simulation
 from watercli.output import atomic
 from watercli.run.checkpoint import Checkpoint
@@ -112,9 +113,6 @@ def test_evidence_of_later_days(
     ("settings", "message"),
     [
         ({"fill": True}, r"was made with --fill, by which later flow changes earlier days"),
-        ({"neighbours": "all"}, r"was made with --neighbours all"),
-        ({"own_flow": "all"}, r"was made with --own-flow all"),
-        ({"own_flow": "2002-01-01..2002-12-31"}, r"was made with --own-flow 2002-01-01..2002-12-31"),
         ({"since": None, "init_time": "2002-02-10"}, r"is a forecast from 2002-02-10, which is not extended"),
     ],
 )
@@ -129,6 +127,22 @@ def test_what_later_flow_changes_is_refused(
     assert files(out) == before
 
 
+@pytest.mark.parametrize(
+    ("settings", "option"),
+    [
+        ({}, None),
+        ({"neighbours": "past", "own_flow": "before"}, None),
+        ({"neighbours": "all"}, "--neighbours all"),
+        ({"own_flow": "all"}, "--own-flow all"),
+        ({"measured": "some.csv"}, "--measured"),
+        ({"own_flow": "2001-01-01..2002-02-21"}, None),
+        ({"own_flow": "2001-01-01..2002-02-22"}, "--own-flow 2001-01-01..2002-02-22"),
+    ],
+)
+def test_which_options_look_ahead(settings: dict[str, object], option: str | None) -> None:
+    assert _looking_ahead(chosen(**settings), pd.Timestamp("2002-02-21")) == option
+
+
 def test_what_is_not_its_own_is_refused(
     fused: Checkpoint, informed: Checkpoint, short: Store, extended: Store, tiny_store: Store, tmp_path: Path
 ) -> None:
@@ -139,7 +153,7 @@ def test_what_is_not_its_own_is_refused(
     out = export_simulation(fused, short, tmp_path / "flow.zarr", chosen(since="2002-02-10"))
     with pytest.raises(ConfigError, match="is of other weights"):
         append_simulation(informed, extended, out)
-    with pytest.raises(ConfigError, match="is not the store of .* with later days"):
+    with pytest.raises(ConfigError, match=r"is not the store of .* with later days"):
         append_simulation(fused, tiny_store, out)
 
 
