@@ -137,7 +137,10 @@ def test_earlier_values_that_differ_now(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, r"store.zarr ends on 2002-01-31, after recipe.period.end; set that to a later day"),
+        (
+            {"recipe__period": {"start": "2001-01-01", "end": "2002-01-30"}},
+            r"store.zarr ends on 2002-01-31, after recipe.period.end; set that to a later day",
+        ),
         (
             {"recipe__grid__land_threshold": 0.4},
             r"--append: recipe.grid.land_threshold: 0.5 -> 0.4 against .*store.zarr",
@@ -148,9 +151,8 @@ def test_earlier_values_that_differ_now(
 )
 def test_what_cannot_be_appended(known: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     before = chunks(tmp_path / "store.zarr")
-    period = {"recipe__period": LATER_PERIOD} if changes else {}
     with pytest.raises(ConfigError, match=message):
-        append(config(**period, **changes), tmp_path / "store.zarr", data=known)
+        append(config(**({"recipe__period": LATER_PERIOD} | changes)), tmp_path / "store.zarr", data=known)
     assert chunks(tmp_path / "store.zarr") == before
 
 
