@@ -125,10 +125,14 @@ class Config(Section):
         """Dotted settings of `watercli.config.defaults.SIZES` that were left out, and so follow from a store."""
         return self._sizes_left_out
 
-    def to_yaml(self) -> str:
-        """Return the configuration as YAML that `parse` reads back to an equal one; sizes left out stay left out."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values that can be validated again; sizes left out stay left out."""
         dumped = self.model_dump(mode="json")
         for setting in self.sizes_left_out:
             section, _, name = setting.partition(".")
             del dumped[section][name]
-        return yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True)
+        return dumped
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that `parse` reads back to an equal one; sizes left out stay left out."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)

@@ -127,7 +127,10 @@ def parse(text: str, *, origin: str, overrides: Sequence[str] = (), given: bool 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """Return the configuration with ``key.path=value`` overrides applied."""
-    return parse(config.to_yaml(), origin="--set", overrides=overrides, given=True) if overrides else config
+    if not overrides:
+        return config
+    raw = config.to_dict()
+    return _validate(raw, "--set", [_apply(raw, override) for override in overrides], given=True)
 
 
 def _apply(raw: dict[str, Any], override: str) -> str:
