@@ -1,11 +1,14 @@
-"""What tests share: one tiny store and one tiny run, made once in a session by the program itself."""
+"""What tests share: tiny stores and runs, made by the program itself, once for all processes of a session."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from watercli.config import load, with_overrides
 from watercli.preparation.prepare import prepare
@@ -65,7 +68,7 @@ FUSED = (
     "train.attribute_noise_std=0.1",
     "train.held_out_gauges={folds: 3, fold: 1}",
 )
-"""What makes a fused, causal model with a memory of it; of six gauges, 1 and 4 are hidden."""
+"""What makes a causal model with cross-modal attention and an antecedent state; of six gauges, 1 and 4 are held out."""
 
 
 RECURRENT = (
@@ -80,56 +83,83 @@ RECURRENT = (
 Of six gauges, 1 and 4 are held out."""
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+"""``once(name, make)`` returns the path that ``make(path)`` has written."""
+Trained = Callable[..., Path]
+"""``trained(name, *changes)`` returns a run on the tiny store."""
+
+
 @pytest.fixture(scope="session")
-def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make a file or folder once for all processes of a session; do not write to it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if hasattr(request.config, "workerinput") else own) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def path_of(name: str, make: Callable[[Path], object]) -> Path:
+        path, made = shared / name, shared / f"{name}.made"
+        with FileLock(f"{path}.lock"):
+            if not made.exists():
+                make(path)
+                made.touch()
+        return path
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def tiny_store(once: Once) -> Store:
     """Two years and a quarter of a small demo domain with six catchments; do not write to it."""
-    return prepare(load("demo", TINY), tmp_path_factory.mktemp("store") / "tiny.zarr", data=None)
+    return Store.open(once("tiny.zarr", lambda path: prepare(load("demo", TINY), path, data=None)))
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(once: Once, tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train once for all processes; each has its own copy, as evaluations keep a cache in it."""
+
+    def run(name: str, *changes: str) -> Path:
+        config = with_overrides(tiny_store.config, changes)
+        made = once(name, lambda path: pretrain(config, tiny_store, path))
+        return Path(shutil.copytree(made, tmp_path_factory.mktemp("runs") / name))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(trained: Trained) -> Path:
     """A run of six steps on the tiny store; do not write to it."""
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    pretrain(tiny_store.config, tiny_store, run)
-    return run
+    return trained("tiny")
 
 
 @pytest.fixture(scope="session")
-def fused_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run like `tiny_run`, of a fused, causal model with a memory; do not write to it."""
-    run = tmp_path_factory.mktemp("runs") / "fused"
-    pretrain(with_overrides(tiny_store.config, FUSED), tiny_store, run)
-    return run
+def fused_run(trained: Trained) -> Path:
+    """A run like `tiny_run`, of a causal model with cross-modal attention and an antecedent state."""
+    return trained("fused", *FUSED)
 
 
 @pytest.fixture(scope="session")
-def recurrent_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run like `fused_run`, of a model with a recurrence; do not write to it."""
-    run = tmp_path_factory.mktemp("runs") / "recurrent"
-    pretrain(with_overrides(tiny_store.config, RECURRENT), tiny_store, run)
-    return run
+def recurrent_run(trained: Trained) -> Path:
+    """A run like `fused_run`, of a model with a recurrence."""
+    return trained("recurrent", *RECURRENT)
 
 
 @pytest.fixture(scope="session")
-def informed_run(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run like `recurrent_run`, with an evidence head; do not write to it."""
-    run = tmp_path_factory.mktemp("runs") / "informed"
-    evidence = "train.evidence={steps: 30, quantile_steps: 10}"
-    pretrain(with_overrides(tiny_store.config, (*RECURRENT, evidence)), tiny_store, run)
-    return run
+def informed_run(trained: Trained) -> Path:
+    """A run like `recurrent_run`, with an evidence head."""
+    return trained("informed", *RECURRENT, "train.evidence={steps: 30, quantile_steps: 10}")
 
 
 @pytest.fixture(scope="session")
 def fused(fused_run: Path) -> Checkpoint:
-    """A causal, fused model with a memory; gauges 1 and 4 of its six were hidden from training."""
+    """The model of `fused_run`; gauges 1 and 4 of its six were held out from training."""
     return open_run(fused_run)
 
 
 @pytest.fixture(scope="session")
-def other_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The tiny domain with ten gauges, of which four are new to the runs, and half a year more."""
-    changes = ("recipe.demo.catchments=10", "recipe.period.end=2002-06-30")
-    return prepare(load("demo", (*TINY, *changes)), tmp_path_factory.mktemp("other") / "other.zarr", data=None)
+def other_store(once: Once) -> Store:
+    """The tiny domain with ten gauges, of which four are new to the runs, and a quarter of a year more."""
+    config = load("demo", (*TINY, "recipe.demo.catchments=10", "recipe.period.end=2002-06-30"))
+    return Store.open(once("other.zarr", lambda path: prepare(config, path, data=None)))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import factory
+from tests.conftest import Once
 from watercli.cli.main import _run
 
 
@@ -38,8 +39,8 @@ def watercli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return factory.data_folder(tmp_path_factory.mktemp("sources") / "data")
+def sources(once: Once) -> Path:
+    return once("data", factory.data_folder)
 
 
 @pytest.fixture

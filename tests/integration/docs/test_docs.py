@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 import typer
 import yaml
 
-from tests.conftest import TINY
+from tests.conftest import TINY, Once
 from watercli import config
 from watercli.cli.main import _run, app
 from watercli.config.loading import section_in
@@ -39,6 +39,7 @@ TINY_DEMO = (
     "model.causal=true",
     "model.grid_attention_scope=same_day",
     "grid_window_days=6",
+    "evaluate.protocols=[reconstruction, simulation]",
 )
 """The demo, cut down; its model has a recurrence and an antecedent state of grids and is causal, as the pages say."""
 TINY_GB12 = (
@@ -166,17 +167,17 @@ def run(command: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(once: Once) -> Path:
     """Return a folder in which the README's four commands were run on a tiny demo domain."""
-    folder = tmp_path_factory.mktemp("made")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    return once("made", make)
+
+
+def make(folder: Path) -> None:
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
         for command in four():
             run(command)
-    finally:
-        os.chdir(before)
-    return folder
 
 
 def four() -> list[str]:
@@ -194,37 +195,54 @@ def test_readme_makes_what_it_says(made: Path) -> None:
     assert not [path.name for path in made.iterdir() if path.name.startswith(".")], "something half-made was left"
 
 
+def short(page: Path) -> list[str]:
+    """Return what a page runs in a few seconds: its Python and the commands that take no time."""
+    return [block.text for block in blocks(page, "python")] + [
+        command for command in own(page) if not takes_long(command)
+    ]
+
+
+def own(page: Path) -> list[str]:
+    """Return the commands that a page runs here, beside the README's four."""
+    return [command for command in commands(page) if runs_here(command) and command not in four()]
+
+
+def runs_here(command: str) -> bool:
+    return command.startswith("watercli") and not needs_data(command) and "--gpus" not in command
+
+
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.slow if page.stem in ("downstream", "model", "simulation") else ())
+        pytest.param(page, marks=pytest.mark.slow if page.stem in ("model", "simulation") else ())
         for page in PAGES
+        if short(page) and page.stem != "downstream"  # which runs in its full size
     ],
     ids=lambda page: page.stem,
 )
 def test_page_runs(page: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and Python of a page run one after the other, in a folder where the README's four have run."""
     monkeypatch.chdir(shutil.copytree(made, tmp_path / "made"))
-    run_page(page, leave_out={*four(), *(command for command in commands(page) if takes_long(command))})
+    run_page(page, [command for command in own(page) if not takes_long(command)])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if any(map(takes_long, commands(page)))], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(takes_long, own(page)))], ids=lambda p: p.stem)
 def test_page_runs_whole(page: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with the commands that take long: reports, and several processes."""
     monkeypatch.chdir(shutil.copytree(made, tmp_path / "made"))
-    run_page(page, leave_out=set(four()))
+    run_page(page, own(page))
 
 
-def run_page(page: Path, leave_out: set[str]) -> None:
+def run_page(page: Path, chosen: Collection[str] = ()) -> None:
+    """Run the Python of a page and those of its commands that are chosen, in the page's order."""
     names: dict[str, Any] = {}
     for block in blocks(page, "console", "python"):
         if block.language == "python":
             # Blank lines in front, so that a traceback shows the line of the page.
             exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)  # noqa: S102
         for command in block.commands:
-            elsewhere = needs_data(command) or "--gpus" in command
-            if command.startswith("watercli") and command not in leave_out and not elsewhere:
+            if command in chosen:
                 run(command)
 
 
@@ -238,7 +256,7 @@ def test_downstream_figures(
     for command in ("watercli prepare", *commands(page)):
         assert _run(shlex.split(command)[1:], debug=True) == 0
     capsys.readouterr()
-    run_page(page, leave_out=set(commands(page)))
+    run_page(page)
     rows = re.compile(r"^( *[a-z][a-z ]*[a-z]) +(\d\.\d\d)\b", re.MULTILINE)
     (said,) = (block.text for block in blocks(page, "text"))
     wanted, found = (rows.findall(text) for text in (said, capsys.readouterr().out))

@@ -47,7 +47,6 @@ def run(folder: Path, *words: object) -> str:
 def test_commands_beside_modules_of_the_user(
     program: tuple[str | Path, ...], folder: Path, tiny_store: Store, fused_run: Path
 ) -> None:
-    run(folder, *program, "inspect", "demo")
     out = ("--run", fused_run, "--store", tiny_store.path, "--out", "emb.zarr", "--since", "2002-03-25")
     run(folder, *program, "embed", *out)
     assert (folder / "emb.zarr").is_dir()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from watercli.config import Config, Evaluate, with_overrides
-from watercli.evaluation.evaluate import evaluate
+from watercli.evaluation.evaluate import judge, target_of, write
+from watercli.evaluation.results import Outcome
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
 from watercli.store import Store
@@ -30,7 +31,14 @@ def config(checkpoint: Checkpoint) -> Config:
 
 
 @pytest.fixture(scope="session")
-def out(
-    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    return evaluate(checkpoint, tiny_store, tmp_path_factory.mktemp("out") / "evaluation", config, run=tiny_run)
+def outcome(checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path) -> Outcome:
+    """By all default methods and protocols."""
+    return judge(checkpoint, tiny_store, config, run=tiny_run)
+
+
+@pytest.fixture(scope="session")
+def out(outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that it is written to."""
+    folder = tmp_path_factory.mktemp("out") / "evaluation"
+    write(outcome, target_of(folder, overwrite=False))
+    return folder

@@ -155,10 +155,10 @@ def test_shipped_studies_are_valid() -> None:
         "ungauged",
         "ungauged-regions",
     }
+    prepared = [load(name) for name in ("demo", "gb12", "gb")]
     for file in shipped_studies().values():
-        for name in ("demo", "gb12", "gb"):
-            configs = load_study(file).configs(load(name))
-            assert {config.name for config in configs.values()} == {name}
+        for config in prepared:
+            assert {variant.name for variant in load_study(file).configs(config).values()} == {config.name}
         named = load_study(file, ["seed=3"], config="gb12").configs(load("demo"))
         assert {(config.name, config.seed) for config in named.values()} == {("gb12", 3)}
     assert find_study("nothing-of-the-kind") is None

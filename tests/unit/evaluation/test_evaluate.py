@@ -23,6 +23,7 @@ from watercli.evaluation.evaluate import evaluate, judge
 from watercli.evaluation.leakage import check_probe, check_splits, check_training
 from watercli.evaluation.protocol import make_context, reason_without_flow
 from watercli.evaluation.reconstruction import Masked, climatologies, reconstruct
+from watercli.evaluation.results import Outcome
 from watercli.evaluation.simulation import Flow, judge_flow
 from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
@@ -280,10 +281,7 @@ def test_leaks_fail_loudly(tiny_store: Store) -> None:
         check_probe(tiny_store, "riverflow", ["precip"], np.append(train, test[0]), validation, test)
 
 
-def test_a_result_is_an_object_too(
-    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path, out: Path, tmp_path: Path
-) -> None:
-    outcome = judge(checkpoint, tiny_store, config, run=tiny_run)
+def test_a_result_is_an_object_too(outcome: Outcome, out: Path, tmp_path: Path) -> None:
     scores = outcome.scores["score"]
     assert scores.dims == ("metric", "method", "catchment")
     kept = xr.open_zarr(out / "results.zarr").load()
@@ -335,7 +333,7 @@ def test_gauges_that_training_never_saw_are_said_once(
 
     monkeypatch.setattr(log, "propagate", True)
     ungauged = with_overrides(config, ["evaluate.protocols=[ungauged]"])
-    evaluate(stranger, tiny_store, tmp_path / "ungauged", ungauged, run=tiny_run)
+    judge(stranger, tiny_store, ungauged, run=tiny_run)
     lacking = ", ".join(METHODS[name].label for name in ("ema_mlp", "lstm", "mean_of_models", "gr4j"))
     (left_out,) = left_out_as("no gauge of the store gave flow to training", caplog)
     assert lacking in left_out

@@ -225,6 +225,7 @@ def test_rivals_get_the_same_evidence(context: Context) -> None:
     np.testing.assert_allclose(mean, (lstm + mlp) / 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_evaluation_shows_the_head(informed_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     checkpoint = open_run(informed_run)
     methods = "evaluate.methods=[simulation, evidence, neighbour_correction, boosted_trees, gr4j_donors]"

@@ -365,10 +365,9 @@ def until(moment: object, process: subprocess.Popen[str]) -> None:
 
 
 @SLOW
-@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one process", "two processes"])
-def test_killed_and_started_again(
-    fused_run: Path, tiny_store: Store, tmp_path: Path, processes: tuple[str, ...]
-) -> None:
+def test_killed_and_started_again(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
+    """In two processes; `tests/integration/faults` kills one."""
+    processes = ("--processes", "2")
     whole, out = tmp_path / "whole.zarr", tmp_path / "emb.zarr"
     subprocess.run(command(fused_run, tiny_store, whole, *processes), check=True)
     marks = Work.beside(out).marks("embedding")

@@ -48,7 +48,8 @@ def test_every_task_is_done_once() -> None:
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("task", [0, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [0, 5])
 def test_a_killed_process_ends_the_work(task: int) -> None:
     """Also the first task's, which may be done while another process is only beginning."""
     began = time.monotonic()

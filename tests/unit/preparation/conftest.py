@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from tests import factory
+from tests.conftest import Once
+from watercli.config import load
 from watercli.preparation.prepare import prepare
 from watercli.store import Store
 
 
 @pytest.fixture(scope="session")
-def data_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return factory.data_folder(tmp_path_factory.mktemp("template") / "data")
+def data_template(once: Once) -> Path:
+    return once("data", factory.data_folder)
 
 
 @pytest.fixture
@@ -43,7 +45,6 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    from watercli.config import load
-
-    return prepare(load("demo"), tmp_path_factory.mktemp("demo") / "demo.zarr", data=None)
+def demo(once: Once) -> Store:
+    """The demo domain in its full size; do not write to it."""
+    return Store.open(once("demo.zarr", lambda path: prepare(load("demo"), path, data=None)))

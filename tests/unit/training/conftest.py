@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Trained
 from watercli.config import Config, with_overrides
 from watercli.log import log
 from watercli.run import checkpoint as checkpoints
-from watercli.store import Store
 from watercli.training.metrics_log import read_metrics
-from watercli.training.pretrain import pretrain
 
 TIMES = {"windows_per_second", "data_share", "peak_memory_gib"}
 """What depends on the clock and the machine."""
+
+
+LONGER = ("train.steps=8", "train.checkpoint_every=4", "train.log_every=1")
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
@@ -27,7 +29,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def longer(config: Config, *changes: str) -> Config:
-    return with_overrides(config, ["train.steps=8", "train.checkpoint_every=4", "train.log_every=1", *changes])
+    return with_overrides(config, [*LONGER, *changes])
 
 
 def same_losses(one: Path, other: Path, rel: float = 1e-5) -> None:
@@ -45,11 +47,9 @@ def halved(run: Path, to: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(trained: Trained) -> Path:
     """A run of eight steps with checkpoints at 4 and 8; do not write to it."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    pretrain(longer(tiny_store.config), tiny_store, run)
-    return run
+    return trained("uninterrupted", *LONGER)
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_goes_on_as_if_never_stopped(averaged: Path, tiny_store: Store, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("stage", [0, 3])
 def test_the_same_in_several_processes(averaged: Path, tiny_store: Store, tmp_path: Path, stage: int) -> None:
     options = ("--processes", "2", "--set", AVERAGED, "--set", f"train.deepspeed.zero_stage={stage}")
     done = command(tiny_store, tmp_path / "two", *options)
