@@ -67,9 +67,9 @@ class TestAppend:
         times = factory.days("2002-01-01", "2002-01-31")
         factory.write_grid(data / "rainfall" / "later.nc", times, factory.field(times))
         command = ("prepare", "--append", "--out", "out.zarr", "--data", data)
+        caplog.set_level("INFO", "watercli")
         assert watercli(*command).code == 0
         assert "out.zarr ends on 2001-12-31 already: nothing to add; set recipe.period.end" in caplog.text
-        check(watercli(*command, "--set", "recipe.period.end=2001-12-30"), 2, "after recipe.period.end")
         assert watercli(*command, "--set", "recipe.period.end=2002-01-31").code == 0
         assert "evap has no date from 2002-01-01 to 2002-01-31: these days are missing" in caplog.text
         assert f"{Store.open(Path('out.zarr')).times[-1]:%Y-%m-%d}" == "2002-01-31"
