@@ -53,6 +53,9 @@ STATISTICS = ("mean", "std", "min", "max", "count", "missing")
 """Order along ``statistic``: ``count`` is the number of observed values, ``missing`` the share of missing ones."""
 GRID_DIMS = ("time", "y", "x")
 SERIES_DIMS = ("catchment", "time")
+FORECAST_DIMS = ("catchment", "init_time", "lead_time")
+FORECAST = "_forecast"
+"""Ending of the variable that holds the forecasts of a modality."""
 CHUNK_DAYS = 10
 """Days of a grid's chunk: 8 to 10 suited random windows best when measured (188 windows/s; 30 days: 125)."""
 SHARD_DAYS = 360
@@ -120,6 +123,17 @@ class Store:
                 raise DataError(f"{self.path} lacks its variable '{name}'; prepare it again")
             if self.dataset[name].dims != dims:
                 raise DataError(f"'{name}' in {self.path} has dims {self.dataset[name].dims}, not {dims}")
+            if modality.forecast is not None and f"{name}{FORECAST}" not in self.dataset:
+                raise DataError(f"{self.path} lacks its variable '{name}{FORECAST}'; prepare it again")
+
+    @property
+    def forecasts(self) -> dict[str, xr.DataArray]:
+        """Forecast products, ``(catchment, init_time, lead_time)``, by the name of the modality that they forecast."""
+        return {
+            name: self.dataset[f"{name}{FORECAST}"]
+            for name, modality in self.config.modalities.items()
+            if modality.forecast is not None
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -135,6 +149,11 @@ class Store:
     def gauge_ids(self) -> list[str]:
         """Gauge ids, in the order of the dimension ``catchment``; empty if the store has no catchments."""
         return [str(gauge) for gauge in self.dataset["catchment"].values] if "catchment" in self.dataset else []
+
+    @property
+    def downstream_ids(self) -> list[str]:
+        """Id of the next gauge downstream of each gauge, empty where there is none; empty if the store does not say."""
+        return [str(gauge) for gauge in self.dataset["downstream_id"].values] if "downstream_id" in self.dataset else []
 
     @property
     def attribute_names(self) -> list[str]:

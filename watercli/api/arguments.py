@@ -76,9 +76,13 @@ class SimulateOptions(TypedDict, total=False):
     fill: bool | None
     """Fill the gaps of the record."""
     init_time: Date | None
-    """A forecast: the last day on which flow is known."""
+    """A forecast: the last day on which flow is known; ``FROM..TO``: an archive of forecasts."""
     lead_time: int | None
     """Days that are forecast."""
+    stride: int | None
+    """Days between two forecasts of an archive."""
+    forecast_weather: str | None
+    """Weather after ``init_time``: ``observed``, ``product`` or ``none``."""
     weather_only: bool | None
     """Also return the simulation without evidence."""
     settings: Settings
@@ -124,6 +128,8 @@ def in_section(section: str, **options: Any) -> list[str]:
 
 def _plain(key: str, value: Any) -> Any:
     """Return the JSON type of an option's value."""
+    if key == "init_time" and isinstance(value, str) and ".." in value:
+        return "..".join(as_date(day, "--init-time").isoformat() for day in value.split(".."))
     if key in ("since", "until", "init_time"):
         return as_date(value, f"--{key.replace('_', '-')}").isoformat()
     if isinstance(value, os.PathLike):

@@ -58,9 +58,22 @@ def simulate(
     ] = None,
     fill: Annotated[bool, typer.Option("--fill", help="Fill gaps: keep what is observed, flag what is not.")] = False,
     init_time: Annotated[
-        str | None, typer.Option(help="Forecast from here: the last day on which flow is known.", metavar="DATE")
+        str | None,
+        typer.Option(
+            help="Forecast from here: the last day on which flow is known. FROM..TO: an archive of forecasts.",
+            metavar="DATE|FROM..TO",
+        ),
     ] = None,
     lead_time: Annotated[int | None, typer.Option(min=1, help="Days to forecast; by default 10.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Days between two forecasts of an archive.")] = None,
+    forecast_weather: Annotated[
+        str | None,
+        typer.Option(
+            help="Weather after --init-time; by default that of the store's forecast product if it has one, otherwise "
+            "the observed.",
+            metavar="observed|product|none",
+        ),
+    ] = None,
     weather_only: Annotated[
         bool, typer.Option("--weather-only", help="Write the simulation without evidence beside it.")
     ] = False,
@@ -84,7 +97,8 @@ def simulate(
     options: SimulateOptions = {
         "since": since, "until": until, "catchments": split_names(catchments), "target": target,
         "neighbours": neighbours, "own_flow": own_flow, "measured": measured, "fill": fill or None,
-        "init_time": init_time, "lead_time": lead_time, "weather_only": weather_only or None,
+        "init_time": init_time, "lead_time": lead_time, "stride": stride, "forecast_weather": forecast_weather,
+        "weather_only": weather_only or None,
         "settings": settings or [],
     }  # fmt: skip
     if append and dry_run:

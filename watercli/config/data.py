@@ -145,6 +145,37 @@ class Source(Section):
     """For the reader ``table``."""
 
 
+class ForecastProduct(Section):
+    """Archived or operational forecasts of a series: NetCDF or Zarr with dimensions of gauges, days of issue and lead
+    times, or a text table with a column of each."""
+
+    variable: str
+    """Variable or column that is read."""
+    files: Strings
+    """Glob patterns below the data folder, or URLs; of a Zarr store, its folder. A later file gives what those before
+    it lack."""
+    units: str | None = None
+    """Units of the product, where its files state none or wrong ones; null takes the files' own."""
+    missing_values: Marks = ()
+    """What means missing, as ``source.missing_values``."""
+    gauge_id: str = "gauge_id"
+    """Variable, dimension or column of the gauge ids: ``basin`` in Caravan MultiMet."""
+    init_time: str = "init_time"
+    """Variable, dimension or column of the days of issue: ``date`` in Caravan MultiMet."""
+    lead_time: str = "lead_time"
+    """Variable, dimension or column of the lead times: time differences, or numbers in the units that they state; days
+    where they state none."""
+    label: Literal["start", "end"] = "start"
+    """Whether a lead time labels the beginning or the end of its day. ``start``: a lead of one day from 1 May is 2 May.
+    ``end``: it is 1 May."""
+    gauge_id_prefix: str = ""
+    """Stripped from the gauge ids of the files."""
+    gauge_id_new_prefix: str = ""
+    """Put before them after that, as ``source.gauge_id_new_prefix``."""
+    gauge_id_digits: Annotated[int, Field(ge=0)] = 0
+    """Digits that gauge ids have, as ``source.gauge_id_digits``."""
+
+
 class Modality(Section):
     """One modality: a daily ``grid`` (time, y, x) or a daily ``series`` per catchment."""
 
@@ -157,6 +188,8 @@ class Modality(Section):
     source: Annotated[tuple[Source, ...], BeforeValidator(in_a_list)] = ()
     """Where ``prepare`` reads it. Of a series, a list of sources: each gives the catchments and days that those before
     it do not have."""
+    forecast: ForecastProduct | None = None
+    """Forecasts of a series of weather: what ``simulate --init-time`` takes as the weather of the days after it."""
     transform: TransformName = "identity"
     """Applied before standardisation, inverted before any score."""
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
@@ -189,6 +222,12 @@ class Modality(Section):
     def _one_source_of_grids(self) -> Self:
         if self.kind == "grid" and len(self.source) > 1:
             raise ValueError("source: a list of sources is for a series; a grid has one")
+        return self
+
+    @model_validator(mode="after")
+    def _forecast_of_series(self) -> Self:
+        if self.forecast is not None and self.kind != "series":
+            raise ValueError("forecast: a forecast product is of a series; take the catchment means of a grid")
         return self
 
     @model_validator(mode="after")
@@ -369,6 +408,9 @@ class Catchments(Section):
     """Static attributes that condition the series encoders, by name."""
     allow_flow_attributes: bool = False
     """True: attributes that were computed from flow, such as the mean flow, may be inputs where gauges are held out."""
+    downstream_id: str | None = None
+    """Column of the id of the next gauge downstream, empty where there is none. Gauges on the same river are then
+    preferred where flow of other gauges is evidence."""
     groups: dict[str, str] = Field(default_factory=dict)
     """Classes of the catchments, by name, and the column of each: ``{huc_02: huc_02}``. They are no inputs of the
     model; ``train.held_out_gauges.by`` may name one."""

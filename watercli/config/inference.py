@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -19,6 +19,19 @@ def _own_flow(value: str) -> str:
         raise ValueError("no such choice; known: none, before, all, or a period such as 2012-01-01..2012-12-31")
     for day in value.split("..") if ".." in value else ():
         dt.date.fromisoformat(day)
+    return value
+
+
+def _init_time(value: Any) -> Any:
+    """Return days of issue as text: one, or ``FROM..TO``."""
+    if value is None or not isinstance(value, str):
+        return value.isoformat() if isinstance(value, dt.date) else value
+    try:
+        days = [dt.date.fromisoformat(day) for day in value.split("..")]
+    except ValueError:
+        raise ValueError("no date; write it as 2014-10-01, or the first and the last with .. between them") from None
+    if len(days) > 2 or days != sorted(days):
+        raise ValueError("write one day, or the first and the last such as 2012-01-01..2012-12-31")
     return value
 
 
@@ -54,14 +67,35 @@ class Simulate(Selection):
     measured: Path | None = None
     """A CSV file of single measurements that may be evidence for all other days: columns ``gauge_id``, ``date`` and
     ``flow``, in the units of the target."""
-    init_time: dt.date | None = None
-    """A forecast: the last day on which any flow is known. The days after it are simulated with the store's weather."""
+    init_time: Annotated[str | None, BeforeValidator(_init_time)] = None
+    """A forecast: the last day on which any flow is known, and on which the weather forecast is issued. ``FROM..TO``:
+    an archive of forecasts from every ``stride``-th day."""
     lead_time: Positive = 10
     """Days that are forecast after ``init_time``."""
+    stride: Positive = 1
+    """Days between two forecasts of an archive."""
+    forecast_weather: Literal["observed", "product", "none"] | None = None
+    """Weather of the days after ``init_time``. ``observed``: the store's, as if the weather forecast were perfect;
+    ``product``: the latest forecast product issued by then, and nothing where it has no value; ``none``: nothing. null:
+    ``product`` if the store has one for an input of the model, otherwise ``observed``."""
     fill: bool = False
     """Fill the gaps of the record: what is observed stays; all other flow, earlier and later, is evidence."""
     weather_only: bool = False
     """Also write the simulation without evidence."""
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether forecasts of several days of issue are to be made."""
+        return ".." in (self.init_time or "")
+
+    @property
+    def issues(self) -> list[dt.date]:
+        """Days of issue of the forecasts; empty if there are none."""
+        if self.init_time is None:
+            return []
+        first, *last = (dt.date.fromisoformat(day) for day in self.init_time.split(".."))
+        days = ((last or [first])[0] - first).days
+        return [first + dt.timedelta(days=day) for day in range(0, days + 1, self.stride)]
 
     @property
     def uses_flow(self) -> bool:
@@ -79,6 +113,8 @@ class Simulate(Selection):
             raise ValueError("fill takes all flow as evidence; leave out own_flow and init_time")
         if self.init_time and (self.since or self.until):
             raise ValueError("init_time and lead_time choose the dates; leave out since and until")
+        if self.forecast_weather and not self.init_time:
+            raise ValueError("forecast_weather: is for a forecast; give init_time too")
         return self
 
 

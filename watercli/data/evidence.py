@@ -18,6 +18,7 @@ from scipy.signal import lfilter
 from watercli.data.windows import Indices
 from watercli.errors import DataError
 from watercli.hydrology.distances import EARTH_RADIUS_KM, great_circle_km
+from watercli.hydrology.river_network import on_one_river
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
@@ -26,6 +27,8 @@ Flags = NDArray[np.bool_]
 NO_DAYS = np.zeros(0, dtype=np.int64)
 DONORS = 12
 """Nearest gauges with a known error that are read for a target day."""
+RIVER_DONORS = 6
+"""Of these, gauges on the same river that come before nearer ones on other rivers."""
 CANDIDATES = 64
 """Nearest gauges with any flow, among which these are found."""
 CLOSE_DAYS, SPREAD_DAYS = 32, 160
@@ -54,6 +57,8 @@ class Network:
     north: Floats
     log_area: Floats
     """``[C]``: of the catchments, zero where no area is known."""
+    one_river: Flags | None = None
+    """``[C, C]``: one gauge is up- or downstream of the other; None where the store does not say."""
 
     @classmethod
     def of(cls, store: Store) -> Network:
@@ -67,7 +72,21 @@ class Network:
             (longitude[None] - longitude[:, None]) * per_degree * np.cos(np.deg2rad(latitude))[:, None],
             (latitude[None] - latitude[:, None]) * per_degree,
             np.nan_to_num(log_area - np.nanmean(log_area)) if np.isfinite(log_area).any() else np.zeros(len(area)),
+            on_one_river(store.gauge_ids, downstream) if (downstream := store.downstream_ids) else None,
         )
+
+    @cached_property
+    def preference(self) -> Floats:
+        """Order in which gauges are donors to each gauge, ``[C, C]``: by distance, the least first.
+
+        The `RIVER_DONORS` nearest gauges on the same river come before all others.
+        """
+        if self.one_river is None:
+            return self.km
+        along = np.where(self.one_river, self.km, np.inf)
+        place = along.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+        first = self.one_river & (place < RIVER_DONORS)
+        return self.km - first * np.pi * EARTH_RADIUS_KM  # no two gauges are further apart
 
     def at_one_place(self) -> list[tuple[int, int]]:
         """Return the pairs of gauges that lie at one place and have catchments of one size."""
@@ -182,12 +201,12 @@ class FlowErrors:
         return ever
 
     def donors(self, catchment: int, days: Indices, lags: Indices, usable: Flags) -> Indices:
-        """Return the nearest usable gauges of each target day that know an error by then, ``[n, K]``, nearest first.
+        """Return usable gauges of each target day that know an error by then, ``[n, K]``, by `Network.preference`.
 
         ``lags`` are those of `evidence`. Days with fewer such gauges are filled up by others, which know none.
         """
         candidates = np.flatnonzero(usable & self._ever_known & ~self.same[catchment])
-        near = candidates[np.argsort(self.network.km[catchment, candidates], kind="stable")][:CANDIDATES, None]
+        near = candidates[np.argsort(self.network.preference[catchment, candidates], kind="stable")][:CANDIDATES, None]
         known = self._known(near, days, lags)
         donors: Indices = near[np.argsort(~known, axis=0, kind="stable")[:DONORS].T, 0]
         return donors

@@ -23,7 +23,8 @@ from watercli.inference import provenance, single_file
 from watercli.inference.export import Arrays, Export
 from watercli.inference.formats import ZarrFormat
 from watercli.inference.layout import Layout
-from watercli.inference.simulate import SCHEMA, SCHEMA_VERSION, SimulationBlocks, chosen_dates, warn_of_missing_inputs
+from watercli.inference.simulate import SimulationBlocks, chosen_dates, warn_of_missing_inputs
+from watercli.inference.simulation_layout import SCHEMA, SCHEMA_VERSION
 from watercli.log import log
 from watercli.output.atomic import Target, link, recover
 from watercli.output.resumable import working
@@ -107,6 +108,8 @@ def append_simulation(
 def about(out: Path) -> dict[str, Any]:
     """Return the root attributes of a simulation that may be extended, and ``dates``, how many it holds.
 
+    An archive of forecasts holds none.
+
     Raises
     ------
     ConfigError
@@ -122,7 +125,7 @@ def about(out: Path) -> dict[str, Any]:
             f"{out} has schema version {labels.attrs[SCHEMA]}, this watercli extends {SCHEMA_VERSION}; simulate it "
             "again with --overwrite"
         )
-    return dict(labels.attrs) | {"dates": labels.sizes["time"]}
+    return dict(labels.attrs) | {"dates": labels.sizes.get("time", 0)}
 
 
 def _check_settled(attributes: dict[str, Any], settings: Simulate, out: Path) -> None:

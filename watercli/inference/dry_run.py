@@ -18,6 +18,7 @@ from rich.table import Table
 from watercli.config import Embed, Simulate
 from watercli.data.windows import Indices
 from watercli.inference import provenance
+from watercli.inference.archive import ForecastArchive
 from watercli.inference.embed import chosen_dates
 from watercli.inference.embedder import Embedder
 from watercli.inference.embedding_layout import lay_out
@@ -25,7 +26,7 @@ from watercli.inference.evidence import InformedSimulator
 from watercli.inference.formats import is_export
 from watercli.inference.layout import Layout
 from watercli.inference.processes import choose_device
-from watercli.inference.simulate import SimulationBlocks, checked_target
+from watercli.inference.simulate import SimulationBlocks, blocks_of, checked_target
 from watercli.log import log
 from watercli.output.atomic import Target, existing_parent
 from watercli.output.sizes import duration, in_bytes
@@ -93,13 +94,16 @@ def dry_run_simulation(
         What the export itself would raise before it writes.
     """
     checked_target(out, overwrite)
-    blocks = SimulationBlocks.of(checkpoint, store, settings, device)
+    blocks = blocks_of(checkpoint, store, settings, device)
     simulator, layout = blocks.simulator, blocks.layout
     provenance.log_novelty(checkpoint, store, simulator.catchments)
-    _show_selection(f"simulate {simulator.target} on", store, layout, len(simulator.catchments), out, console)
+    _show_selection(f"simulate {simulator.target} on", simulator.store, layout, len(simulator.catchments), out, console)
     console.print(f"  inputs: {', '.join(simulator.inputs)}; excluded: {simulator.target}")
     console.print(f"  evidence: {_evidence(blocks)}")
     _show_arrays(layout, out, console, "choose fewer dates or catchments")
+    if isinstance(blocks, ForecastArchive):
+        console.print("  of an archive of forecasts the time is not estimated")
+        return
     seconds = simulation_seconds(simulator, layout.dates) if blocks.informed is None else _informed_seconds(blocks)
     console.print(f"  about {duration(seconds)} (timed just now)")
 
@@ -134,7 +138,7 @@ def _blocks(layout: Layout) -> list[Indices]:
     return [layout.dates[layout.block(number)] for number in range(layout.blocks)]
 
 
-def _evidence(blocks: SimulationBlocks) -> str:
+def _evidence(blocks: SimulationBlocks | ForecastArchive) -> str:
     """Return in words which flow is evidence."""
     attributes = blocks.layout.labels.attrs
     if blocks.informed is None:

@@ -80,6 +80,10 @@ class InformedSimulator:
     simulator: Simulator
     fitted: FittedEvidence
     known: KnownFlow
+    base: Simulated | None = None
+    """The simulation of every catchment and day of the store, if it is computed already."""
+    names_duplicates: bool = True
+    """Warn of gauges that are one."""
 
     @property
     def fingerprint(self) -> str:
@@ -91,7 +95,7 @@ class InformedSimulator:
     @cached_property
     def simulated(self) -> Simulated:
         """The simulation of every catchment and day of the store."""
-        return simulate_all(replace(self.simulator, gauges=()), slice(0, len(self.simulator.store.times)))
+        return self.base or simulate_all(replace(self.simulator, gauges=()), slice(0, len(self.simulator.store.times)))
 
     def simulated_on(self, dates: Indices) -> Simulated:
         """Return the simulation of the chosen catchments on some dates."""
@@ -108,7 +112,7 @@ class InformedSimulator:
             Network.of(store), self.simulated.flow, self.known.observed,
             store.times.dayofyear.to_numpy().astype(np.float64), self.fitted.offset, trained,
         )  # fmt: skip
-        for first, second in errors.duplicates:
+        for first, second in errors.duplicates if self.names_duplicates else ():
             log.warning(
                 "Gauges %s and %s are one by place, size and flow; neither is evidence for the other",
                 store.gauge_ids[first], store.gauge_ids[second],

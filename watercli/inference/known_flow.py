@@ -5,6 +5,7 @@ Shapes: C catchments of the store, N days of the store.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class KnownFlow:
             observed, own = np.where(np.isfinite(measured), measured, observed), own | np.isfinite(measured)
         last = None
         if settings.init_time is not None:
-            last = _position(store, settings.init_time, "simulate.init_time")
+            last = position_of(store, settings.issues[0])
             own[:, : last + 1] = True
         return cls(
             observed=observed,
@@ -87,11 +88,18 @@ def _own_days(store: Store, settings: Simulate) -> slice:
     return slice(int(start), int(stop))
 
 
-def _position(store: Store, day: Any, setting: str) -> int:
+def position_of(store: Store, day: dt.date) -> int:
+    """Return the position in a store of a day of issue.
+
+    Raises
+    ------
+    ConfigError
+        If it lies outside the store.
+    """
     moment = pd.Timestamp(day)
     if not store.times[0] <= moment <= store.times[-1]:
         raise ConfigError(
-            f"Setting '{setting}' is {day}, which lies outside {store.path}: {store.times[0]:%Y-%m-%d} to "
+            f"Setting 'simulate.init_time' is {day}, which lies outside {store.path}: {store.times[0]:%Y-%m-%d} to "
             f"{store.times[-1]:%Y-%m-%d}"
         )
     return int(store.times.searchsorted(moment))

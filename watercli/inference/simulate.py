@@ -11,26 +11,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-from multimodal_mae.evidence import QUANTILES
-from numpy.typing import NDArray
 
 from watercli import __version__
 from watercli.config import Simulate
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError, nearest
 from watercli.inference import labels, provenance, single_file
-from watercli.inference.evidence import EVIDENCE, FLAGS, InformedSimulator
+from watercli.inference.archive import ForecastArchive
+from watercli.inference.evidence import InformedSimulator
 from watercli.inference.export import Arrays, Export, dataset
+from watercli.inference.forecast import about_weather, known_at, weather_of, without_inputs
 from watercli.inference.formats import ZarrFormat
-from watercli.inference.known_flow import KnownFlow
-from watercli.inference.layout import Array, Layout
+from watercli.inference.known_flow import KnownFlow, position_of
+from watercli.inference.layout import Layout
+from watercli.inference.simulation_layout import SCHEMA, SCHEMA_VERSION, arrays_from, arrays_of, labels_of
 from watercli.inference.window_dates import first_and_last
 from watercli.log import log
 from watercli.output.atomic import Target
@@ -42,7 +41,6 @@ from watercli.run.evidence import FittedEvidence, load_evidence
 from watercli.run.simulator import Simulator
 from watercli.store import Store
 
-SCHEMA, SCHEMA_VERSION = "simulation_schema_version", 5
 BLOCK_DATES = 512
 """Dates of a block: what is written, and done anew after an interruption, at once."""
 
@@ -56,25 +54,25 @@ class SimulationBlocks:
     settings: Simulate
     informed: InformedSimulator | None = None
     """None: the run has no evidence head."""
+    issued: int | None = None
+    """Position of the day of issue of a forecast."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, store: Store, settings: Simulate, device: str) -> SimulationBlocks:
         """Return what computes the simulation that the settings choose."""
-        target = settings.target or checkpoint.config.evaluate.target
-        _check(checkpoint, store, target, settings)
-        fitted = load_evidence(checkpoint, target)
-        if fitted is None and settings.uses_flow:
-            raise ConfigError(
-                f"{checkpoint.path} has no evidence head for '{target}', so that flow cannot be evidence; "
-                "pretrain with train.evidence, or leave out the options for it"
-            )
-        complete = with_absent_series(checkpoint, store)
-        simulator = Simulator(checkpoint, complete, target, device, settings.catchments)
+        simulator, fitted = _simulator(checkpoint, store, settings, device)
+        store, issued, about = simulator.store, None, {}
+        if settings.init_time is not None:
+            issued = position_of(store, settings.issues[0])
+            weather = weather_of(settings, store, simulator.inputs)
+            about = about_weather(simulator, np.array([issued]), settings, weather)
+            simulator = replace(simulator, store=known_at(store, issued, settings, simulator.target, weather))
         informed = None
         if fitted is not None:
-            informed = InformedSimulator(simulator, fitted, KnownFlow.of(complete, target, settings))
-        dates = chosen_dates(complete, settings)
-        return cls(simulator, _lay_out(simulator, complete, dates, settings, fitted), settings, informed)
+            informed = InformedSimulator(simulator, fitted, KnownFlow.of(simulator.store, simulator.target, settings))
+        layout = _lay_out(simulator, store, chosen_dates(simulator.store, settings), settings, fitted)
+        layout = replace(layout, labels=layout.labels.assign_attrs(about))
+        return cls(simulator, layout, settings, informed, issued)
 
     def __call__(self, number: int) -> Arrays:
         """Simulate the dates of a block."""
@@ -82,33 +80,49 @@ class SimulationBlocks:
 
     def on(self, dates: Indices) -> Arrays:
         """Simulate ascending dates, positions in the store; a day of which the model knew nothing is missing."""
-        target = self.simulator.target
         simulated = self.informed.simulated_on(dates) if self.informed else self.simulator(dates)
-        blind = np.logical_not(simulated.available.any(axis=-1))
-        arrays: dict[str, Any] = {"input_available": simulated.available.astype(np.int8)}
-        if len(self.simulator.members) > 1:
-            arrays[f"{target}_spread"] = _without(simulated.spread, blind)
-        if self.informed is None:
-            return {target: _without(simulated.flow, blind), **arrays}
-        estimate = self.informed(dates)
-        arrays |= {
-            target: _without(estimate.flow, blind),
-            f"{target}_quantile": _without(estimate.quantiles, blind),
-            "neighbours_used": estimate.neighbours,
-            "own_days_used": estimate.own_days,
-            "evidence": estimate.evidence,
-        }
-        if self.settings.weather_only:
-            arrays[f"{target}_weather_only"] = _without(estimate.weather_only, blind)
-        if self.settings.fill:
+        if self.informed is not None and self.issued is not None:
+            blind = without_inputs(self.informed.simulated, self.simulator.catchments, self.issued)
+            blind = blind[:, dates - self.issued - 1]
+        else:
+            blind = np.logical_not(simulated.available.any(axis=-1))
+        estimate = self.informed(dates) if self.informed else None
+        arrays = arrays_from(simulated, estimate, blind, self.simulator, self.settings)
+        if self.informed is not None and estimate is not None and self.settings.fill:
             arrays |= self.informed.filled(dates, estimate, blind)
         return arrays
 
 
-def _without(values: NDArray[np.float32], blind: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return values ``[C, N, ...]``, NaN where the model knew nothing."""
-    empty = blind.reshape(blind.shape + (1,) * (values.ndim - blind.ndim))
-    return np.where(empty, np.float32(np.nan), values)
+def _simulator(
+    checkpoint: Checkpoint, store: Store, settings: Simulate, device: str
+) -> tuple[Simulator, FittedEvidence | None]:
+    """Return what simulates, and the evidence head that the run has for the target, after checking that all fit."""
+    target = settings.target or checkpoint.config.evaluate.target
+    _check(checkpoint, store, target, settings)
+    fitted = load_evidence(checkpoint, target)
+    if fitted is None and settings.uses_flow:
+        raise ConfigError(
+            f"{checkpoint.path} has no evidence head for '{target}', so that flow cannot be evidence; "
+            "pretrain with train.evidence, or leave out the options for it"
+        )
+    return Simulator(checkpoint, with_absent_series(checkpoint, store), target, device, settings.catchments), fitted
+
+
+def blocks_of(
+    checkpoint: Checkpoint, store: Store, settings: Simulate, device: str
+) -> SimulationBlocks | ForecastArchive:
+    """Return what computes the simulation, or the archive of forecasts, that the settings choose.
+
+    Raises
+    ------
+    ConfigError
+        If run, store and settings do not fit each other.
+    """
+    if not settings.is_archive:
+        return SimulationBlocks.of(checkpoint, store, settings, device)
+    simulator, fitted = _simulator(checkpoint, store, settings, device)
+    assert fitted is not None  # a forecast uses flow
+    return ForecastArchive.of(simulator, settings, fitted)
 
 
 def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, device: str = "cpu") -> xr.Dataset:
@@ -129,7 +143,7 @@ def simulated_dataset(checkpoint: Checkpoint, store: Store, settings: Simulate, 
     RunError
         If the weights cannot be read.
     """
-    blocks = SimulationBlocks.of(checkpoint, store, settings, device)
+    blocks = blocks_of(checkpoint, store, settings, device)
     provenance.log_novelty(checkpoint, store, blocks.simulator.catchments)
     simulated = dataset(blocks, "simulate")
     warn_of_missing_inputs(simulated)
@@ -168,7 +182,7 @@ def export_simulation(
         If the weights cannot be read or the disk is full.
     """
     place = checked_target(out, overwrite)
-    blocks = SimulationBlocks.of(checkpoint, store, settings, device)
+    blocks = blocks_of(checkpoint, store, settings, device)
     simulator, layout = blocks.simulator, blocks.layout
     provenance.log_novelty(checkpoint, store, simulator.catchments)
     if single_file.is_asked_for(out):
@@ -235,14 +249,13 @@ def chosen_dates(store: Store, settings: Simulate) -> Indices:
     """
     times = store.times
     if settings.init_time is not None:
-        first = int(times.searchsorted(pd.Timestamp(settings.init_time), side="right"))
-        last = min(first + settings.lead_time, len(times)) - 1
-        if first > last:
+        first = position_of(store, settings.issues[0]) + 1
+        if first == len(times):
             raise ConfigError(
-                f"{store.path} holds no weather after simulate.init_time {settings.init_time}; it ends "
-                f"{times[-1]:%Y-%m-%d}"
+                f"{store.path} holds no weather after simulate.init_time {settings.init_time}; prepare it with "
+                "modalities.NAME.forecast, or set simulate.forecast_weather to none"
             )
-        return np.arange(first, last + 1)
+        return np.arange(first, len(times))
     first, last = first_and_last(times, settings.since, settings.until)
     if first > last:
         raise ConfigError(
@@ -255,93 +268,17 @@ def chosen_dates(store: Store, settings: Simulate) -> Indices:
 def _lay_out(
     simulator: Simulator, store: Store, dates: Indices, settings: Simulate, fitted: FittedEvidence | None
 ) -> Layout:
-    checkpoint, target, inputs = simulator.checkpoint, simulator.target, simulator.inputs
-    shape, dims = (len(simulator.catchments), len(dates)), ("catchment", "time")
-    modality = checkpoint.config.modalities[target]
-    name = modality.long_name or target
-    arrays = {
-        target: Array(dims, shape, "float32", {
-            "long_name": f"simulated {name}", "units": modality.units,
-            "ancillary_variables": "input_available", "coordinates": "latitude longitude",
-        }),
-        "input_available": Array((*dims, "input"), (*shape, len(inputs)), "int8", {
-            "long_name": "the model saw a value of the input on the day", **labels.enumerated(("no", "yes")),
-        }),
-    }  # fmt: skip
-    if len(simulator.members) > 1:
-        arrays[f"{target}_spread"] = Array(dims, shape, "float32", {
-            "long_name": f"standard deviation of simulated {name} over {len(simulator.members)} members, "
-            "without evidence", "units": modality.units,
-        })  # fmt: skip
-    if fitted is not None:
-        arrays |= _arrays_of_evidence(target, name, modality.units, shape, settings)
+    """Return the layout of a simulation of some dates; ``store`` is the one that it is of, later days and all."""
+    checkpoint, times = simulator.checkpoint, simulator.store.times
+    arrays = arrays_of(simulator, settings, fitted, {"catchment": len(simulator.catchments), "time": len(dates)})
     first = (simulator.starts(dates) - labels.antecedent_days(checkpoint)).clip(min=0)
-    about = labels.of_catchments(checkpoint, store, simulator.catchments)
-    about = about.merge(labels.of_dates(checkpoint, store, dates, "simulated date"))
-    about = about.assign_coords(input=np.array(inputs, dtype=object))
-    about = about.assign(
-        antecedent_start=("time", store.times[first], {"long_name": "first day of the antecedent state"})
-    )
-    if fitted is not None:
-        about = about.assign_coords(quantile=np.array(QUANTILES))
-    return Layout(dates, BLOCK_DATES, about.assign_attrs(_attributes(simulator, store, settings, fitted)), arrays)
+    about = labels_of(simulator, store, settings, fitted)
+    about = about.merge(labels.of_dates(checkpoint, simulator.store, dates, "simulated date"), combine_attrs="override")
+    about = about.assign(antecedent_start=("time", times[first], {"long_name": "first day of the antecedent state"}))
+    return Layout(dates, BLOCK_DATES, about.assign_attrs(block_dates=BLOCK_DATES), arrays)
 
 
-def _arrays_of_evidence(
-    target: str, name: str, units: str, shape: tuple[int, int], settings: Simulate
-) -> dict[str, Array]:
-    dims = ("catchment", "time")
-    arrays = {
-        f"{target}_quantile": Array((*dims, "quantile"), (*shape, len(QUANTILES)), "float32", {
-            "long_name": f"quantiles of {name}, given the evidence", "units": units,
-        }),
-        "neighbours_used": Array(dims, shape, "int8", {"long_name": "other gauges whose errors were known"}),
-        "own_days_used": Array(dims, shape, "int16", {"long_name": "days of the gauge whose errors were known"}),
-        "evidence": Array(dims, shape, "int8", {
-            "long_name": "evidence beside the attributes", **labels.enumerated(EVIDENCE),
-        }),
-    }  # fmt: skip
-    if settings.weather_only:
-        arrays[f"{target}_weather_only"] = Array(dims, shape, "float32", {
-            "long_name": f"simulated {name}, without evidence", "units": units,
-        })  # fmt: skip
-    if settings.fill:
-        arrays[f"{target}_filled"] = Array(dims, shape, "float32", {
-            "long_name": f"{name}: observed where it is, otherwise estimated", "units": units,
-            "ancillary_variables": f"{target}_flag",
-        })  # fmt: skip
-        arrays[f"{target}_flag"] = Array(dims, shape, "int8", {
-            "long_name": f"what {target}_filled is", **labels.enumerated(FLAGS),
-        })  # fmt: skip
-    return arrays
-
-
-def _attributes(
-    simulator: Simulator, store: Store, settings: Simulate, fitted: FittedEvidence | None
-) -> dict[str, Any]:
-    seen = {}
-    if fitted is not None:
-        seen = {
-            "neighbours": settings.neighbours or "day",
-            "own_flow": "all" if settings.fill else settings.own_flow,
-            "measured": str(settings.measured or ""),
-            "init_time": str(settings.init_time or ""),
-            "evidence_fingerprint": fitted.fingerprint,
-        }
-    return {
-        "title": f"Simulated {simulator.target}",
-        "featureType": "timeSeries",
-        SCHEMA: SCHEMA_VERSION,
-        **labels.of_origin(simulator.checkpoint, store),
-        "excluded_inputs": [simulator.target],
-        "causal": int(simulator.checkpoint.structure.causal),
-        "simulate": settings.model_dump_json(),
-        "block_dates": BLOCK_DATES,
-        **seen,
-    }
-
-
-def _key(blocks: SimulationBlocks) -> str:
+def _key(blocks: SimulationBlocks | ForecastArchive) -> str:
     """Return a hash of all that determines what is written."""
     simulator, dates = blocks.simulator, blocks.layout.dates
     content = [__version__, SCHEMA_VERSION, simulator.checkpoint.fingerprint_of_weights(), simulator.store.fingerprint,
@@ -353,10 +290,10 @@ def _key(blocks: SimulationBlocks) -> str:
 def warn_of_missing_inputs(simulated: xr.Dataset) -> None:
     """Warn of the share of catchment days that lack each input."""
     available = simulated["input_available"]
-    shares = (available == 0).mean(("catchment", "time")).to_series()
+    shares = (available == 0).mean([dim for dim in available.dims if dim != "input"]).to_series()
     lacking = [f"{name} {share:.1%}" for name, share in shares.items() if share]
     if lacking:
-        days = available.sizes["catchment"] * available.sizes["time"]
+        days = available.size // available.sizes["input"]
         log.warning(
             "Of %d catchment days, some lack an input ('input_available' says which): %s", days, ", ".join(lacking)
         )

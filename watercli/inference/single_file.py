@@ -82,6 +82,8 @@ def _netcdf(path: Path, layout: Layout, blocks: Iterator[Arrays]) -> None:
 
 def _csv(path: Path, layout: Layout, blocks: Iterator[Arrays]) -> None:
     """Write one row for each date and catchment, as the Parquet tables have them."""
+    if any("lead_time" in array.dims for array in layout.arrays.values()):
+        raise ConfigError("One CSV cannot hold an archive of forecasts; write .nc or a Zarr store")
     places = {array.dims[0] for array in layout.arrays.values()}
     if len(places) > 1:
         raise ConfigError(f"One CSV cannot hold {' and '.join(TABLES[place] for place in sorted(places))}; "

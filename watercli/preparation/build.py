@@ -25,7 +25,7 @@ from watercli.preparation.grids import Grids
 from watercli.preparation.joined_sources import joined
 from watercli.preparation.quality import runoff
 from watercli.preparation.quality.records import Quality
-from watercli.preparation.readers import boundaries, demo, registry
+from watercli.preparation.readers import boundaries, demo, forecast, registry
 from watercli.preparation.readers.derived import read_series
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import Snapshot, Sources
@@ -63,17 +63,19 @@ def _request(config: Config, name: str, sources: Sources, source: Source, settin
     return Request(config, name, sources, paths, source, setting, is_part=is_part)
 
 
-def snapshot(recipe: Recipe, modality_requests: dict[str, Request], sources: Sources) -> Snapshot:
+def snapshot(config: Config, recipe: Recipe, modality_requests: dict[str, Request], sources: Sources) -> Snapshot:
     """Return the state of every file that may be read.
 
     Raises
     ------
     ConfigError, DataError
-        If an attribute table is not there.
+        If an attribute table or a forecast product is not there.
     """
     paths = {path for request in modality_requests.values() for path in request.all_paths}
     for table in recipe.catchments.tables if recipe.catchments else ():
         paths.update(sources.find(table.files, "recipe.catchments.tables"))
+    for product in forecast.find(config, sources):
+        paths.update(product.paths)
     if recipe.catchments and recipe.catchments.boundaries:
         paths.update(sources.find(recipe.catchments.boundaries.files, "recipe.catchments.boundaries.files"))
     return Snapshot.of(paths)
@@ -97,6 +99,7 @@ def build(
         for name in series:
             present = catchments[name].count("catchment").to_numpy()
             quality.count_missing(name, align.days(recipe.period), present, catchments.sizes["catchment"])
+        catchments = with_forecasts(catchments, config, sources, quality)
     grids = Grids(recipe, crs, work, quality)
     for name in config.of_kind("grid"):
         grids.add(modality_requests[name], _read(modality_requests[name], quality))
@@ -114,6 +117,15 @@ def build(
     write.append(work.store, _plain_strings(rest))
     zarr_files.finish(work.store)
     return quality
+
+
+def with_forecasts(catchments: xr.Dataset, config: Config, sources: Sources, quality: Quality) -> xr.Dataset:
+    """Return the catchments' part of a store with the forecast products of the recipe beside it."""
+    products = forecast.find(config, sources)
+    if not products:
+        return catchments
+    gauges = [str(gauge) for gauge in catchments["catchment"].values]
+    return catchments.assign(forecast.read(products, gauges, quality))
 
 
 def read(request: Request, quality: Quality) -> xr.DataArray:
@@ -182,14 +194,21 @@ def fingerprint(config: Config, records: list[dict[str, str | int]], extended: s
 def determining(config: Config) -> Attributes:
     """Return all of a configuration that determines a store's data, the source files apart."""
     assert config.recipe is not None
+    # What is not set leaves the fingerprints of stores that were made before it could be.
     modalities = {
-        name: modality.model_dump(mode="json", include={"kind", "units", "source"})
+        name: modality.model_dump(
+            mode="json", include={"kind", "units", "source"} | ({"forecast"} if modality.forecast else set())
+        )
         for name, modality in config.modalities.items()
     }
-    alters = bool(config.recipe.quality.to_missing)
+    recipe = config.recipe.model_dump(mode="json", exclude={"datasets"})
+    if recipe["catchments"] and recipe["catchments"]["downstream_id"] is None:
+        del recipe["catchments"]["downstream_id"]
+    if not config.recipe.quality.to_missing:
+        del recipe["quality"]
     return {
         "schema": SCHEMA_VERSION,
-        "recipe": config.recipe.model_dump(mode="json", exclude={"datasets"} if alters else {"datasets", "quality"}),
+        "recipe": recipe,
         "modalities": modalities,
         "generated": [demo.VERSION, config.seed] if demo.is_used(config) else None,
     }

@@ -11,7 +11,7 @@ from watercli.config import Catchments, Config, Recipe
 from watercli.errors import ConfigError
 from watercli.log import log
 from watercli.preparation import align, climate, geometry, statistics
-from watercli.preparation.readers import attributes, boundaries, demo, places
+from watercli.preparation.readers import attributes, boundaries, demo, places, river_network
 from watercli.preparation.readers.request import described, ordered
 from watercli.preparation.readers.sources import Sources
 from watercli.store import GROUP
@@ -58,6 +58,11 @@ def place(
             for name, column in catchments.groups.items()
         }
     )
+    if catchments.downstream_id is not None:
+        downstream = river_network.read(tables, catchments.downstream_id, gauges)
+        part = part.assign_coords(
+            downstream_id=("catchment", downstream, {"long_name": "id of the next gauge downstream, empty if none"})
+        )
     training = align.days(recipe.splits.train)
     statistics_tables: list[xr.DataArray] = []
     for name, data in series.items():

@@ -24,7 +24,7 @@ from watercli.output.sizes import in_bytes
 from watercli.output.zarr_files import COMPRESSORS
 from watercli.preparation import align, geometry
 from watercli.preparation.build import requests
-from watercli.preparation.readers import registry
+from watercli.preparation.readers import forecast, registry
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import Sources
 from watercli.store import CHUNK_DAYS, SHARD_DAYS, grid_shard
@@ -82,6 +82,7 @@ def plan(config: Config, recipe: Recipe, data: Path | None) -> list[Part]:
     modality_requests = requests(config, sources)
     for table in recipe.catchments.tables if recipe.catchments else ():
         sources.find(table.files, "recipe.catchments.tables")
+    forecast.find(config, sources)
     parts: list[Part] = []
     first: tuple[str, xr.DataArray] | None = None
     for name, request in modality_requests.items():

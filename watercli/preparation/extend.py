@@ -24,14 +24,14 @@ from watercli.log import log
 from watercli.output import zarr_files
 from watercli.output.atomic import link
 from watercli.output.resumable import Work
-from watercli.preparation import align
+from watercli.preparation import align, write
 from watercli.preparation.build import determining, fingerprint, read
 from watercli.preparation.grids import pad, write_field
 from watercli.preparation.quality.records import Quality
-from watercli.preparation.readers import demo
+from watercli.preparation.readers import demo, forecast
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import Sources
-from watercli.store import Store
+from watercli.store import FORECAST, Store
 
 
 def check(config: Config, store: Store) -> Period | None:
@@ -70,6 +70,7 @@ def _fixed(config: Config) -> dict[str, Any]:
         del table["files"]
     for modality in content["modalities"].values():
         del modality["source"]["files"]
+        modality.get("forecast", {}).pop("files", None)
     return content
 
 
@@ -105,7 +106,20 @@ class Extension:
         first = len(self.store.times)
         times = _resized(self.work.store / "time", 0, len(self._days))
         times[first:] = np.arange(first, first + len(self._days))
+        self._forecasts(sources)
         self._finish(sources, changed)
+
+    def _forecasts(self, sources: Sources) -> None:
+        """Write the forecasts that the files hold beside those that the store has, in place of them where both do."""
+        products = forecast.find(self.config, sources)
+        if not products:
+            return
+        old = {f"{name}{FORECAST}": data.load() for name, data in self.store.forecasts.items()}
+        new = forecast.read(products, self.store.gauge_ids, self.quality)
+        both = forecast.joined_with(new, old).drop_vars("catchment")
+        for name in both.variables:
+            shutil.rmtree(self.work.store / str(name))
+        write.append(self.work.store, both.assign_attrs(self.store.dataset.attrs).drop_encoding())
 
     @property
     def _days(self) -> pd.DatetimeIndex:

@@ -73,7 +73,7 @@ def prepare(
     recipe = _recipe(config)
     check_attributes(config, recipe.catchments)
     modality_requests = requests(config, sources)
-    before = snapshot(recipe, modality_requests, sources)
+    before = snapshot(config, recipe, modality_requests, sources)
     # What a grid measures decides which values its blocks count as impossible.
     key = before.key(__version__, determining(config), recipe.quality.quantities)
     state = {"key": key, "out": str(out), "config": config.to_yaml()}
@@ -129,7 +129,7 @@ def append(
                  recipe.period.end)  # fmt: skip
         return store
     modality_requests = requests(config, sources)
-    before = snapshot(recipe, modality_requests, sources)
+    before = snapshot(config, recipe, modality_requests, sources)
     state = {"key": None, "out": str(out), "config": config.to_yaml()}
     with working(target(out, overwrite=True), state) as work, connected(scheduler, work.folder, *before.stamps):
         quality = Quality(config, since=pd.Timestamp(new.start))

@@ -17,7 +17,7 @@ from dask.system import CPU_COUNT
 from watercli.log import progress
 from watercli.output.atomic import Target
 from watercli.output.zarr_files import COMPRESSORS, zarr_with
-from watercli.store import CHUNK_DAYS, grid_shard
+from watercli.store import CHUNK_DAYS, FORECAST_DIMS, SHARD_DAYS, grid_shard
 
 OWN_ATTRIBUTES = ("schema_version", "fingerprint", "watercli_version")
 """Root attributes by which a folder is known to be a store of watercli."""
@@ -78,7 +78,7 @@ def _encodings(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
 
 
 def _encoding(data: xr.Variable) -> dict[str, Any]:
-    """Return chunks and compression: grids in shards, all else in one piece."""
+    """Return chunks and compression: grids in shards, forecasts by days of issue, all else in one piece."""
     if data.dtype.kind == "O" or not data.ndim:
         return {"compressors": COMPRESSORS}
     if data.dtype.kind == "M":
@@ -93,4 +93,7 @@ def _encoding(data: xr.Variable) -> dict[str, Any]:
         shard = grid_shard(data.shape[0])
         chunks, shards = ((days, *data.shape[1:]) for days in (CHUNK_DAYS, shard))
         return fill | {"chunks": chunks, "shards": shards, "compressors": COMPRESSORS}
+    if data.dims == FORECAST_DIMS:
+        catchments, issues, leads = data.shape
+        return fill | {"chunks": (catchments, min(issues, SHARD_DAYS), leads), "compressors": COMPRESSORS}
     return fill | {"chunks": data.shape, "compressors": COMPRESSORS}

@@ -5,7 +5,7 @@ Shapes: B windows, C catchments, T days of a window, N days, I modalities that t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -63,6 +63,12 @@ class Simulator:
     def members(self) -> list[MultiModalMAE]:
         """The models whose simulations are averaged."""
         return load_models(self.checkpoint, self.device)
+
+    def on(self, store: Store) -> Simulator:
+        """Return the same for all catchments of another store, with the models that are loaded."""
+        other = replace(self, store=store, gauges=())
+        vars(other)["members"] = self.members
+        return other
 
     @cached_property
     def _reader(self) -> WindowReader:

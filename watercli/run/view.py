@@ -26,7 +26,7 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.run.climate import climate_of
 from watercli.run.compatibility import with_absent_series
 from watercli.run.matching import Match, conversion, match
-from watercli.store import SERIES_DIMS, Store
+from watercli.store import FORECAST, SERIES_DIMS, Store
 from watercli.transforms import TRANSFORMS
 
 Floats = NDArray[np.floating[Any]]
@@ -123,6 +123,7 @@ def _with_modalities(store: Store, matches: Sequence[Match]) -> xr.Dataset:
     data = store.dataset
     stored = {found.name: found.given.name for found in matches if found.given}
     variables = {found.name: _values(store, found) for found in matches if found.given}
+    variables |= _forecasts(store, matches)
     for variable, dim in (("statistics", "variable"), ("coverage", "grid")):
         if variable in data:
             kept = [name for name in stored if stored[name] in data[dim].values]
@@ -131,8 +132,23 @@ def _with_modalities(store: Store, matches: Sequence[Match]) -> xr.Dataset:
     for found in matches:
         if found.given and found.given.units != found.needed.units:
             _renew_statistics(variables["statistics"], variables[found.name], store.period("train"))
-    rest = data.drop_vars(list(store.config.modalities)).drop_dims(["variable", "grid"], errors="ignore")
+    held = [*store.config.modalities, *(data.name for data in store.forecasts.values())]
+    rest = data.drop_vars(held).drop_dims(["variable", "grid"], errors="ignore")
     return rest.assign(variables)
+
+
+def _forecasts(store: Store, matches: Sequence[Match]) -> dict[str, xr.DataArray]:
+    """Return the forecast products of the modalities that the model reads, in its units and by its names."""
+    forecasts = {}
+    for found in matches:
+        data = store.forecasts.get(found.given.name) if found.given else None
+        if found.given is not None and data is not None:
+            area = store.dataset["area"].values if "area" in store.dataset else None
+            scale, offset = conversion(found.given.units, found.needed.units, area)
+            if found.given.units != found.needed.units:
+                data = (data * scale[:, None, None] + offset).astype(data.dtype).assign_attrs(data.attrs)
+            forecasts[f"{found.name}{FORECAST}"] = data.assign_attrs(units=found.needed.units)
+    return forecasts
 
 
 def _values(store: Store, found: Match) -> xr.DataArray:

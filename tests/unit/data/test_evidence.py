@@ -22,6 +22,7 @@ from watercli.data.evidence import (
 )  # fmt: skip
 from watercli.errors import DataError
 from watercli.hydrology.distances import great_circle_km
+from watercli.hydrology.river_network import on_one_river
 
 GAUGES, DAYS = 20, 400
 
@@ -111,6 +112,33 @@ def test_later_flow_is_never_seen(head: EvidenceHead, table: FlowErrors, lag: in
     assert not torch.equal(
         estimate(head, on_the_last_day, day, lag=lag, own=own), estimate(head, table, day, lag=lag, own=own)
     )
+
+
+def test_gauges_on_the_same_river_are_donors_before_nearer_ones(head: EvidenceHead, table: FlowErrors) -> None:
+    by_distance = np.argsort(table.network.km[0])
+    far, further = by_distance[-2:]
+    one_river = np.zeros((GAUGES, GAUGES), dtype=bool)
+    one_river[0, [far, further]] = one_river[[far, further], 0] = True
+    on_river = replace(table, network=replace(table.network, one_river=one_river))
+    days, same_day, all_gauges = np.arange(300, 310), np.zeros(10, int), np.ones(GAUGES, bool)
+    assert not np.isin([far, further], table.donors(0, days, same_day, all_gauges)).any()
+    donors = on_river.donors(0, days, same_day, all_gauges)
+    assert donors.shape == (10, DONORS)
+    assert all({far, further} <= set(of_day) for of_day in donors)
+    every = replace(table, network=replace(table.network, one_river=~np.eye(GAUGES, dtype=bool)))
+    np.testing.assert_array_equal(
+        np.sort(every.donors(0, days, same_day, all_gauges)), np.sort(table.donors(0, days, same_day, all_gauges))
+    )
+
+
+def test_rivers_are_followed_downstream() -> None:
+    gauges, downstream = ["a", "b", "c", "d", "e"], ["b", "c", "", "c", ""]
+    connected = on_one_river(gauges, downstream)
+    pairs = {("a", "b"), ("a", "c"), ("b", "c"), ("c", "d")}
+    assert {(gauges[i], gauges[j]) for i, j in np.argwhere(np.triu(connected))} == pairs
+    assert (connected == connected.T).all()
+    with pytest.raises(ValueError, match="b -> c -> b"):
+        on_one_river(["a", "b", "c"], ["b", "c", "b"])
 
 
 def test_donors_are_the_nearest_that_know_something(table: FlowErrors) -> None:

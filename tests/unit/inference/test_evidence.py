@@ -21,7 +21,8 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
 from watercli.run.evidence import FILE, load_evidence, save_evidence
 from watercli.run.simulator import simulate
-from watercli.store import Store
+from watercli.run.view import as_read_by
+from watercli.store import SERIES_DIMS, Store
 from watercli.training.evidence_phase import WITHHELD
 
 UNTIL, LAST = "2002-01-20", 750
@@ -234,6 +235,33 @@ def test_a_run_without_a_head_says_so(fused: Checkpoint, tiny_store: Store) -> N
     with pytest.raises(ConfigError, match="no evidence head"):
         simulated(fused, tiny_store, own_flow="before")
     assert "riverflow_quantile" not in simulated(fused, tiny_store, since="2002-03-01")
+
+
+def test_neighbours_may_lie_in_another_unit(informed: Checkpoint, tiny_store: Store) -> None:
+    """Flow in m3/s is evidence as runoff depth is; as depth by its numbers alone, it would be off by the areas."""
+    given = {"since": "2001-12-01", "until": UNTIL, "own_flow": "before"}
+    area = tiny_store.dataset["area"].values[:, None]
+    volume = (SERIES_DIMS, (tiny_store.dataset["riverflow"].values * area / 86.4).astype(np.float32), {"units": "m3/s"})
+    modalities = dict(tiny_store.config.modalities)
+    modalities["riverflow"] = modalities["riverflow"].model_copy(update={"units": "m3/s"})
+    in_volume = replace(
+        tiny_store,
+        dataset=tiny_store.dataset.assign(riverflow=volume),
+        config=tiny_store.config.model_copy(update={"modalities": modalities}),
+    )
+    read = simulated(informed, as_read_by(informed, in_volume), **given)
+    assert read["riverflow"].attrs["units"] == "mm/day"
+    np.testing.assert_allclose(read["riverflow"], simulated(informed, tiny_store, **given)["riverflow"], rtol=1e-3)
+
+
+def test_without_any_flow_the_estimate_is_by_weather_alone(
+    informed: Checkpoint, tiny_store: Store, changed_store: Change
+) -> None:
+    given = {"since": "2001-12-01", "until": UNTIL, "weather_only": True}
+    nothing = simulated(informed, changed_store(slice(None), slice(None), np.nan), **given)
+    assert (nothing["evidence"] == 0).all()
+    assert (nothing["neighbours_used"] == 0).all()
+    np.testing.assert_allclose(nothing["riverflow"], nothing["riverflow_weather_only"], rtol=1e-4, atol=1e-5)
 
 
 def test_an_export_is_the_same_and_goes_on(informed: Checkpoint, tiny_store: Store, tmp_path: Path) -> None:

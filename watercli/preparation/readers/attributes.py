@@ -164,7 +164,7 @@ def select(
     values = _matched(values, columns, tables, catchments)
     values["@longitude"] = places.longitudes(values["@latitude"], values["@longitude"], catchments)
     _warn_of_marks(values[list(chosen)], columns, tables)
-    labels = _column(tables, (catchments.gauge_name,), list(values.index)) if catchments.gauge_name else None
+    labels = text_of(tables, (catchments.gauge_name,), list(values.index)) if catchments.gauge_name else None
     return values.assign(**{"@gauge_name": "" if labels is None else labels.fillna("")})
 
 
@@ -176,7 +176,7 @@ def classes(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> NDAr
     DataError
         If the column is in no table, or a gauge has no class.
     """
-    text = _column(tables, (column,), gauges)
+    text = text_of(tables, (column,), gauges)
     if text.isna().any():
         raise DataError(
             f"{listed(text.index[text.isna()], 'gauge', 'has', 'have')} no value of column '{column}', by which "
@@ -265,7 +265,7 @@ def _is_of_class(
     tables: Sequence[Table], name: str, columns: Sequence[str], classes: Sequence[str], gauges: Sequence[str]
 ) -> pd.Series:
     """Return 1 where the columns have one of the values, 0 where they have another, NaN where they have none."""
-    text = _column(tables, columns, gauges)
+    text = text_of(tables, columns, gauges)
     plain = text.map(_plain, na_action="ignore")
     known = set(plain.dropna())
     unknown = [name for name in classes if _plain(name) not in known]
@@ -284,8 +284,8 @@ def _plain(value: str) -> str:
         return value.strip()
 
 
-def _column(tables: Sequence[Table], columns: Sequence[str], gauges: Sequence[str]) -> pd.Series:
-    """Return text for each gauge, as `_numbers` does numbers."""
+def text_of(tables: Sequence[Table], columns: Sequence[str], gauges: Sequence[str]) -> pd.Series:
+    """Return the text of columns for each gauge, from the first column and table that has some; NaN elsewhere."""
     _check_columns(tables, columns)
     merged = pd.Series(np.nan, index=pd.Index(gauges), dtype=object)
     for column in columns:

@@ -26,6 +26,12 @@ def own(gauge: str, prefix: str = "", digits: int = 0, new_prefix: str = "") -> 
     return new_prefix + (re.sub(r"\.0+$", "", gauge).zfill(digits) if digits else gauge)
 
 
+def alike(gauge: str, known: Iterable[str]) -> str:
+    """Return the known id that differs in prefix, leading zeros, ``.0`` or capitals alone; empty if there is none."""
+    core = _core(gauge)
+    return next((name for name in map(str, known) if _core(name) == core), "")
+
+
 def hint(gauge: str, known: Iterable[str], of_gauge: str, of_known: str) -> str:
     """Return how the nearest known id differs from ``gauge`` that is not among them, and the setting that cures it.
 
@@ -34,9 +40,8 @@ def hint(gauge: str, known: Iterable[str], of_gauge: str, of_known: str) -> str:
     configuration itself names the gauge. The hint is empty where none is near.
     """
     names = [str(name) for name in known]
-    core = _core(gauge)
-    same = next((name for name in names if _core(name) == core), None)
-    if same is None:
+    same = alike(gauge, names)
+    if not same:
         close = get_close_matches(gauge, names, n=1)
         return f"the nearest id there is {close[0]}" if close else ""
     if EXPONENT.fullmatch(gauge) or EXPONENT.fullmatch(same):

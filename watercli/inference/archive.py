@@ -1,0 +1,128 @@
+"""An archive of forecasts: what `watercli simulate` would have forecast on each of many days, for scoring.
+
+Shapes: C catchments, L lead times, N days of the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from watercli.config import Simulate
+from watercli.data.windows import Indices
+from watercli.inference import labels
+from watercli.inference.evidence import InformedSimulator
+from watercli.inference.export import Arrays
+from watercli.inference.forecast import (
+    Resimulation,
+    Weather,
+    about_weather,
+    known_at,
+    weather_of,
+    without_inputs,
+)
+from watercli.inference.known_flow import KnownFlow, position_of
+from watercli.inference.layout import Layout
+from watercli.inference.simulation_layout import arrays_from, arrays_of, labels_of
+from watercli.run.evidence import FittedEvidence
+from watercli.run.simulator import Simulator, simulate_all
+from watercli.store import SERIES_DIMS
+
+BLOCK_ISSUES = 8
+"""Forecasts of a block: what is written, and done anew after an interruption, at once."""
+
+
+@dataclass(frozen=True)
+class ForecastArchive:
+    """Forecasts from many days of issue, block by block; see `watercli.inference.export.Blocks`.
+
+    Each forecast knows what was known on its day of issue, as a single one does. Only the windows that hold later days
+    are simulated for each of them.
+    """
+
+    simulator: Simulator
+    layout: Layout
+    settings: Simulate
+    fitted: FittedEvidence
+    weather: Weather
+
+    @classmethod
+    def of(cls, simulator: Simulator, settings: Simulate, fitted: FittedEvidence) -> ForecastArchive:
+        """Return what computes the forecasts that the settings choose."""
+        series = [name for name, data in simulator.store.dataset.data_vars.items() if data.dims == SERIES_DIMS]
+        series += [data.name for data in simulator.store.forecasts.values()]
+        dataset = simulator.store.dataset
+        loaded = dataset.assign({name: dataset[name].load() for name in series})  # they are read again for each issue
+        simulator = replace(simulator, store=replace(simulator.store, dataset=loaded))
+        weather = weather_of(settings, simulator.store, simulator.inputs)
+        issues = np.array([position_of(simulator.store, day) for day in settings.issues])
+        layout = _lay_out(simulator, settings, fitted, issues)
+        about = about_weather(simulator, issues, settings, weather)
+        layout = replace(layout, labels=layout.labels.assign_attrs(about))
+        return cls(simulator, layout, settings, fitted, weather)
+
+    @property
+    def informed(self) -> InformedSimulator:
+        """The simulation of the whole store, corrected: what tells one archive from another."""
+        known = KnownFlow.of(self.simulator.store, self.simulator.target, self._issued_at(0))
+        return InformedSimulator(self.simulator, self.fitted, known)
+
+    def __call__(self, number: int) -> Arrays:
+        """Forecast from the days of issue of a block."""
+        positions = range(len(self.layout.dates))[self.layout.block(number)]
+        forecasts = [self._forecast(position) for position in positions]
+        return {name: np.stack([arrays[name] for arrays in forecasts], axis=1) for name in forecasts[0]}
+
+    def _issued_at(self, position: int) -> Simulate:
+        """Return the settings of a single forecast."""
+        return self.settings.model_copy(update={"init_time": self.settings.issues[position].isoformat()})
+
+    @cached_property
+    def _resimulation(self) -> Resimulation:
+        simulator = replace(self.simulator, gauges=())
+        return Resimulation(simulator, simulate_all(simulator, slice(0, int(self.layout.dates[-1]) + 1)))
+
+    def _forecast(self, position: int) -> Arrays:
+        """Return the arrays of one forecast, ``[C, L, ...]``: those beyond the store's weather are missing."""
+        issued, settings = int(self.layout.dates[position]), self._issued_at(position)
+        known = known_at(self.simulator.store, issued, settings, self.simulator.target, self.weather)
+        simulated = self._resimulation(known, issued)
+        simulator = replace(self.simulator, store=known)
+        informed = InformedSimulator(
+            simulator, self.fitted, KnownFlow.of(known, simulator.target, settings), simulated,
+            names_duplicates=position == 0,
+        )  # fmt: skip
+        dates = np.arange(issued + 1, len(known.times))
+        blind = without_inputs(simulated, self.simulator.catchments, issued)
+        arrays = arrays_from(informed.simulated_on(dates), informed(dates), blind, self.simulator, settings)
+        return {name: _lengthened(values, settings.lead_time) for name, values in arrays.items()}
+
+
+def _lengthened(values: np.ndarray, lead_time: int) -> np.ndarray:
+    """Return values ``[C, n, ...]`` on all lead times: NaN, or zero of a whole number, after the first n."""
+    lacking = lead_time - values.shape[1]
+    fill = np.nan if values.dtype.kind == "f" else 0
+    widths = [(0, 0), (0, lacking)] + [(0, 0)] * (values.ndim - 2)
+    return np.pad(values, widths, constant_values=fill)
+
+
+def _lay_out(simulator: Simulator, settings: Simulate, fitted: FittedEvidence, issues: Indices) -> Layout:
+    store, ahead = simulator.store, np.arange(1, settings.lead_time + 1)
+    sizes = {"catchment": len(simulator.catchments), "init_time": len(issues), "lead_time": len(ahead)}
+    days = labels.of_dates(simulator.checkpoint, store, issues, "day of issue: the last whose flow is known")
+    days["time"].attrs["standard_name"] = "forecast_reference_time"
+    valid = store.times[issues].to_numpy()[:, None] + pd.to_timedelta(ahead, unit="D").to_numpy()
+    about = labels_of(simulator, store, settings, fitted)
+    about = about.merge(days.rename(time="init_time"), combine_attrs="override").assign_coords(
+        lead_time=("lead_time", ahead, {"standard_name": "forecast_period", "units": "day"}),
+        valid_time=(("init_time", "lead_time"), valid, {"standard_name": "time", "long_name": "day that is forecast"}),
+    )
+    return Layout(
+        issues,
+        BLOCK_ISSUES,
+        about.assign_attrs(block_dates=BLOCK_ISSUES),
+        arrays_of(simulator, settings, fitted, sizes),
+    )
