@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import resource
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,7 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import factory
+from tests.benchmarks.bench_learning import show_learning
 from tests.benchmarks.bench_model import show_growth, show_variants
+from tests.benchmarks.peak import interleaved
 from watercli.config import parse
 from watercli.data.state_cache import History
 from watercli.output.atomic import write_text
@@ -83,18 +84,6 @@ def _number(cell: str) -> float | str:
 
 
 console = KeepingConsole(width=110)
-
-
-def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each task; one warm-up round, then all in turn."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for number in range(rounds + 1):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            if number:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def show(title: str, unit: str, found: dict[str, float], reference: str) -> None:
@@ -256,13 +245,6 @@ def bench_memory(rounds: int) -> None:
     show("Past of 4 windows of 16 catchments, one series", "ms", found, next(iter(tasks)))
 
 
-def matmul_peak(dtype: torch.dtype) -> float:
-    """Return the machine's matrix-product rate in GFLOP/s."""
-    a, b = (torch.randn(2048, 2048, dtype=dtype) for _ in range(2))
-    seconds = interleaved({"product": lambda: a @ b}, 7)["product"]
-    return 2 * 2048**3 / seconds / 1e9
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, nargs="+", default=[5, 30, 90])
@@ -280,11 +262,10 @@ def main() -> None:
         console.print(
             f"[bold]The load average is {load_before:.1f}: something else runs here; ratios may be off.[/bold]"
         )
-    peaks = {False: matmul_peak(torch.float32), True: matmul_peak(torch.bfloat16)}
-    console.print(f"Matrix product: {peaks[False]:.0f} GFLOP/s in fp32, {peaks[True]:.0f} in bf16")
     if not arguments.store:
+        show_learning(console, arguments.rounds)
         for days in arguments.days:
-            show_variants(console, days, arguments.rounds if days < 10 else 2, peaks)
+            show_variants(console, days, arguments.rounds if days < 10 else 2)
         show_growth(console, min(arguments.rounds, 3))
     bench_memory(arguments.rounds)
     bench_read(arguments.rounds)

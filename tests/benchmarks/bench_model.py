@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.benchmarks.peak import product_rate
 from tests.random_windows import batch_of, masks_of
 from watercli.config import load
 from watercli.data.structure import model_config
@@ -70,6 +71,13 @@ class Cost:
     """Bytes that the process held at most, beyond what it held before the model was made."""
     flops: float
     """Of a step; attention included."""
+    peak: float
+    """Rate of matrix products in GFLOP/s, in the same rounds and precision."""
+
+    @property
+    def share(self) -> float:
+        """Share of the peak."""
+        return self.flops / self.seconds / 1e9 / self.peak
 
 
 def report_structure(*settings: str) -> MAEConfig:
@@ -98,7 +106,7 @@ def variants(base: MAEConfig) -> dict[str, MAEConfig]:
 
 
 def serve(case: Case, pipe: Connection, threads: int) -> None:
-    """Take a step whenever asked; send its seconds. At the end, send the peak memory and the operations of a step."""
+    """Take a step for each message; send its seconds. At the end, send the peak memory and the operations of a step."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -152,39 +160,39 @@ def measure(cases: Mapping[str, Case], rounds: int) -> dict[str, Cost]:
     long = max(case.days for case in cases.values()) > APART
     with serving(cases) as pipes:
         seconds: dict[str, list[float]] = {name: [] for name in cases}
+        rates: dict[bool, list[float]] = {case.bf16: [] for case in cases.values()}
         for number in range(1 if long else rounds + 1):
             for name, pipe in pipes.items():
                 pipe.send(True)
-                found = pipe.recv()
+                step_seconds = pipe.recv()
                 if number or long:
-                    seconds[name].append(found)
+                    seconds[name].append(step_seconds)
+            for bf16, measured in rates.items():
+                measured.append(product_rate(torch.bfloat16 if bf16 else torch.float32))
         costs = {}
         for name, pipe in pipes.items():
             pipe.send(False)
-            costs[name] = Cost(statistics.median(seconds[name]), pipe.recv(), pipe.recv())
+            peak = statistics.median(rates[cases[name].bf16])
+            costs[name] = Cost(statistics.median(seconds[name]), pipe.recv(), pipe.recv(), peak)
     return costs
 
 
-def show_variants(console: Console, days: int, rounds: int, peaks: Mapping[bool, float]) -> None:
-    """Print time, memory and share of the peak of every variant, as ratios to CrossMAE.
-
-    ``peaks`` are the rates of matrix products in fp32 (False) and bf16 (True), in GFLOP/s.
-    """
+def show_variants(console: Console, days: int, rounds: int) -> None:
+    """Print time, memory and share of the peak of every variant, as ratios to CrossMAE."""
     cases = {name: Case(config, days) for name, config in variants(report_structure()).items()}
     cases["CrossMAE + WFM, bf16"] = replace(cases["CrossMAE + WFM"], bf16=True)
-    found = measure(cases, rounds)
-    reference = found["CrossMAE"]
+    costs = measure(cases, rounds)
+    reference = costs["CrossMAE"]
     table = Table("", "seconds", "ratio", "memory", "ratio", "share of the peak", title_justify="left",
                   title=f"Model step, report's shapes, T = {days}, B = {WINDOWS}, forward + backward")  # fmt: skip
-    for name, cost in found.items():
-        share = f"{cost.flops / cost.seconds / 1e9 / peaks[cases[name].bf16]:.0%}"
+    for name, cost in costs.items():
         table.add_row(
             name,
             f"{cost.seconds:.3g}",
             f"{cost.seconds / reference.seconds:.2f}",
             f"{cost.memory / 2**20:.0f} MiB",
             f"{cost.memory / reference.memory:.2f}",
-            share,
+            f"{cost.share:.0%}",
         )
     console.print(table)
 
@@ -210,15 +218,14 @@ def show_growth(console: Console, rounds: int) -> None:
     table = Table("", "from", "to", "times as much", "time", "memory", title_justify="left",
                   title="How a step of CrossMAE + WFM grows, report's shapes, T = 5 unless said")  # fmt: skip
     for axis, cases in axes.items():
-        found = measure(cases, rounds)
-        names = list(found)
-        for one, other in itertools.pairwise(names):
+        costs = measure(cases, rounds)
+        for smaller, larger in itertools.pairwise(costs):
             table.add_row(
                 axis,
-                one,
-                other,
-                f"{int(other) / int(one):.3g}",
-                f"{found[other].seconds / found[one].seconds:.2f}",
-                f"{found[other].memory / found[one].memory:.2f}",
+                smaller,
+                larger,
+                f"{int(larger) / int(smaller):.3g}",
+                f"{costs[larger].seconds / costs[smaller].seconds:.2f}",
+                f"{costs[larger].memory / costs[smaller].memory:.2f}",
             )
     console.print(table)

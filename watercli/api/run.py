@@ -316,6 +316,7 @@ class Pretrained:
         methods: Names | None = None,
         protocols: Names | None = None,
         target: str | None = None,
+        quick: bool | None = None,
         settings: Settings = (),
         out: StrPath | None = None,
         overwrite: bool = False,
@@ -333,6 +334,8 @@ class Pretrained:
             Protocols: ``evaluate.protocols``.
         target
             The series: ``evaluate.target``.
+        quick
+            Leave out what takes long: ``evaluate.quick``.
         settings
             Changes of other settings.
         out
@@ -349,7 +352,9 @@ class Pretrained:
         """
         from watercli.api.evaluation import evaluate
 
-        config = _changed(self.config, settings, "evaluate", methods=methods, protocols=protocols, target=target)
+        config = _changed(
+            self.config, settings, "evaluate", methods=methods, protocols=protocols, target=target, quick=quick
+        )
         return evaluate(self, store, config, out, overwrite=overwrite, gpus=gpus)
 
     def preview_evaluation(

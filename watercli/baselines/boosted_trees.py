@@ -68,4 +68,5 @@ BOOSTED_TREES = Method(
     simulate=lambda context: context.of_test(simulate(context)),
     in_distribution=False,
     on_request=True,
+    slow=True,
 )

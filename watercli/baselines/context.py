@@ -188,11 +188,16 @@ class Context:
     def _weights(self) -> str:
         return self.checkpoint.fingerprint_of_weights()
 
+    @property
+    def simulates_throughout(self) -> bool:
+        """Whether an evidence head serves, which reads errors of the whole record."""
+        return self.fitted_evidence is not None and not self.settings.quick
+
     @cached_property
     def simulated(self) -> Floats:
         """The model's own simulation over the validation and test periods, ``[C, simulated_days]``."""
         days = self.simulated_days
-        if self.fitted_evidence is not None:
+        if self.simulates_throughout:
             return self.simulated_throughout[:, days]
         shape = (len(self.store.gauge_ids), days.stop - days.start)
 

@@ -26,6 +26,7 @@ def _method(rival: Method, simulate: Callable[[Context], Floats | None], colour:
         in_distribution=False,
         in_summary=False,
         on_request=True,
+        slow=rival.slow,
     )
 
 

@@ -68,4 +68,5 @@ EMA_MLP = Method(
         f"attributes; a small network {wording.all_gauges(context)}"
     ),
     simulate=lambda context: context.of_test(simulate(context)),
+    slow=True,
 )

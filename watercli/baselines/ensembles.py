@@ -24,4 +24,5 @@ MEAN_OF_MODELS = Method(
     saw=lambda context: f"what the EMA-MLP and the LSTM see: {wording.weather(context)} and static attributes",
     simulate=lambda context: context.of_test(mean_of_models(context)),
     in_distribution=False,
+    slow=True,
 )

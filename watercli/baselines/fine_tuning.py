@@ -111,6 +111,7 @@ FINE_TUNED = Method(
     in_distribution=False,
     in_summary=False,
     on_request=True,
+    slow=True,
 )
 FROM_SCRATCH = Method(
     name="from_scratch",
@@ -125,4 +126,5 @@ FROM_SCRATCH = Method(
     in_distribution=False,
     in_summary=False,
     on_request=True,
+    slow=True,
 )

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from watercli.baselines import wording
@@ -40,6 +42,8 @@ GAUGES = 5
 """Donors of ``gr4j_donors``, whose simulations are averaged (Oudin et al. 2008, doi:10.1029/2007WR006240)."""
 MIN_DAYS = 180
 """A gauge with fewer observed days takes its parameters from the nearest one that has more."""
+GAUGES_PER_PROCESS = 16
+"""Fewer gauges are calibrated in the process itself, as a process takes seconds to start."""
 
 
 def forcing(store: Store, config: Config, scaling: Scaling, names: list[str], days: slice) -> Floats | str:
@@ -99,8 +103,19 @@ def calibrate(inputs: pd.DataFrame, observed: Floats, evaluations: int = EVALUAT
     return best
 
 
-def calibrated(weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: slice) -> Floats:
-    """Return the parameters ``[C, 4]`` of every catchment, calibrated on the training days; NaN without flow.
+def can_calibrate(weather: Floats, flow: Floats, train: slice) -> Flags:
+    """Return which catchments ``[C]`` have weather, and enough flow on the training days.
+
+    ``weather`` and ``flow`` are those of `calibrated`.
+    """
+    scored = slice(max(train.start, WARM_UP), train.stop)
+    enough = np.isfinite(flow[:, scored]).sum(1) >= MIN_DAYS
+    flags: Flags = enough & np.isfinite(weather).any(2).all(0)
+    return flags
+
+
+def calibrated(weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: slice, gauges: Flags) -> Floats:
+    """Return the parameters ``[C, 4]`` of ``gauges`` ``[C]``, calibrated on the training days; NaN of all others.
 
     Parameters
     ----------
@@ -110,39 +125,38 @@ def calibrated(weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: sl
         Of the T days.
     flow
         ``[C, T]`` mm/day, NaN where it may not be seen.
+    gauges
+        Some of those that `can_calibrate`.
     """
     parameters = np.full((len(flow), len(NAMES)), np.nan)
-    observed = np.full_like(flow, np.nan)
-    scored = slice(max(train.start, WARM_UP), train.stop)
-    observed[:, scored] = flow[:, scored]
-    known = np.isfinite(observed).sum(1) >= MIN_DAYS
-    for c in track(np.flatnonzero(known).tolist(), "GR4J"):
-        inputs = inputs_of(weather[:, c], times)
-        if inputs is not None:
-            parameters[c] = calibrate(inputs, observed[c])
+    days = slice(0, train.stop)  # The model's past does not know what comes later.
+    observed = flow[:, days].copy()
+    observed[:, : max(train.start, WARM_UP)] = np.nan
+    numbers = np.flatnonzero(gauges)
+    tasks = (delayed(calibrate)(inputs_of(weather[:, c, days], times[days]), observed[c]) for c in numbers)
+    processes = min(torch.get_num_threads(), max(len(numbers) // GAUGES_PER_PROCESS, 1))
+    results = Parallel(n_jobs=processes, return_as="generator")(tasks)
+    for c, values in zip(track(numbers.tolist(), "GR4J"), results, strict=True):
+        parameters[c] = values
     return parameters
 
 
 def with_donors(
-    weather: Floats, times: pd.DatetimeIndex, parameters: Floats, donors: NDArray[np.int64], number: int = 1
+    weather: Floats, times: pd.DatetimeIndex, parameters: Floats, donors: dict[int, NDArray[np.int64]]
 ) -> Floats:
-    """Return the flow ``[C, T]`` in mm/day, the mean over the parameters of the first calibrated donors.
+    """Return the flow ``[C, T]`` in mm/day, the mean over the parameters of a catchment's donors; NaN without donors.
 
     Parameters
     ----------
     weather
         ``[2, C, T]``, mm/day; a catchment without any gets NaN.
     parameters
-        ``[C, 4]``, NaN of a gauge that is not calibrated.
+        ``[C, 4]``.
     donors
-        Gauges in the order in which they are taken, ``[C, donors]``.
-    number
-        Of donors.
+        Calibrated gauges by catchment.
     """
     simulated = np.full(weather.shape[1:], np.nan)
-    is_calibrated: Flags = np.logical_and.reduce(np.isfinite(parameters), axis=1)
-    for c in range(len(simulated)):
-        chosen = donors[c][is_calibrated[donors[c]]][:number]
+    for c, chosen in donors.items():
         inputs = inputs_of(weather[:, c], times)
         if len(chosen) and inputs is not None:
             simulated[c] = np.mean([run(parameters[donor], inputs) for donor in chosen], axis=0)
@@ -179,15 +193,15 @@ def forcing_of(context: Context) -> Floats | None:
     return weather
 
 
-def _parameters(context: Context, weather: Floats) -> Floats:
-    """Return the calibrated parameters ``[C, 4]`` from the cache."""
+def _parameters(context: Context, kind: str, weather: Floats, gauges: Flags) -> Floats:
+    """Return the calibrated parameters ``[C, 4]`` of ``gauges`` ``[C]`` from the cache."""
     times, train = context.store.times[context.days], context.store.period("train")
 
     def fill(array: Floats) -> None:
-        array[:] = calibrated(weather, times, context.seen_flow[:, context.days], train)
+        array[:] = calibrated(weather, times, context.seen_flow[:, context.days], train, gauges)
 
-    shape = len(context.flow), len(NAMES)
-    return context.cache.filled("gr4j_parameters", context.about(), shape, fill, np.float64)
+    about = context.about(gauges=np.flatnonzero(gauges).tolist())
+    return context.cache.filled(f"{kind}_parameters", about, (len(context.flow), len(NAMES)), fill, np.float64)
 
 
 def _by_nearness(context: Context) -> NDArray[np.int64]:
@@ -198,29 +212,47 @@ def _by_nearness(context: Context) -> NDArray[np.int64]:
 
 def simulate(context: Context) -> Floats | None:
     """Return the flow ``[C, simulated_days]``, by own parameters or those of the nearest gauge."""
+    return _simulate(context, "gr4j", np.ones(len(context.flow), dtype=bool))
+
+
+def _simulate_scored(context: Context) -> Floats | None:
+    """Return the flow ``[C, T]`` of the test days at the gauges that are scored."""
+    if not context.ungauged:
+        return context.of_test(simulate(context))
+    return context.of_test(_simulate(context, "gr4j_at_held_out", context.unseen))
+
+
+def _simulate(context: Context, kind: str, catchments: Flags) -> Floats | None:
+    """Return the flow ``[C, simulated_days]`` of ``catchments`` ``[C]``; only what they need is calibrated."""
     weather = forcing_of(context)
     if weather is None:
         return None
     own_first = np.column_stack((np.arange(len(context.flow)), _by_nearness(context)))
-    return _cached(context, "gr4j", weather, own_first, 1)
+    return _cached(context, kind, weather, own_first[catchments], catchments, 1)
 
 
 def _simulate_by_donors(context: Context) -> Floats | None:
     weather = forcing_of(context)
     if weather is None or not context.has_neighbours:
         return None
-    others = _by_nearness(context)
-    others = np.stack([row[row != c] for c, row in enumerate(others)])
-    return context.of_test(_cached(context, "gr4j_donors", weather, others, GAUGES))
+    scored = context.unseen if context.ungauged else np.ones(len(context.flow), dtype=bool)
+    others = np.stack([row[row != c] for c, row in enumerate(_by_nearness(context))])
+    return context.of_test(_cached(context, "gr4j_donors", weather, others[scored], scored, GAUGES))
 
 
-def _cached(context: Context, kind: str, weather: Floats, donors: NDArray[np.int64], number: int) -> Floats:
-    times = context.store.times[context.days]
-    return context.cached(
-        kind,
-        context.about(),
-        lambda days: with_donors(weather, times, _parameters(context, weather), donors, number)[:, days],
-    )
+def _cached(
+    context: Context, kind: str, weather: Floats, ordered: NDArray[np.int64], catchments: Flags, number: int
+) -> Floats:
+    """Return the flow ``[C, simulated_days]`` by the first ``number`` of the gauges ``ordered`` ``[catchments, C]``."""
+    times, train = context.store.times[context.days], context.store.period("train")
+
+    def simulated(days: slice) -> Floats:
+        usable = can_calibrate(weather, context.seen_flow[:, context.days], train)
+        chosen = {c: row[usable[row]][:number] for c, row in zip(np.flatnonzero(catchments), ordered, strict=True)}
+        donors = np.isin(np.arange(len(catchments)), np.concatenate(list(chosen.values())))
+        return with_donors(weather, times, _parameters(context, kind, weather, donors), chosen)[:, days]
+
+    return context.cached(kind, context.about(catchments=np.flatnonzero(catchments).tolist()), simulated)
 
 
 def _saw(context: Context) -> str:
@@ -234,7 +266,7 @@ GR4J = Method(
     colour="#B58900",
     line="--",
     saw=_saw,
-    simulate=lambda context: context.of_test(simulate(context)),
+    simulate=_simulate_scored,
 )
 GR4J_DONORS = Method(
     name="gr4j_donors",

@@ -201,4 +201,5 @@ LSTM = Method(
         f"LSTM {wording.all_gauges(context)}"
     ),
     simulate=lambda context: context.of_test(simulate(context)),
+    slow=True,
 )

@@ -59,10 +59,17 @@ class Method(Curve):
     """The main method is compared with it in words."""
     on_request: bool = False
     """It is left out unless named."""
+    slow: bool = False
+    """``evaluate.quick`` leaves it out, as it does all that ``fit`` embeddings."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         assert (self.simulate is None) != (self.fit is None), f"'{self.name}' needs either 'simulate' or 'fit'"
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether ``evaluate.quick`` keeps it: it neither trains a network nor embeds."""
+        return not (self.slow or self.fit or self.needs_evidence_head)
 
     @property
     def sees_test_flow(self) -> bool:

@@ -36,6 +36,9 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be scored, size and time; write nothing.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out what takes long: networks, probes, donors, long protocols.")
+    ] = False,
     gpus: GpuOption = 0,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -58,9 +61,10 @@ def evaluate(
 
     opened = open_pretrained(run, model, as_map(map))
     folder = out or (opened.run / "evaluation" if opened.run else Path(f"{opened.path.name}-evaluation"))
+    changes = [*(settings or []), *["evaluate.quick=true"] * quick]
     if dry_run:
-        opened.preview_evaluation(folder, store, settings=settings or [], overwrite=overwrite, gpus=gpus)
+        opened.preview_evaluation(folder, store, settings=changes, overwrite=overwrite, gpus=gpus)
         return
     note_idle_gpus(gpus)
-    opened.evaluate(store, settings=settings or [], out=folder, overwrite=overwrite, gpus=gpus)
+    opened.evaluate(store, settings=changes, out=folder, overwrite=overwrite, gpus=gpus)
     log.info("Done: open %s", folder / "report.html")

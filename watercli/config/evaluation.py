@@ -26,6 +26,12 @@ class Evaluate(Section):
     )
     """Methods of simulation, listed in ``docs/guide/evaluation.md``. Plug-ins are left out unless named, as are
     slow methods: those that train the model once more, and some rivals."""
+    quick: bool = False
+    """Leave out what takes long: methods that train a network or embed, the evidence head, the search for donors, and
+    the protocols ``forecast``, ``short_records``, ``evidence`` and ``gaps``. The option ``--quick``."""
+    split: Literal["test", "validation"] = "test"
+    """Period that is scored. ``validation`` is for data whose test period has no flow. The checkpoint was chosen on it,
+    as were ridge penalties and shares of corrections: scores are optimistic, and there are no predictive intervals."""
     reconstruction_windows: Positive = 64
     """Windows of the test period whose masked values are reconstructed, spread over it."""
     probe_stride: Positive = 5

@@ -172,6 +172,7 @@ def _check_comparable(evaluations: Sequence[Evaluated]) -> None:
             "data": (first.results["store"]["fingerprint"], evaluation.results["store"]["fingerprint"]),
             "target": (first.results["riverflow"]["target"], evaluation.results["riverflow"]["target"]),
             "splits": (first.results["splits"], evaluation.results["splits"]),
+            "split": (first.results["scored_split"], evaluation.results["scored_split"]),
         }.items():
             if expected != actual:
                 raise ConfigError(

@@ -83,7 +83,7 @@ def look_into(context: Context, features: Features, flow: Flow) -> Insight | Non
         signatures=_signatures(context.store, flow),
         intervals=_intervals(context, flow),
         head=_head_intervals(context, flow),
-        donors=_donors(context, features, flow, kinds),
+        donors=None if context.settings.quick else _donors(context, features, flow, kinds),
         factors=_factors(context, flow, kinds),
     )
 
@@ -121,7 +121,9 @@ def signature_units(name: str, units: str) -> str:
 
 
 def _intervals(context: Context, flow: Flow) -> xr.Dataset | None:
-    """Return the intervals of the main method; None if it has no simulation of the validation dates."""
+    """Return the intervals of the main method; None if it has no simulation of validation dates that are not scored."""
+    if context.settings.split == "validation":
+        return None
     period, train = context.store.period("validation"), context.store.period("train")
     if flow.main == "simulation":
         pair: tuple[Floats, Floats] | None = context.simulated[:, context.of_simulated(period)], context.flow[:, period]
@@ -155,7 +157,7 @@ def _intervals(context: Context, flow: Flow) -> xr.Dataset | None:
 
 def _head_intervals(context: Context, flow: Flow) -> xr.Dataset | None:
     """Return how the evidence head's own quantiles fared on the scored days; None without a head."""
-    if context.informed is None or flow.main != "simulation":
+    if context.settings.quick or context.informed is None or flow.main != "simulation":
         return None
     known = [name for name in KNOWN if name != "neighbours" or context.has_neighbours]
     observed = flow.data["observed"].where(flow.data["scored"]).values.astype(np.float64)

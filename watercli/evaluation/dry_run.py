@@ -15,7 +15,7 @@ from watercli.baselines.cache import Cache
 from watercli.baselines.context import Context
 from watercli.baselines.method import Method
 from watercli.config import Config, Period
-from watercli.evaluation.evaluate import checked_store, serving_protocols, target_of
+from watercli.evaluation.evaluate import checked_store, notes_of, scored_on, serving_protocols, target_of
 from watercli.evaluation.protocol import Case
 from watercli.evaluation.simulation import announce, chosen_methods
 from watercli.inference import provenance
@@ -45,12 +45,14 @@ def dry_run(
         What the evaluation itself would raise before its work.
     """
     target_of(out, overwrite=overwrite).check()
-    store, splits = checked_store(checkpoint, store)
+    scored = config.evaluate.split
+    store, splits = checked_store(checkpoint, store, scored)
     provenance.log_novelty(checkpoint, store, np.arange(len(store.gauge_ids)))
     with tempfile.TemporaryDirectory(prefix="watercli-") as folder:  # stays empty
-        case = Case(checkpoint, store, config, Cache(Path(folder)), device, [])
+        notes = notes_of(checkpoint, store, scored)
+        case = Case(checkpoint, scored_on(store, scored), config, Cache(Path(folder)), device, notes)
         protocols = serving_protocols(case)
-        console.print(f"Would score {store.path} from {_in_words(splits.test)} into {out}")
+        console.print(f"Would score {store.path} from {_in_words(getattr(splits, scored))} into {out}")
         console.print(f"  training from {_in_words(splits.train)}, validation from {_in_words(splits.validation)}")
         console.print(f"  protocols: {', '.join(protocol.name for protocol in protocols)}")
         if any(protocol.needs_flow for protocol in protocols):
@@ -73,7 +75,7 @@ def _show_flow(context: Context, methods: list[Method], console: Console) -> Non
 
 def _show_work(context: Context, methods: list[Method], console: Console) -> None:
     """Print how long the model works, and how large the cache becomes."""
-    days = context.simulated_days if context.fitted_evidence is None else slice(0, len(context.store.times))
+    days = slice(0, len(context.store.times)) if context.simulates_throughout else context.simulated_days
     seconds = 0.0
     if context.cross_modal:
         simulator = Simulator(context.checkpoint, context.store, context.target, context.device)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from watercli.evaluation.reconstruction import Reconstruction
 from watercli.evaluation.registry import PROTOCOLS
 from watercli.evaluation.report import terminal
 from watercli.evaluation.results import Outcome
-from watercli.evaluation.simulation import Flow, announce
+from watercli.evaluation.simulation import Flow, announce, left_out_for_speed
 from watercli.log import log
 from watercli.output.atomic import Target
 from watercli.output.lock import locked
@@ -88,11 +90,12 @@ def write(outcome: Outcome, target: Target) -> None:
 
 def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | None, device: str = "cpu") -> Outcome:
     """Judge a model as `evaluate` does, and return the result without writing it; ``run`` is None if it has none."""
-    store, splits = checked_store(checkpoint, store)
+    scored = config.evaluate.split
+    store, splits = checked_store(checkpoint, store, scored)
     for line in abilities(checkpoint.config, len(store.gauge_ids)):
         log.info(line)
     with _cache(run, config) as cache:
-        case = Case(checkpoint, store, config, cache, device, _notes(checkpoint, store))
+        case = Case(checkpoint, scored_on(store, scored), config, cache, device, notes_of(checkpoint, store, scored))
         parts = _run_protocols(case)
         flow: Flow | None = parts.get("simulation") or parts.get("ungauged")
         insight = look_into(case.context, case.features, flow) if flow is not None else None
@@ -114,18 +117,18 @@ def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | N
     )
 
 
-def checked_store(checkpoint: Checkpoint, store: Store) -> tuple[Store, Splits]:
-    """Return the store as the run reads it, and its periods.
+def checked_store(checkpoint: Checkpoint, store: Store, scored: str) -> tuple[Store, Splits]:
+    """Return the store as the run reads it, and its periods, of which ``scored`` is scored.
 
     Raises
     ------
     ConfigError
-        If run and store do not fit each other, or the run saw the test period.
+        If run and store do not fit each other, or the run saw the period that is scored.
     """
     check_fits(checkpoint, store)
     store = with_absent_series(checkpoint, store)
     splits = check_splits(store)
-    check_training(checkpoint, store, splits)
+    check_training(checkpoint, store, splits, scored)
     return store, splits
 
 
@@ -137,7 +140,7 @@ def serving_protocols(case: Case) -> list[Protocol]:
     RunError
         If one cannot serve and its alternative is not named, or none can.
     """
-    named = [PROTOCOLS[name] for name in PROTOCOLS if name in case.settings.protocols]
+    named = _named_protocols(case)
     if case.without_flow is not None and any(protocol.needs_flow for protocol in named):
         case.notes.append(f"River flow is left out: {case.without_flow}")
     serving = [protocol for protocol in named if _serves(protocol, case)]
@@ -162,6 +165,20 @@ def _run_protocols(case: Case) -> dict[str, Any]:
     if all(_is_empty(result) for result in results.values()):
         raise RunError(_nothing_judged(case, results))
     return results
+
+
+def _named_protocols(case: Case) -> list[Protocol]:
+    """Return the protocols that are named; with ``evaluate.quick``, a note names what it leaves out."""
+    named = [PROTOCOLS[name] for name in PROTOCOLS if name in case.settings.protocols]
+    if not case.settings.quick:
+        return named
+    with_flow = case.without_flow is None
+    methods = left_out_for_speed(case.context) if with_flow else []
+    slow = [protocol.name for protocol in named if protocol.slow and with_flow and protocol.cannot_serve(case) is None]
+    parts = [f"the methods {', '.join(methods)}"] * bool(methods) + [f"the protocols {', '.join(slow)}"] * bool(slow)
+    if parts:
+        case.notes.append(f"Left out for speed: {', and '.join(parts)}; evaluate without --quick to score them")
+    return [protocol for protocol in named if not protocol.slow]
 
 
 def _serves(protocol: Protocol, case: Case) -> bool:
@@ -219,7 +236,21 @@ def _cache(run: Path | None, config: Config) -> Iterator[Cache]:
         yield Cache(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="watercli-"))))
 
 
-def _notes(checkpoint: Checkpoint, store: Store) -> list[str]:
-    if checkpoint.fingerprint == store.fingerprint:
-        return []
-    return [f"{store.path.name} is not the store that the run was trained on; their fingerprints differ"]
+def scored_on(store: Store, split: str) -> Store:
+    """Return the store with another split as its test period, which is what methods simulate and protocols score."""
+    splits = json.loads(store.dataset.attrs["splits"])
+    splits["test"] = splits[split]
+    return replace(store, dataset=store.dataset.assign_attrs(splits=json.dumps(splits)))
+
+
+def notes_of(checkpoint: Checkpoint, store: Store, scored: str) -> list[str]:
+    """Return what a reader must know of the store, and of the split that is scored."""
+    notes = []
+    if checkpoint.fingerprint != store.fingerprint:
+        notes.append(f"{store.path.name} is not the store that the run was trained on; their fingerprints differ")
+    if scored == "validation":
+        notes.append(
+            "Scores are of the validation period, on which the checkpoint, ridge penalties and shares of corrections "
+            "were chosen: they are optimistic, and there are no predictive intervals"
+        )
+    return notes

@@ -282,4 +282,4 @@ def _run(case: Case) -> Section | None:
     return judge_evidence(case.context, informed, case.notes)
 
 
-EVIDENCE = Protocol(name="evidence", run=_run, cannot_serve=lacks_head)
+EVIDENCE = Protocol(name="evidence", run=_run, slow=True, cannot_serve=lacks_head)

@@ -217,4 +217,4 @@ def _run(case: Case) -> Forecast | None:
     return judge_forecasts(case.context, case.notes)
 
 
-FORECAST = Protocol(name="forecast", run=_run)
+FORECAST = Protocol(name="forecast", run=_run, slow=True)

@@ -252,4 +252,4 @@ def _run(case: Case) -> Section | None:
     return judge_gaps(case.context, informed, case.notes)
 
 
-GAPS = Protocol(name="gaps", run=_run, cannot_serve=_lacks_evidence)
+GAPS = Protocol(name="gaps", run=_run, slow=True, cannot_serve=_lacks_evidence)

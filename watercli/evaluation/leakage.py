@@ -22,8 +22,8 @@ def check_splits(store: Store) -> Splits:
     return splits
 
 
-def check_training(checkpoint: Checkpoint, store: Store, splits: Splits) -> None:
-    """Refuse a run that was trained or validated on what is now the test period.
+def check_training(checkpoint: Checkpoint, store: Store, splits: Splits, scored: str = "test") -> None:
+    """Refuse a run that was trained on the period that is scored, or validated on what is now the test period.
 
     A run of the store itself was trained within the store's splits; one of another store tells its own, and of gauges
     none of which it saw it saw no day.
@@ -38,12 +38,14 @@ def check_training(checkpoint: Checkpoint, store: Store, splits: Splits) -> None
     trained = set(checkpoint.gauges) - set(checkpoint.held_out_gauges)
     if checkpoint.gauges and store.gauge_ids and trained.isdisjoint(store.gauge_ids):
         return
-    seen = checkpoint.config.recipe.splits
+    seen, judged = checkpoint.config.recipe.splits, getattr(splits, scored)
     for verb, period in (("trained", seen.train), ("validated", seen.validation)):
-        if period.end >= splits.test.start and period.start <= splits.test.end:
+        if verb == "validated" and scored == "validation":
+            continue
+        if period.end >= judged.start and period.start <= judged.end:
             raise ConfigError(
-                f"The run was {verb} on {period.start} to {period.end}, which the test period of {store.path} "
-                f"({splits.test.start} to {splits.test.end}) overlaps; give a store with another test period"
+                f"The run was {verb} on {period.start} to {period.end}, which the {scored} period of {store.path} "
+                f"({judged.start} to {judged.end}) overlaps; give a store with another {scored} period"
             )
 
 

@@ -83,6 +83,8 @@ class Protocol:
     """Says why it cannot judge this run on this store; None if it can."""
     alternative: str | None = None
     """Name of the protocol that judges what this one cannot."""
+    slow: bool = False
+    """``evaluate.quick`` leaves it out."""
     nothing_to_score: Callable[[Case], str | None] = lambda case: None
     """Says, before any work, why no catchment can be scored; None if some may."""
 
@@ -111,8 +113,18 @@ def reason_without_flow(checkpoint: Checkpoint, store: Store, settings: Evaluate
     test = store.period("test")
     if not np.isfinite(store.dataset[target].values[:, test]).any():
         first, last = store.times[[test.start, test.stop - 1]]
-        return f"{store.path.name} has no '{target}' in the test period ({first:%Y-%m-%d} to {last:%Y-%m-%d})"
+        return (
+            f"{store.path.name} has no '{target}' in the {settings.split} period "
+            f"({first:%Y-%m-%d} to {last:%Y-%m-%d}){_elsewhere(store, settings)}"
+        )
     return None
+
+
+def _elsewhere(store: Store, settings: Evaluate) -> str:
+    """Return advice to score the validation period, if there is flow in it."""
+    validation = store.dataset[settings.target].values[:, store.period("validation")]
+    scores_test = settings.split == "test" and np.isfinite(validation).any()
+    return "; use --set evaluate.split=validation to score the validation period" if scores_test else ""
 
 
 def make_context(checkpoint: Checkpoint, store: Store, config: Config, cache: Cache, device: str = "cpu") -> Context:

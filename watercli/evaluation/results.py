@@ -64,6 +64,11 @@ class Outcome:
     """Results that are tables, by protocol."""
 
     @property
+    def split(self) -> str:
+        """The split that is scored: ``test``, or ``validation`` (``evaluate.split``)."""
+        return self.config.evaluate.split
+
+    @property
     def scores(self) -> xr.Dataset:
         """``score`` (metric, method, catchment) of river flow, and the scored ``days`` (catchment).
 
@@ -102,6 +107,10 @@ class Outcome:
 
     def comparisons(self) -> dict[str, Comparison]:
         """Return how the main method's efficiency compares with that of every other method."""
+        return self._comparisons
+
+    @cached_property
+    def _comparisons(self) -> dict[str, Comparison]:
         if self.flow is None:
             return {}
         nse = self.flow.data["score"].sel(metric="nse")
@@ -111,6 +120,10 @@ class Outcome:
 
     def pairs(self) -> dict[tuple[str, str], Comparison]:
         """Return how the efficiencies of every two methods compare."""
+        return self._pairs
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, str], Comparison]:
         if self.flow is None:
             return {}
         nse = {
@@ -179,6 +192,7 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         },
         "store": {"name": store.path.name, "fingerprint": store.fingerprint},
         "splits": outcome.splits.model_dump(mode="json"),
+        "scored_split": outcome.split,
         "settings": outcome.config.evaluate.model_dump(mode="json"),
         "notes": outcome.notes,
         "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
@@ -334,7 +348,7 @@ def _write_zarr(outcome: Outcome, flow: Flow, path: Path) -> None:
         data = data.merge(outcome.insight.dataset())
     data.attrs = {
         "Conventions": "CF-1.11",
-        "title": f"Observed and simulated {flow.target} of the test period",
+        "title": f"Observed and simulated {flow.target} of the {outcome.split} period",
         SCHEMA: SCHEMA_VERSION,
         "run_fingerprint": outcome.checkpoint.fingerprint_of_weights(),
         "store_fingerprint": outcome.store.fingerprint,

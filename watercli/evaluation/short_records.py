@@ -100,4 +100,4 @@ def _run(case: Case) -> ShortRecords | None:
     return judge_short_records(case.features, task, case.notes)
 
 
-SHORT_RECORDS = Protocol(name="short_records", run=_run, nothing_to_score=cannot_score)
+SHORT_RECORDS = Protocol(name="short_records", run=_run, slow=True, nothing_to_score=cannot_score)

@@ -104,7 +104,14 @@ def chosen_methods(context: Context) -> list[Method]:
     for reason in dict.fromkeys(reason for reason in reasons.values() if reason is not None):
         lacking = labels(name for name in reasons if reasons[name] == reason)
         log.warning("Left out, as %s: %s", reason, lacking)
-    return [method for method in methods if reasons[method.name] is None]
+    quick = context.settings.quick
+    return [method for method in methods if reasons[method.name] is None and (method.is_quick or not quick)]
+
+
+def left_out_for_speed(context: Context) -> list[str]:
+    """Return the names of the methods that ``evaluate.quick`` leaves out, of those that are named and can serve."""
+    methods = [METHODS[name] for name in in_order(context.settings.methods)]
+    return [method.name for method in methods if not method.is_quick and _cannot_serve(method, context) is None]
 
 
 def _cannot_serve(method: Method, context: Context) -> str | None:

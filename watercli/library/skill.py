@@ -49,7 +49,7 @@ def skill(run: Path, checkpoint: Checkpoint) -> dict[str, Any] | None:
     scored = nse.isel(catchment=np.flatnonzero(data["days"].values > 0))
     return {
         "target": flow["target"],
-        "period": results["splits"]["test"],
+        "period": results["splits"][results["scored_split"]],
         "ungauged": flow["ungauged"],
         "main": flow["main_method"],
         "labels": {str(method): str(data["label"].sel({"method": method}).item()) for method in data["method"].values},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,7 +131,8 @@ def test_a_test_period_without_flow_is_said(run: Path, test_first: Store, tmp_pa
     out = evaluate(checkpoint, store, tmp_path / "out", checkpoint.config, run=run)
     found = json.loads((out / "results.json").read_text())
     assert found["notes"] == [
-        "River flow is left out: store.zarr has no 'riverflow' in the test period (2000-01-11 to 2000-04-30)"
+        "River flow is left out: store.zarr has no 'riverflow' in the test period (2000-01-11 to 2000-04-30); "
+        "use --set evaluate.split=validation to score the validation period"
     ]
     assert found["riverflow"] is None
     assert {row["modality"] for row in found["reconstruction"]["scores"]} == {*checkpoint.config.modalities} - {
@@ -140,3 +142,41 @@ def test_a_test_period_without_flow_is_said(run: Path, test_first: Store, tmp_pa
     with pytest.raises(RunError, match=r"Nothing could be judged.*store\.zarr has no 'riverflow' in the test period"):
         evaluate(checkpoint, store, tmp_path / "nothing", config, run=run)
     assert not (tmp_path / "nothing").exists()
+
+
+def quickly(store: Store, run: Path, out: Path, *settings: str) -> dict[str, Any]:
+    """Return the results of an evaluation of all methods and protocols, with ``evaluate.quick``."""
+    checkpoint = open_run(run)
+    config = with_overrides(checkpoint.config, ["evaluate.quick=true", f"evaluate.methods={list(METHODS)}", *settings])
+    evaluate(checkpoint, store, out, config, run=run)
+    return dict(json.loads((out / "results.json").read_text()))
+
+
+def test_the_validation_period_is_scored_where_the_test_has_no_flow(
+    run: Path, test_first: Store, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    results = quickly(without_test_flow(test_first), run, out, "evaluate.split=validation")
+    data, days = xr.open_zarr(out / "results.zarr"), test_first.period("validation")
+    np.testing.assert_array_equal(data["time"].values, test_first.times[days])
+    np.testing.assert_array_equal(data["observed"].values, test_first.dataset["riverflow"].values[:, days])
+    assert data.attrs["title"] == "Observed and simulated riverflow of the validation period"
+    assert "coverage" not in data  # intervals would be calibrated by the days that are scored
+    assert (results["scored_split"], results["splits"]["test"]["start"]) == ("validation", "2000-01-11")
+    assert any("on which the checkpoint, ridge penalties and shares of corrections were chosen" in note
+               for note in results["notes"])  # fmt: skip
+    assert "Scored on the validation period" in (out / "report.html").read_text()
+
+
+def test_a_quick_evaluation_says_what_it_leaves_out(run: Path, test_first: Store, tmp_path: Path) -> None:
+    results = quickly(test_first, run, tmp_path / "out")
+    quick = [name for name, method in METHODS.items() if method.is_quick]
+    assert list(results["riverflow"]["methods"]) == quick
+    assert {"simulation", "gr4j", "inverse_distance", "climatology"} <= set(quick)
+    (note,) = results["notes"]
+    methods, protocols = note.removeprefix("Left out for speed: the methods ").split(", and the protocols ")
+    assert methods.split(", ") == [name for name in METHODS if name not in quick]
+    assert protocols == "forecast, short_records, evidence, gaps; evaluate without --quick to score them"
+    assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {
+        "riverflow.csv", "comparisons.csv", "catchments.csv", "signatures.csv", "reconstruction.csv",
+    }  # fmt: skip

@@ -105,7 +105,7 @@ def nse_map(flow: Flow, store: Store) -> Picture:
     values = nse.values[np.isfinite(nse.values)]
     alt = f"Map of the NSE of {flow.main_method.label} at {len(values)} gauges, from {values.min():.2f} to "
     alt += f"{values.max():.2f}"
-    caption = f"NSE of {flow.main_method.label} on the test period; grey: land."
+    caption = f"NSE of {flow.main_method.label} on the scored period; grey: land."
     return picture(figure, alt=alt, caption=caption, name="map", linked=True)
 
 
@@ -176,7 +176,7 @@ def hydrographs(flow: Flow) -> Picture:
     summary = ", ".join(f"{rank} {gauge} (NSE {float(nse.sel(catchment=gauge)):.2f})" for rank, gauge in chosen.items())
     caption = (
         f"A year of {flow.target} in {flow.units} in the catchments where {flow.main_method.label} is best, "
-        "median and worst by NSE of the whole test period. Gaps: not observed, or an input missing."
+        "median and worst by NSE of the whole scored period. Gaps: not observed, or an input missing."
     )
     alt = f"Observed and simulated flow ({flow.main_method.label}): {summary}"
     return picture(figure, alt=alt, caption=caption, name="flow", wide=True)

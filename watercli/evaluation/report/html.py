@@ -45,6 +45,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
         "checkpoint": outcome.checkpoint,
         "days": config.window_days,
         "splits": outcome.splits,
+        "split": outcome.split,
         "headline": summary_text.headline(outcome),
         "sentences": [
             with_minus(sentence)

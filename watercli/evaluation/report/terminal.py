@@ -50,7 +50,7 @@ def _show_left_out(outcome: Outcome) -> None:
 def _reconstruction(outcome: Outcome) -> Table | None:
     if not outcome.reconstruction.windows:
         return None
-    table = Table(title="Masked reconstruction, test period: RMSE", title_justify="left")
+    table = Table(title=f"Masked reconstruction, {outcome.split} period: RMSE", title_justify="left")
     for name in ("modality", "units", *BASELINES):
         table.add_column(name, justify="left" if name in ("modality", "units") else "right")
     for name, by_method in outcome.reconstruction.sums.items():
@@ -63,7 +63,7 @@ def _reconstruction(outcome: Outcome) -> Table | None:
 def _flow(outcome: Outcome) -> Table | None:
     if outcome.flow is None:
         return None
-    title = f"{outcome.flow.target}, test period, medians of {outcome.flow.counts['catchments']} catchments"
+    title = f"{outcome.flow.target}, {outcome.split} period, medians of {outcome.flow.counts['catchments']} catchments"
     table = Table(title=title, title_justify="left")
     for name in ("method", "NSE", "95 % interval", "KGE", f"RMSE ({outcome.flow.units})"):
         table.add_column(name, justify="left" if name == "method" else "right")
@@ -84,7 +84,8 @@ def _forecast(outcome: Outcome) -> Table | None:
         return None
     lead_times = [int(days) for days in outcome.forecast.data["lead_time"].values]
     table = Table(
-        title=f"Forecasts, test period: median NSE over {outcome.forecast.catchments} catchments, by lead time in days",
+        title=f"Forecasts, {outcome.split} period: median NSE over {outcome.forecast.catchments} catchments, by lead "
+        "time in days",
         title_justify="left",
     )
     table.add_column("method")
