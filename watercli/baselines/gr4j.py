@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from watercli.baselines import wording
@@ -42,8 +40,6 @@ GAUGES = 5
 """Donors of ``gr4j_donors``, whose simulations are averaged (Oudin et al. 2008, doi:10.1029/2007WR006240)."""
 MIN_DAYS = 180
 """A gauge with fewer observed days takes its parameters from the nearest one that has more."""
-GAUGES_PER_PROCESS = 16
-"""Fewer gauges are calibrated in the process itself, as a process takes seconds to start."""
 
 
 def forcing(store: Store, config: Config, scaling: Scaling, names: list[str], days: slice) -> Floats | str:
@@ -132,12 +128,10 @@ def calibrated(weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: sl
     days = slice(0, train.stop)  # The model's past does not know what comes later.
     observed = flow[:, days].copy()
     observed[:, : max(train.start, WARM_UP)] = np.nan
-    numbers = np.flatnonzero(gauges)
-    tasks = (delayed(calibrate)(inputs_of(weather[:, c, days], times[days]), observed[c]) for c in numbers)
-    processes = min(torch.get_num_threads(), max(len(numbers) // GAUGES_PER_PROCESS, 1))
-    results = Parallel(n_jobs=processes, return_as="generator")(tasks)
-    for c, values in zip(track(numbers.tolist(), "GR4J"), results, strict=True):
-        parameters[c] = values
+    for c in track(np.flatnonzero(gauges).tolist(), "GR4J"):
+        inputs = inputs_of(weather[:, c, days], times[days])
+        if inputs is not None:
+            parameters[c] = calibrate(inputs, observed[c])
     return parameters
 
 
