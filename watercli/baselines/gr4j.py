@@ -242,7 +242,8 @@ def _cached(
 
     def simulated(days: slice) -> Floats:
         usable = can_calibrate(weather, context.seen_flow[:, context.days], train)
-        chosen = {c: row[usable[row]][:number] for c, row in zip(np.flatnonzero(catchments), ordered, strict=True)}
+        numbers = np.flatnonzero(catchments).tolist()
+        chosen = {c: row[usable[row]][:number] for c, row in zip(numbers, ordered, strict=True)}
         donors = np.isin(np.arange(len(catchments)), np.concatenate(list(chosen.values())))
         return with_donors(weather, times, _parameters(context, kind, weather, donors), chosen)[:, days]
 
