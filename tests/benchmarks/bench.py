@@ -273,8 +273,7 @@ def main() -> None:
     console.print(f"Peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
     if arguments.json is not None:
         machine = {"cores": os.cpu_count(), "torch": torch.__version__, "load_average": load_before}
-        peak = {"matrix_product_gflops": {"fp32": peaks[False], "bf16": peaks[True]}}
-        console.write_json(arguments.json, machine | peak)
+        console.write_json(arguments.json, machine)
 
 
 if __name__ == "__main__":
