@@ -133,7 +133,8 @@ def show_learning(console: Console, rounds: int) -> None:
     seconds, peak = measure(learners, rounds)
     cores = torch.get_num_threads()
     table = Table("", "targets/s and core", "targets a step", "s a step", "GFLOP a step", "share of the peak",
-                  title=f"Speed of learning, CAMELS-US, width {config.model.width}, {cores} threads; matrix products at {peak:.0f} GFLOP/s",
+                  title=f"Speed of learning, CAMELS-US, width {config.model.width}, {cores} threads; "
+                  f"matrix products at {peak:.0f} GFLOP/s",
                   title_justify="left")  # fmt: skip
     for name, learner in learners.items():
         table.add_row(
