@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from watercli.api.run import Pretrained, Run, load_model, models, open_run
     from watercli.api.store import load_config, open_store, prepare, preview_prepare
     from watercli.api.training import finetune, pretrain, preview_finetune, preview_pretrain
+    from watercli.api.transfer import Transfer, transfer
     from watercli.config import Config
     from watercli.errors import ConfigError, DataError, RunError, WatercliError
     from watercli.store import Store
@@ -30,6 +31,7 @@ _MODULES = {
     "watercli.api.run": ("Pretrained", "Run", "load_model", "models", "open_run"),
     "watercli.api.store": ("load_config", "open_store", "prepare", "preview_prepare"),
     "watercli.api.training": ("finetune", "pretrain", "preview_finetune", "preview_pretrain"),
+    "watercli.api.transfer": ("Transfer", "transfer"),
     "watercli.config": ("Config",),
     "watercli.errors": ("ConfigError", "DataError", "RunError", "WatercliError"),
     "watercli.store": ("Store",),
@@ -46,6 +48,7 @@ __all__ = [
     "Run",
     "RunError",
     "Store",
+    "Transfer",
     "WatercliError",
     "__version__",
     "compare",
@@ -62,6 +65,7 @@ __all__ = [
     "preview_finetune",
     "preview_prepare",
     "preview_pretrain",
+    "transfer",
     "verify",
 ]
 

@@ -13,7 +13,7 @@ from watercli.run.parent import Parent, parent_of
 from watercli.run.view import as_read_by
 from watercli.store import Store
 from watercli.training import pretrain as training
-from watercli.training.finetune import fine_tuning
+from watercli.training.finetune import fine_tuning, with_size_of
 from watercli.training.forgetting import measure_forgetting
 from watercli.training.launch import Processes
 from watercli.training.size import fitted
@@ -25,6 +25,7 @@ def pretrain(
     *,
     steps: int | None = None,
     config: Config | StrPath | None = None,
+    parent: Pretrained | StrPath | None = None,
     settings: Settings = (),
     gpus: int = 0,
     processes: int = 0,
@@ -45,6 +46,9 @@ def pretrain(
     config
         A configuration, its shipped name or the path of its YAML file; by default the store's, or with ``resume`` the
         run's own.
+    parent
+        A trained model whose weights and scaling training begins with, as `finetune` takes it, but with all steps of
+        the configuration; None for random weights. Sizes of the model that the configuration leaves out are its own.
     settings
         Changes of single settings, as in ``{"train.learning_rate": 3e-4}``.
     gpus, processes
@@ -65,7 +69,10 @@ def pretrain(
     """
     all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
     opened, directory, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
-    best = training.pretrain(experiment, opened, directory, resume=resume, overwrite=overwrite, processes=all_processes)
+    origin, opened, experiment = _with_parent(parent, opened, directory, experiment, resume=resume)
+    best = training.pretrain(
+        experiment, opened, directory, resume=resume, overwrite=overwrite, processes=all_processes, parent=origin
+    )
     return Run(directory, best)
 
 
@@ -75,6 +82,7 @@ def preview_pretrain(
     *,
     steps: int | None = None,
     config: Config | StrPath | None = None,
+    parent: Pretrained | StrPath | None = None,
     settings: Settings = (),
     gpus: int = 0,
     processes: int = 0,
@@ -91,10 +99,11 @@ def preview_pretrain(
     from watercli.training.dry_run import estimate, show
 
     all_processes = Processes(gpus, processes, None if hostfile is None else Path(hostfile))
-    opened, _, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
+    opened, directory, experiment = _experiment(store, run, config, _with_steps(settings, steps), resume=resume)
+    origin, opened, experiment = _with_parent(parent, opened, directory, experiment, resume=resume)
     experiment = fitted(experiment, opened)
-    training.check(experiment, opened, all_processes)
-    show(estimate(experiment, opened, all_processes), experiment, all_processes)
+    training.check(experiment, opened, all_processes, origin)
+    show(estimate(experiment, opened, all_processes, origin and origin.checkpoint), experiment, all_processes)
 
 
 def finetune(
@@ -192,6 +201,23 @@ def preview_finetune(
     show(estimate(config, opened, all_processes, parent.checkpoint), config, all_processes)
 
 
+def _with_parent(
+    parent: Pretrained | StrPath | None, store: Store, run: Path, config: Config, *, resume: bool
+) -> tuple[Parent | None, Store, Config]:
+    """Return the parent of a pretraining, the store as it reads it, and the configuration with its model's size."""
+    if resume:
+        if parent is not None:
+            raise ConfigError(f"{run} keeps the parent that it began with; leave --from out when it is resumed")
+        own = parent_of(run)
+        return own, own.read(store) if own else store, config
+    if parent is None:
+        return None, store, config
+    opened = _opened(parent)
+    _check_apart(opened, run)
+    origin, read = parent_for(opened, store, None)
+    return origin, read, with_size_of(origin.checkpoint, config)
+
+
 def _begun(
     model: Pretrained | StrPath | None,
     store: Store | StrPath | None,
@@ -203,13 +229,26 @@ def _begun(
     if model is None:
         raise ConfigError("Fine-tuning needs a parent; give --model, a name that 'watercli models' lists or a run")
     opened = _opened(model)
-    parent = Parent(_name(opened), opened.checkpoint, {**opened.names, **(names or {})})
-    read = parent.read(resolve_store(store))
+    parent, read = parent_for(opened, store, names)
     config = fine_tuning(parent, read, settings)
     directory = RUNS / config.name if run is None else Path(run)
-    if opened.path.resolve().is_relative_to(directory.resolve()):
-        raise ConfigError(f"{directory} holds the parent; choose another --run for its child")
+    _check_apart(opened, directory)
     return parent, read, directory, config
+
+
+def parent_for(
+    model: Pretrained | StrPath, store: Store | StrPath | None, names: Mapping[str, str] | None
+) -> tuple[Parent, Store]:
+    """Return a model as the parent of another, and the store as it reads it."""
+    opened = _opened(model)
+    parent = Parent(_name(opened), opened.checkpoint, {**opened.names, **(names or {})})
+    return parent, parent.read(resolve_store(store))
+
+
+def _check_apart(parent: Pretrained, run: Path) -> None:
+    """Refuse a run directory that holds its own parent."""
+    if parent.path.resolve().is_relative_to(run.resolve()):
+        raise ConfigError(f"{run} holds the parent; choose another --run for its child")
 
 
 def _resumed(

@@ -23,6 +23,7 @@ from watercli.baselines.context import Context
 from watercli.baselines.method import Method
 from watercli.baselines.mlp import Regional
 from watercli.data.windows import Indices, derived_seed
+from watercli.errors import ConfigError
 from watercli.log import log, track
 
 Floats = NDArray[np.floating[Any]]
@@ -82,6 +83,13 @@ class Fitted:
     scale: float
     """What flow is divided by."""
 
+    @classmethod
+    def begun(cls, weather: Floats, regional: Regional) -> Fitted:
+        """Return one with random weights, of weather ``[I, C, T]`` and attributes."""
+        x, attributes = inputs(weather), regional.attributes()
+        network = Network(x.shape[-1] + attributes.shape[1])
+        return cls(network, nn.functional.pad(x, (0, 0, WARM_UP, 0)), attributes, regional.scale)
+
     def simulate(self, catchments: slice | list[int], days: slice) -> Floats:
         """Return the flow of ``days``, ``[C, days]``, year by year."""
         years = []
@@ -95,7 +103,7 @@ class Fitted:
         return simulated
 
 
-def fit(weather: Floats, regional: Regional, steps: int) -> Fitted:
+def fit(weather: Floats, regional: Regional, steps: int, *, start: Fitted | None = None, rate: float = RATE) -> Fitted:
     """Fit the LSTM to all catchments that have flow.
 
     Parameters
@@ -104,17 +112,30 @@ def fit(weather: Floats, regional: Regional, steps: int) -> Fitted:
         ``[I, C, T]`` standardised, NaN where missing. What lies before the store's first day counts as missing: 0.
     steps
         Of 32 sequences each.
+    start
+        An LSTM of the same inputs that training begins with; None for random weights.
+    rate
+        Highest learning rate.
+
+    Raises
+    ------
+    ConfigError
+        If ``start`` reads other inputs.
     """
-    x, attributes, (targets, deviations) = inputs(weather), regional.attributes(), regional.targets()
-    x = nn.functional.pad(x, (0, 0, WARM_UP, 0))
+    targets, deviations = regional.targets()
     last = max(regional.train.stop - SCORED, regional.train.start)
     observed = torch.isfinite(targets[:, regional.train]).any(1).nonzero()[:, 0].numpy()
     log.info("Fitting the LSTM to %s observed days", f"{regional.training_days:,}")
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(regional.seed, 10))
-        network = Network(x.shape[-1] + attributes.shape[1])
-        optimiser = torch.optim.Adam(network.parameters(), RATE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+        fitted = Fitted.begun(weather, regional)
+        if start is not None:
+            fitted = _with_weights_of(start, fitted)
+            unit = regional.scale / start.scale
+            targets, deviations = targets * unit, deviations * unit
+        network, x = fitted.network.train(), fitted.x
+        optimiser = torch.optim.Adam(network.parameters(), rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
         rng = np.random.default_rng([regional.seed, 10])
         for _ in track(range(steps), "LSTM"):
             c = torch.from_numpy(rng.choice(observed, SEQUENCES))
@@ -124,7 +145,19 @@ def fit(weather: Floats, regional: Regional, steps: int) -> Fitted:
             predicted = network(x[c[:, None], sequence], regional.noisy_attributes(c))[:, WARM_UP:]
             if _step(network, optimiser, (predicted - targets[c[:, None], scored]) / deviations[c, None]):
                 schedule.step()
-    return Fitted(network, x, attributes, regional.scale)
+    return fitted
+
+
+def _with_weights_of(start: Fitted, fitted: Fitted) -> Fitted:
+    """Return an LSTM with another's weights and unit of flow."""
+    before, after = start.network.lstm.input_size, fitted.network.lstm.input_size
+    if before != after:
+        raise ConfigError(
+            f"The LSTM was fitted to {before} inputs, and the store has {after} with the marks of what is missing; "
+            "leave the pretrained LSTM out"
+        )
+    fitted.network.load_state_dict(start.network.state_dict())
+    return replace(fitted, scale=start.scale)
 
 
 def _step(network: Network, optimiser: torch.optim.Optimizer, error: Tensor) -> bool:

@@ -24,6 +24,7 @@ from watercli.cli import (
     prepare,
     pretrain,
     simulate,
+    transfer,
 )
 from watercli.cli.threads import wait_briefly
 from watercli.errors import WatercliError, of_the_machine
@@ -41,6 +42,7 @@ HELP_NAMES: dict[Callable[..., None], tuple[Group, ...]] = {
     finetune.finetune: (),
     evaluate.evaluate: (PROTOCOLS, METHODS),
     compare.compare: (),
+    transfer.transfer: (),
     embed.embed: (),
     simulate.simulate: (),
     export.export: (),

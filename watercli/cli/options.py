@@ -62,6 +62,22 @@ def as_map(pairs: list[str] | None) -> dict[str, str]:
     return names
 
 
+def as_numbers(text: str, option: str) -> list[int]:
+    """Return comma-separated whole numbers.
+
+    Raises
+    ------
+    ConfigError
+        If a part is none.
+    """
+    from watercli.errors import ConfigError
+
+    parts = [part.strip() for part in text.split(",")]
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise ConfigError(f"{option} {text} holds '{wrong[0]}', which is no whole number; write it like 4,8,16")
+    return [int(part) for part in parts]
+
+
 def split_names(names: list[str] | None) -> list[str] | None:
     """Return names that were comma-separated or repeated; ``none`` alone means no name."""
     if names is None:

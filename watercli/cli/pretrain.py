@@ -28,6 +28,14 @@ def pretrain(
         Path | None, typer.Option(help="The run directory; by default runs/NAME of the configuration.")
     ] = None,
     config: ConfigOption = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="A trained model, or a run, whose weights and scaling training begins with.",
+            metavar="NAME|PATH|URL",
+        ),
+    ] = None,
     gpus: Annotated[
         int,
         typer.Option(min=0, help="GPUs to train on, on each machine: a process for each GPU.", rich_help_panel=SEVERAL),
@@ -63,6 +71,8 @@ def pretrain(
     It trains in this process, on the CPU. With --gpus or --processes, DeepSpeed starts several processes, which share
     the windows of each step; on one machine that needs no setup.
 
+    With --from it begins with the weights of a trained model of the same structure, in place of random ones.
+
     Ctrl-C finishes the step, saves a checkpoint and says how to go on; a second Ctrl-C stops at once.
     --dry-run estimates memory and time beforehand.
     """
@@ -71,14 +81,14 @@ def pretrain(
 
     if dry_run:
         training.preview_pretrain(
-            store, run, config=config, settings=settings or [], gpus=gpus, processes=processes, hostfile=hostfile,
-            resume=resume,
+            store, run, config=config, parent=parent, settings=settings or [], gpus=gpus, processes=processes,
+            hostfile=hostfile, resume=resume,
         )  # fmt: skip
         return
     note_idle_gpus(gpus, processes)
     trained = training.pretrain(
-        store, run, config=config, settings=settings or [], gpus=gpus, processes=processes, hostfile=hostfile,
-        resume=resume, overwrite=overwrite,
+        store, run, config=config, parent=parent, settings=settings or [], gpus=gpus, processes=processes,
+        hostfile=hostfile, resume=resume, overwrite=overwrite,
     )  # fmt: skip
     log.info("Done: %s. Next: watercli evaluate --run %s", why_best(trained.checkpoint), trained.path)
 

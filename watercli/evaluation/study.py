@@ -109,14 +109,15 @@ def run_study(
     for name, config in configs.items():
         run = folder / name
         log.info("Variant %s", name)
-        if not _finished(run, config):
+        if not finished(run, config):
             pretrain(config, store, run, resume=name in begun, processes=processes)
         _evaluate(run, store, config, device)
         runs.append(run)
     return runs
 
 
-def _finished(run: Path, config: Config) -> bool:
+def finished(run: Path, config: Config) -> bool:
+    """Return whether a run has all the steps of a configuration."""
     checkpoints = all_checkpoints(run)
     return bool(checkpoints) and checkpoints[-1].step >= config.train.steps
 

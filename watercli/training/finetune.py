@@ -12,7 +12,7 @@ import numpy as np
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.mae import MultiModalMAE
 
-from watercli.config import Config, Recipe, Splits, with_overrides
+from watercli.config import Config, Recipe, Splits, difference, with_overrides
 from watercli.data.held_out import held_out_catchments
 from watercli.errors import ConfigError
 from watercli.run.checkpoint import Checkpoint
@@ -29,6 +29,10 @@ RATE = 0.2
 VALIDATIONS = 10
 WARMUP = 0.1
 """Share of the steps over which the learning rate rises."""
+STRUCTURAL = ("model.", "modalities.", "train.attribute_dropout")
+"""Settings on which the shapes of weights may depend."""
+MODEL_SIZES = ("model.width", "model.decoder_width")
+"""Sizes of the model that a configuration may leave out."""
 LAST = ("decoders.", "feature_maps.")
 """What the names of the last layers' weights begin with."""
 
@@ -50,21 +54,27 @@ def fine_tuning(parent: Parent, store: Store, settings: Sequence[str] = ()) -> C
     ConfigError
         If a setting is unknown or out of range.
     """
-    base = _gentler(parent.checkpoint, store)
+    gauges = _gauges(with_overrides(_gentler(parent.checkpoint, store, len(store.gauge_ids)), settings), store)
+    base = _gentler(parent.checkpoint, store, gauges)
     steps = with_overrides(base, settings).train.steps
     interval = max(steps // VALIDATIONS, 1)
     intervals = {"validate_every": interval, "checkpoint_every": interval, "warmup_steps": round(steps * WARMUP)}
     return with_overrides(base, [*(f"train.{name}={value}" for name, value in intervals.items()), *settings])
 
 
-def _gentler(parent: Checkpoint, store: Store) -> Config:
+def _gauges(config: Config, store: Store) -> int:
+    """Return the number of gauges that are not held out."""
+    return len(store.gauge_ids) - int(held_out_catchments(store, config).sum())
+
+
+def _gentler(parent: Checkpoint, store: Store, gauges: int) -> Config:
     """Return the parent's configuration with fewer steps and a lower learning rate, for a store's gauges and splits."""
     config, train = parent.config, parent.config.train
     changes: dict[str, Any] = {
-        "steps": _steps(config, store),
+        "steps": _steps(config, store, gauges),
         "learning_rate": train.learning_rate * RATE,
         "min_learning_rate": train.min_learning_rate * RATE,
-        "catchments_per_window": max(min(train.catchments_per_window, len(store.gauge_ids)), 1),
+        "catchments_per_window": max(min(train.catchments_per_window, gauges), 1),
         # On its own store the parent's held-out gauges stay so; elsewhere the setting would name other gauges.
         "held_out_gauges": parent.config_for(store).train.held_out_gauges if is_own(parent, store) else None,
         "members": 1,
@@ -79,10 +89,10 @@ def _gentler(parent: Checkpoint, store: Store) -> Config:
     )
 
 
-def _steps(config: Config, store: Store) -> int:
+def _steps(config: Config, store: Store, gauges: int) -> int:
     """Return the steps that show each day of a catchment often enough, in whole hundreds and within limits."""
     period = store.period("train")
-    days = max(len(store.gauge_ids), 1) * (period.stop - period.start)
+    days = max(gauges, 1) * (period.stop - period.start)
     shown = config.train.batch_size * config.train.catchments_per_window * config.window_days
     fewest, most = STEPS
     steps: int = 100 * round(SHOWINGS * days / shown / 100)
@@ -132,16 +142,35 @@ def check_parent(parent: Checkpoint, config: Config, store: Store) -> None:
 
 
 def _check_structure(parent: Checkpoint, config: Config) -> None:
+    """Refuse a configuration whose model has other weights than the parent's."""
+    if set(config.modalities) != set(parent.config.modalities):
+        differing = sorted(set(config.modalities) ^ set(parent.config.modalities))
+        raise ConfigError(
+            f"The parent's modalities are {', '.join(parent.config.modalities)}, and the configuration's differ by "
+            f"{', '.join(differing)}; give the parent's --config, or use 'watercli finetune'"
+        )
     before, after = (_shapes(each.structure) for each in (parent, replace(parent, config=config)))
     if before != after:
+        settings = [line for line in _differences(parent.config, config) if line.startswith(STRUCTURAL)]
         raise ConfigError(
-            "The settings make another structure than the parent's, whose weights would not fit; leave out what --set "
-            "changes in 'model', 'modalities' and train.attribute_dropout"
+            f"The settings make another structure than the parent's{f' ({settings[0]})' if settings else ''}, whose "
+            "weights would not fit; keep the parent's 'model', 'modalities' and train.attribute_dropout"
         )
 
 
 def _shapes(structure: MAEConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(weight.shape) for name, weight in MultiModalMAE(structure).state_dict().items()}
+
+
+def _differences(before: Config, after: Config) -> list[str]:
+    return difference(before.model_dump(mode="json"), after.model_dump(mode="json"))
+
+
+def with_size_of(parent: Checkpoint, config: Config) -> Config:
+    """Return a configuration in which the model's sizes that it leaves out are those of a parent."""
+    sizes = {name: getattr(parent.config.model, name.removeprefix("model.")) for name in MODEL_SIZES}
+    left_out = config.sizes_left_out & set(MODEL_SIZES)
+    return with_overrides(config, [f"{name}={sizes[name]}" for name in sorted(left_out)])
 
 
 def _check_flow(config: Config, store: Store) -> None:
