@@ -103,7 +103,8 @@ def preview_pretrain(
     origin, opened, experiment = _with_parent(parent, opened, directory, experiment, resume=resume)
     experiment = fitted(experiment, opened)
     training.check(experiment, opened, all_processes, origin)
-    show(estimate(experiment, opened, all_processes, origin and origin.checkpoint), experiment, all_processes)
+    begun_with = origin.checkpoint if origin else None
+    show(estimate(experiment, opened, all_processes, begun_with), experiment, all_processes)
 
 
 def finetune(

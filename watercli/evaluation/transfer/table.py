@@ -24,8 +24,10 @@ def summary(scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     over gauges and its 95 % interval by bootstrap over gauges. ``over_scratch`` and ``over_as_is`` are medians of
     paired differences: against the same structure from scratch on the same record, and against the model as it is.
     """
-    keys = ["gauges", "years", "method"]
-    groups = {(str(method), int(gauges), int(years)): part for (gauges, years, method), part in scores.groupby(keys)}
+    groups: dict[Record, pd.DataFrame] = {}
+    for keys, part in scores.groupby(["method", "gauges", "years"]):
+        method, gauges, years = map(str, keys)
+        groups[method, int(gauges), int(years)] = part
     efficiencies = {record: part.groupby("gauge_id")["nse"].mean() for record, part in groups.items()}
     order = sorted(groups, key=lambda record: (*record[1:], list(METHODS).index(record[0])))
     rows = [_row(efficiencies, record, groups[record]["seed"].nunique(), seed) for record in order]
