@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+from torch import Tensor
+
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_folder
 from watercli.output.sealed import sealed
@@ -76,6 +79,15 @@ def adopt(parent: Parent, run: Path) -> None:
             copy_evidence(source, copy)
     except OSError as error:
         raise RunError(f"{folder} cannot be written ({error.strerror or error}); make room and start again") from error
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
+    """Write a checkpoint with other weights into an empty folder; it has no evidence head."""
+    file = folder / WEIGHTS
+    save_file(weights, file)
+    files = {WEIGHTS: {"bytes": file.stat().st_size, "sha256": sha256(file)}}
+    copy = replace(checkpoint, path=folder, weights=WEIGHTS, files=files)
+    (folder / META).write_text(sealed(copy.to_dict()), encoding="utf-8")
 
 
 def parent_record(run: Path) -> dict[str, Any] | None:

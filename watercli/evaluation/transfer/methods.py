@@ -20,17 +20,18 @@ from watercli.baselines import gr4j, lstm
 from watercli.baselines.informed import Informed
 from watercli.baselines.mlp import Regional
 from watercli.baselines.neighbours import distances
+from watercli.baselines.untrained import Untrained
 from watercli.baselines.weather import catchment_weather
 from watercli.config import Config, with_overrides
 from watercli.data.evidence import FlowErrors, Network
 from watercli.errors import ConfigError
 from watercli.evaluation.study import finished
 from watercli.log import log
-from watercli.output.atomic import written_file
+from watercli.output.atomic import written_file, written_folder
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
 from watercli.run.evidence import load_evidence
-from watercli.run.parent import Parent
+from watercli.run.parent import Parent, write_checkpoint
 from watercli.run.simulator import Simulator
 from watercli.store import Store
 from watercli.training.finetune import RATE, fine_tuning
@@ -126,7 +127,7 @@ class Case:
         )
 
 
-def _trained(case: Case, config: Config, kind: str, parent: Parent | None) -> Checkpoint:
+def _trained(case: Case, config: Config, kind: str, parent: Parent) -> Checkpoint:
     """Train in a run directory of the study, or go on with it; return the best checkpoint."""
     run = case.folder / "runs" / f"{kind}-{case.cell.record}"
     begun = (run / CONFIG).is_file()
@@ -157,8 +158,21 @@ def _child(case: Case) -> Checkpoint:
 
 
 def from_scratch(case: Case) -> Floats:
-    """Return the flow by the same structure, trained on the local gauges from random weights."""
-    return _simulated(case, _trained(case, case.scratch, "from_scratch", None), case.days)
+    """Return the flow by the same structure and scaling, trained on the local gauges from random weights."""
+    return _simulated(case, _trained(case, case.scratch, "from_scratch", _untrained(case)), case.days)
+
+
+def _untrained(case: Case) -> Parent:
+    """Return the parent with random weights, kept in the study's folder."""
+    folder = case.folder / f"untrained-seed{case.cell.seed}"
+    parent = case.parent.checkpoint
+    if not folder.is_dir():
+        seeded = replace(parent, config=with_overrides(parent.config, [f"seed={case.cell.seed}"]))
+        weights = Untrained.of(seeded).model().state_dict()
+        with written_folder(folder) as partial:
+            partial.mkdir()
+            write_checkpoint(partial, parent, weights)
+    return Parent(f"{case.parent.name}, untrained", Checkpoint.read(folder), case.parent.names)
 
 
 def as_is_informed(case: Case) -> Floats | None:
@@ -251,6 +265,9 @@ def gr4j_donors(case: Case) -> Floats | None:
         return None
     times, flow = case.store.times[days], case.local_flow[:, days]
     parameters = gr4j.calibrated(weather, times, flow, case.store.period("train"))
+    if not np.isfinite(parameters).any():
+        log.warning("GR4J is left out: no local gauge has %d days of flow after the first year", gr4j.MIN_DAYS)
+        return None
     nearest = np.argsort(np.where(case.is_local, distances(case.store), np.inf), axis=1, kind="stable")
     return gr4j.with_donors(weather, times, parameters, nearest, gr4j.GAUGES)[:, case.days]
 
