@@ -263,13 +263,15 @@ def gr4j_donors(case: Case) -> Floats | None:
     if isinstance(weather, str) or checkpoint.config.modalities[case.target].units != "mm/day":
         log.warning("GR4J is left out: %s", weather if isinstance(weather, str) else f"'{case.target}' is no mm/day")
         return None
-    times, flow = case.store.times[days], case.local_flow[:, days]
-    parameters = gr4j.calibrated(weather, times, flow, case.store.period("train"))
-    if not np.isfinite(parameters).any():
+    times, flow, train = case.store.times[days], case.local_flow[:, days], case.store.period("train")
+    usable = gr4j.can_calibrate(weather, flow, train)
+    if not usable.any():
         log.warning("GR4J is left out: no local gauge has %d days of flow after the first year", gr4j.MIN_DAYS)
         return None
-    nearest = np.argsort(np.where(case.is_local, distances(case.store), np.inf), axis=1, kind="stable")
-    return gr4j.with_donors(weather, times, parameters, nearest, gr4j.GAUGES)[:, case.days]
+    parameters = gr4j.calibrated(weather, times, flow, train, usable)
+    nearest = np.argsort(np.where(usable, distances(case.store), np.inf), axis=1, kind="stable")
+    donors = {c: row[: min(gr4j.GAUGES, int(usable.sum()))] for c, row in enumerate(nearest)}
+    return gr4j.with_donors(weather, times, parameters, donors)[:, case.days]
 
 
 @dataclass(frozen=True)
