@@ -39,7 +39,7 @@ TINY_DEMO = (
     "model.causal=true",
     "model.grid_attention_scope=same_day",
     "grid_window_days=6",
-    "evaluate.protocols=[reconstruction, simulation]",
+    "evaluate.protocols=[reconstruction, simulation, ungauged]",
 )
 """The demo, cut down; its model has a recurrence and an antecedent state of grids and is causal, as the pages say."""
 TINY_GB12 = (
