@@ -18,8 +18,18 @@ from watercli.store import Store
 
 rasterio = pytest.importorskip("rasterio")
 Build = Callable[..., Store]
-DAYS = factory.days()
-WITHOUT_CATCHMENTS = {"recipe__catchments": None}
+DAYS = factory.days("2001-01-01", "2001-01-12")
+SHORT = {
+    "recipe__period": {"start": "2001-01-01", "end": "2001-01-12"},
+    "recipe__splits": {
+        "train": {"start": "2001-01-01", "end": "2001-01-08"},
+        "validation": {"start": "2001-01-09", "end": "2001-01-10"},
+        "test": {"start": "2001-01-11", "end": "2001-01-12"},
+    },
+    "recipe__catchments": None,
+    "window_days": 2,
+}
+"""Twelve days, and no catchments."""
 
 
 def write(folder: Path, y: np.ndarray, x: np.ndarray, values: np.ndarray, name: str, **profile: Any) -> None:
@@ -43,7 +53,7 @@ def stated(modalities: dict[str, Any]) -> dict[str, Any]:
 def test_chirps(data: Path, build: Build) -> None:
     values = factory.field(DAYS)
     write(data, SOUTH_FIRST, LON, values, "chirps-v2.0.{day:%Y.%m.%d}.tif")
-    store = build(modalities=stated(of("precip", "chirps-*.tif")), **LATLON)
+    store = build(modalities=stated(of("precip", "chirps-*.tif")), **SHORT | LATLON)
     np.testing.assert_allclose(read(store), values, rtol=1e-6)
 
 
@@ -53,7 +63,7 @@ def test_a_projected_grid_of_scaled_integers(data: Path, build: Build) -> None:
     for path in data.glob("rain_*.tiff"):
         with rasterio.open(path, "r+") as file:
             file.scales = (0.1,)
-    store = build(modalities=stated(of("precip", "rain_*.tiff")), **WITHOUT_CATCHMENTS)
+    store = build(modalities=stated(of("precip", "rain_*.tiff")), **SHORT)
     np.testing.assert_allclose(read(store), tenths / 10, rtol=1e-5)
 
 
@@ -68,13 +78,13 @@ def test_a_projected_grid_of_scaled_integers(data: Path, build: Build) -> None:
 def test_what_a_file_must_tell(data: Path, build: Build, profile: dict[str, Any], name: str, message: str) -> None:
     write(data, SOUTH_FIRST, LON, factory.field(DAYS), name, **profile)
     with pytest.raises(DataError, match=message):
-        build(modalities=of("precip", "rain_1.tif" if "dayofyear" in name else "rain_*.tif"), **LATLON)
+        build(modalities=of("precip", "rain_1.tif" if "dayofyear" in name else "rain_*.tif"), **SHORT | LATLON)
 
 
 def test_a_torn_file(data: Path, build: Build) -> None:
     (data / "rain_20010101.tif").write_bytes(b"II*\0 torn")
     with pytest.raises(DataError, match=r"rain_20010101.tif cannot be read as GeoTIFF: it is damaged"):
-        build(modalities=of("precip", "rain_*.tif"), **LATLON)
+        build(modalities=of("precip", "rain_*.tif"), **SHORT | LATLON)
 
 
 def test_dates_in_names() -> None:
