@@ -9,7 +9,7 @@ import sys
 import pytest
 
 COMMANDS = (
-    "prepare", "pretrain", "finetune",
+    "prepare", "pretrain", "finetune", "transfer",
     "evaluate", "compare", "embed", "simulate", "export", "models", "inspect", "config",
 )  # fmt: skip
 HEAVY = ("torch", "deepspeed", "xarray", "zarr", "dask", "numpy", "pandas", "sklearn", "matplotlib", "scores", "pyproj")

@@ -90,7 +90,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def init(self: object, store: Store, name: str, scale: object, limit_gib: float) -> None:
         self.source = (store, name, scale)  # type: ignore[attr-defined]
-        self._array = store.dataset[name]  # type: ignore[attr-defined]
+        self._array, self._days = store.dataset[name], len(store.times)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(GridCache, "__init__", init)
     monkeypatch.setattr(GridCache, "window", window)
