@@ -20,7 +20,7 @@ from watercli.output.atomic import DISK_FULL, flush, written_file
 from watercli.output.sizes import in_bytes
 from watercli.run.checkpoint import versions
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever an array of the same name is computed in another way."""
 
 PIECE = 2**20

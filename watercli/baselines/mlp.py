@@ -24,6 +24,8 @@ WIDTH = 256
 SAMPLES = 512
 RATE = 1e-3
 WEIGHT_DECAY = 1e-4
+HARDLY_VARIES = 0.01
+"""Share of the median feature's standard deviation."""
 MAX_ROWS = 50_000
 """Rows that the features are standardised over; more are thinned out evenly."""
 
@@ -68,6 +70,17 @@ class Regional:
         return with_flags(noisy, torch.isnan(static).any(0))
 
 
+def _deviation(sample: Floats) -> NDArray[np.float32]:
+    """Return the standard deviation of features ``[F]`` over rows ``[N, F]``; infinite if a feature hardly varies.
+
+    Divided by it, such a feature is 0. Otherwise it would be huge where it does differ: the share of known days in a
+    long average is constant in training, but not in a test period at the beginning of the record.
+    """
+    deviation = sample.std(0)
+    hardly_varies = deviation < HARDLY_VARIES * np.median(deviation)
+    return np.where(hardly_varies, np.inf, deviation + 1e-6).astype(np.float32)
+
+
 def fit_network(features: Floats, regional: Regional, steps: int, predict: slice, progress: str) -> Floats:
     """Fit a network of three hidden layers to all catchments, and return its flow of ``predict``, ``[C, predicted]``.
 
@@ -86,7 +99,7 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
     day = day + regional.train.start
     thin = np.linspace(0, len(day) - 1, min(len(day), MAX_ROWS)).round().astype(np.int64)
     sample = features[catchment[thin], day[thin]].astype(np.float32)
-    mean, deviation = torch.from_numpy(sample.mean(0)), torch.from_numpy(sample.std(0) + 1e-6)
+    mean, deviation = torch.from_numpy(sample.mean(0)), torch.from_numpy(_deviation(sample))
 
     def read(rows: Floats) -> Tensor:
         return (torch.tensor(rows, dtype=torch.float32) - mean) / deviation
