@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from multimodal_mae.config import AntecedentStateConfig
-from multimodal_mae.moving_averages import Seen, carry, states
+from multimodal_mae.moving_averages import Seen, carry, state_size, states
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +29,11 @@ YEAR = 365
 
 def features(weather: Floats) -> Tensor:
     """Return ``[C, T, F]`` of standardised daily weather ``[I, C, T]``, NaN where missing."""
-    return torch.cat([_states(torch.from_numpy(values.astype(np.float32))) for values in weather], dim=-1)
+    size = state_size(STATE)
+    read = torch.empty(*weather.shape[1:], len(weather) * size)  # once: gigabytes where catchments are many
+    for number, values in enumerate(weather):
+        read[..., number * size : (number + 1) * size] = _states(torch.from_numpy(values.astype(np.float32)))
+    return read
 
 
 def _states(values: Tensor) -> Tensor:

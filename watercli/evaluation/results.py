@@ -282,15 +282,15 @@ def reconstruction_rows(outcome: Outcome) -> list[dict[str, Any]]:
 def flow_rows(flow: Flow) -> list[dict[str, Any]]:
     """Return one row for each catchment and method that was scored, and where it is."""
     rows = []
-    places = [name for name in ("gauge_name", "latitude", "longitude", "area") if name in flow.data.coords]
     scored = flow.data.sel(catchment=flow.data["days"].values > 0)
-    for gauge in scored["catchment"].values:
-        catchment = scored.sel(catchment=gauge)
-        place = {("area_km2" if name == "area" else name): catchment[name].item() for name in places}
-        for method in flow.methods:
-            scores = catchment["score"].sel({"method": method})
-            row = {"gauge_id": gauge, **place, "method": method, "days": int(catchment["days"])}
-            rows.append(row | {metric: float(scores.sel(metric=metric)) for metric in METRICS})
+    places = [name for name in ("gauge_name", "latitude", "longitude", "area") if name in flow.data.coords]
+    columns = {("area_km2" if name == "area" else name): scored[name].values.tolist() for name in places}
+    scores = scored["score"].sel(metric=list(METRICS)).transpose("catchment", "method", "metric").values
+    for c, (gauge, days) in enumerate(zip(scored["catchment"].values, scored["days"].values.tolist(), strict=True)):
+        place = {name: values[c] for name, values in columns.items()}
+        for method, row in zip(flow.methods, scores[c].tolist(), strict=True):
+            about = {"gauge_id": gauge, **place, "method": method, "days": days}
+            rows.append(about | dict(zip(METRICS, row, strict=True)))
     return rows
 
 

@@ -21,7 +21,7 @@ from watercli.evaluation.simulation import Flow
 
 Floats = NDArray[np.floating[Any]]
 
-MAX_BYTES = 1_700_000
+MAX_BYTES = 1_300_000
 """Of all series, before they become text: so the page stays below 3 MB. Beyond it methods are left out, and then
 catchments."""
 MISSING = 2**16 - 1

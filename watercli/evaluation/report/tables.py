@@ -51,18 +51,15 @@ def interval_scores(catchment: xr.Dataset) -> dict[str, float]:
 
 def signature_rows(insight: Insight) -> list[dict[str, Any]]:
     """Return one row for each catchment and signature that has a value."""
-    signatures = insight.signatures
-    rows = []
-    for gauge in signatures["catchment"].values:
-        for name in signatures["signature"].values:
-            values = {
-                str(source): float(signatures.sel(signature=name, source=source, catchment=gauge))
-                for source in signatures["source"].values
-            }
-            if np.isfinite(list(values.values())).any():
-                units = str(signatures["signature_units"].sel(signature=name).item())
-                rows.append({"gauge_id": gauge, "signature": name, "units": units, **values})
-    return rows
+    signatures = insight.signatures.transpose("catchment", "signature", "source")
+    sources = [str(source) for source in signatures["source"].values]
+    names, units = signatures["signature"].values, signatures["signature_units"].values
+    return [
+        {"gauge_id": gauge, "signature": name, "units": str(unit), **dict(zip(sources, row.tolist(), strict=True))}
+        for gauge, of_gauge in zip(signatures["catchment"].values, signatures.values, strict=True)
+        for name, unit, row in zip(names, units, of_gauge, strict=True)
+        if np.isfinite(row).any()
+    ]
 
 
 def to_dict(insight: Insight, seed: int) -> dict[str, Any]:
