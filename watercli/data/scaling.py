@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class Scale:
     mean: float
     std: float
     least: float | None = None
-    """Least and most value in the run's store, in physical units; of attributes only."""
+    """Least and most value at gauges that are not held out, in physical units; of attributes only."""
     most: float | None = None
     gappy: bool = False
     """Some catchments of the run's store lack it; of attributes only."""
@@ -45,6 +45,17 @@ class Scale:
         """Standardised values to physical units; NaN stays NaN."""
         physical: Array = TRANSFORMS[self.transform].inverse(x * self.std + self.mean).astype(np.float32)
         return physical
+
+    def held_to_range(self, x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Return values with those outside the range of the training moved to its nearer end; NaN stays NaN."""
+        if self.least is None or self.most is None:
+            return x
+        return np.clip(x, self.least, self.most)
+
+    def widened(self, x: NDArray[np.floating[Any]]) -> Scale:
+        """Return the same scale with a range that holds the values ``x`` too."""
+        known = [end for end in (*_range(x), self.least, self.most) if end is not None]
+        return replace(self, least=min(known, default=None), most=max(known, default=None))
 
 
 @dataclass(frozen=True)
@@ -97,10 +108,13 @@ class Scaling:
             scales[name] = Scale(modality.transform, mean, std)
             if modality.loss == "basin_averaged_nse":
                 targets[name] = Scale("identity", 0.0, statistics[1][1])
-        return cls(scales, _attribute_scales(store), targets)
+        return cls(scales, _attribute_scales(store, config), targets)
 
     def static(self, store: Store) -> Array:
         """Return the standardised static attributes ``[C, A]`` of a store's catchments, NaN where missing.
+
+        A value outside the range of the training is taken for the nearest in it. A network extrapolates badly: the
+        shipped British model had a 25th percentile of the NSE of -2.6 at US catchments, and of -0.7 so.
 
         Raises
         ------
@@ -118,8 +132,25 @@ class Scaling:
             return np.empty((0, 0), dtype=np.float32)
         values = store.dataset["static"].values
         return np.stack(
-            [scale.forward(values[:, i]) for i, scale in enumerate(self.attributes.values())], axis=1
+            [scale.forward(scale.held_to_range(values[:, i])) for i, scale in enumerate(self.attributes.values())],
+            axis=1,
         ).astype(np.float32)
+
+    def widened(self, store: Store, config: Config) -> Scaling:
+        """Return the same scaling, with attributes' ranges that hold the gauges of a further training too.
+
+        Parameters
+        ----------
+        store
+            Its store, with the attributes of this scaling.
+        config
+            Its configuration: gauges that are held out widen nothing.
+        """
+        values = store.dataset["static"].values[~held_out_catchments(store, config)] if self.attributes else None
+        if values is None:
+            return self
+        attributes = {name: scale.widened(values[:, i]) for i, (name, scale) in enumerate(self.attributes.items())}
+        return replace(self, attributes=attributes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -141,7 +172,7 @@ def _seen_statistics(store: Store, config: Config, name: str, transform: Transfo
     return float(seen.mean()), float(seen.std())
 
 
-def _attribute_scales(store: Store) -> dict[str, Scale]:
+def _attribute_scales(store: Store, config: Config) -> dict[str, Scale]:
     if not store.attribute_names:
         return {}
     statistics = store.dataset["static_statistics"]
@@ -149,13 +180,13 @@ def _attribute_scales(store: Store) -> dict[str, Scale]:
     deviations = statistics.sel(statistic="std").values
     transforms = store.dataset["attribute_transform"].values
     units = store.dataset["attribute_units"].values
-    values = store.dataset["static"].values
+    values, seen = store.dataset["static"].values, ~held_out_catchments(store, config)
     return {
         name: Scale(
             str(transforms[i]),  # type: ignore[arg-type]
             float(means[i]),
             float(deviations[i]),
-            *_range(values[:, i]),
+            *_range(values[seen, i]),
             bool(np.isnan(values[:, i]).any()),
             units=str(units[i]),
         )

@@ -157,7 +157,8 @@ def log_novelty(checkpoint: Checkpoint, store: Store, catchments: Indices) -> No
         names = np.array(list(checkpoint.scaling.attributes))
         which = [f"{gauges[number]}: {', '.join(names[beyond[number]])}" for number in np.flatnonzero(beyond.any(1))]
         log.warning(
-            "%d of %d gauges have attributes outside the range of the training (%s): the model extrapolates there",
+            "%d of %d gauges have attributes outside the range of the training (%s): "
+            "the model takes the nearest value in it",
             len(which),
             len(gauges),
             _some(which, "; "),

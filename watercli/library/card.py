@@ -95,7 +95,10 @@ def _skill(content: Mapping[str, Any]) -> Iterator[str]:
 
 def _not_for(content: Mapping[str, Any]) -> Iterator[str]:
     yield "## Where not to use it\n"
-    yield "- Where an attribute lies outside its range above: the model extrapolates there, and exports flag it."
+    yield (
+        "- Where an attribute lies outside its range above: the model takes it for the nearest in it, and exports flag "
+        "it."
+    )
     needed = [name for name, item in content["inputs"]["modalities"].items() if not item["optional"]]
     yield f"- Where what it needs is not known: {', '.join(needed)} (what it predicts apart)."
     yield (

@@ -169,7 +169,7 @@ def structure_and_scaling(config: Config, store: Store, origin: Checkpoint | Non
     """Return those of the model that training begins with, otherwise those that a store gives."""
     if origin is None:
         return store_model_config(config, store), Scaling.of(store, config)
-    return replace(origin, config=config).structure, origin.scaling
+    return replace(origin, config=config).structure, origin.scaling.widened(store, config)
 
 
 def work(

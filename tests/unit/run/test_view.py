@@ -103,7 +103,7 @@ def test_two_variables_of_one_quantity_are_not_guessed(
         patch.setattr("watercli.log.log.propagate", True)
         view = as_read_by(recurrent, both)
     assert "precip" not in view.config.modalities
-    assert "rain or rainfall? --map precip=NAME decides" in caplog.text
+    assert "rain or rainfall? --map precip=NAME" in caplog.text
     assert "precip" in as_read_by(recurrent, both, {"precip": "rain"}).config.modalities
 
 

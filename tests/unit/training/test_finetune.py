@@ -57,7 +57,11 @@ def test_step_0_is_the_parent(child: wc.Run, informed_run: Path, other_store: St
 
 def test_the_scaling_is_the_parents(child: wc.Run, informed_run: Path, other_store: Store) -> None:
     parent = open_run(informed_run)
-    assert child.checkpoint.scaling == parent.scaling
+    own, attributes = child.checkpoint.scaling, parent.scaling.attributes
+    assert own.modalities == parent.scaling.modalities
+    assert {name: (scale.mean, scale.std) for name, scale in own.attributes.items()} == {
+        name: (scale.mean, scale.std) for name, scale in attributes.items()
+    }
     assert child.checkpoint.gauges == tuple(other_store.gauge_ids)
     assert child.config.train.learning_rate == pytest.approx(parent.config.train.learning_rate / 5)
 
@@ -134,7 +138,7 @@ def test_a_model_of_other_names_and_half_precision(
         patch.setattr("watercli.log.log.propagate", True)
         child = wc.finetune(model, store, tmp_path / "run", names=names, settings=TINY_STEPS, parent_store=other_store)
     assert "What the model reads of" in caplog.text
-    assert child.checkpoint.scaling == open_run(recurrent_run).scaling
+    assert child.checkpoint.scaling.modalities == open_run(recurrent_run).scaling.modalities
     assert wc.open_run(child.path).store(store).fingerprint == child.checkpoint.fingerprint
     assert wc.open_run(child.path).store().config.modalities.keys() == child.config.modalities.keys()
     forgetting = json.loads((child.path / "forgetting.json").read_text(encoding="utf-8"))["median_nse"]["riverflow"]
