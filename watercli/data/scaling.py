@@ -50,7 +50,8 @@ class Scale:
         """Return values with those outside the range of the training moved to its nearer end; NaN stays NaN."""
         if self.least is None or self.most is None:
             return x
-        return np.clip(x, self.least, self.most)
+        held: NDArray[np.floating[Any]] = np.clip(x, self.least, self.most)
+        return held
 
     def widened(self, x: NDArray[np.floating[Any]]) -> Scale:
         """Return the same scale with a range that holds the values ``x`` too."""
