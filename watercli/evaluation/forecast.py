@@ -5,14 +5,14 @@ Shapes: B windows, C catchments, F forecasts, L lead times.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
-from multimodal_mae.tasks import Task, WindowTasks, mask_windows
 
+from watercli.baselines.boosted_trees import BOOSTED_TREES
 from watercli.baselines.climatology import CLIMATOLOGY
 from watercli.baselines.context import Context, Flags, Floats
 from watercli.baselines.correction import error_updating
@@ -22,13 +22,12 @@ from watercli.baselines.persistence import PERSISTENCE
 from watercli.baselines.probes import PROBE, PROBE_REGIONAL
 from watercli.baselines.simulation import SIMULATION
 from watercli.data.blocks import series_blocks
-from watercli.data.reader import WindowReader
-from watercli.data.simulation import ROWS
 from watercli.data.windows import Indices
+from watercli.evaluation.model_forecasts import ModelForecasts
 from watercli.evaluation.protocol import Case, Protocol
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import nse
-from watercli.log import log, track
+from watercli.log import log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +47,14 @@ FORECASTS = {
             colour=PROBE.colour,
             saw="flow up to the day of issue, and observed weather up to the day that is forecast: an upper bound, as "
             "if the weather forecast were perfect",
+        ),
+        ForecastMethod(
+            name="forecast_weather",
+            label="forecast by the model, with forecast weather",
+            colour=BOOSTED_TREES.colour,
+            line="-.",
+            saw="flow and weather up to the day of issue, and of the days after it the latest forecast product of the "
+            "store that was issued by then",
         ),
         ForecastMethod(
             name="unknown_weather",
@@ -110,7 +117,7 @@ class Forecast:
 
 
 def judge_forecasts(context: Context, notes: list[str]) -> Forecast | None:
-    """Forecast from every ``forecast_stride``-th day of the test period; None, with a note, if there is no such day.
+    """Forecast from every ``forecast_stride``-th day of the test period; None, with a note, of fewer than two.
 
     Every method is scored on the same days: those that are observed, and that all methods have forecast.
     """
@@ -119,21 +126,22 @@ def judge_forecasts(context: Context, notes: list[str]) -> Forecast | None:
     test = store.period("test")
     gauged = np.flatnonzero(~context.unseen & np.isfinite(context.flow[:, test]).any(1))
     init_time = np.arange(max(test.start, context.embedder.days), test.stop - lead_times, settings.forecast_stride)
-    if not len(gauged) or not len(init_time):
+    if not len(gauged) or len(init_time) < 2:
         notes.append(
             "Forecasts are left out: the test period is too short, or has no flow of a gauge that training saw"
         )
         return None
     log.info("Forecasting from %d days at %d gauges", len(init_time), len(gauged))
     days = init_time + np.arange(1, lead_times + 1)[:, None]  # [L, F]
+    by_model = ModelForecasts(context, init_time, gauged, lead_times)
     forecasts = {
-        "known_weather": _by_model(context, init_time, gauged, lead_times, Task.FORECAST),
-        "unknown_weather": _by_model(context, init_time, gauged, lead_times, Task.FORECAST_WITHOUT_FORCING),
+        "known_weather": by_model.with_observed_weather(),
+        **_with_forecast_weather(by_model, notes),
+        "unknown_weather": by_model.without_weather(),
         **_without_model_forecast(context, init_time, gauged, days),
     }
     observed = context.flow[gauged][:, days].swapaxes(0, 1)
-    answered = np.logical_and.reduce([np.isfinite(forecast) for forecast in forecasts.values()])
-    scored = np.isfinite(observed) & answered
+    scored = np.isfinite(observed) & _answered(list(forecasts.values()))
     units = context.checkpoint.config.modalities[context.target].units
     return Forecast(_dataset(context, gauged, init_time, observed, forecasts, scored, units), units)
 
@@ -153,32 +161,29 @@ def _without_model_forecast(context: Context, init_time: Indices, gauged: Indice
     }
 
 
-@torch.inference_mode()
-def _by_model(context: Context, init_time: Indices, gauged: Indices, lead_times: int, task: Task) -> Floats:
-    """Return the model's forecasts ``[L, C, F]`` in physical units; NaN where the day is not observed."""
-    config, structure = context.checkpoint.config, context.checkpoint.structure
-    model, scale = context.checkpoint.model(context.device), context.checkpoint.scaling.predicted(context.target)
-    reader = WindowReader(context.store, context.checkpoint.config_for(context.store), context.checkpoint.scaling)
-    starts = init_time + lead_times + 1 - config.window_days
-    shape = (len(init_time), len(gauged), lead_times)
+def _with_forecast_weather(by_model: ModelForecasts, notes: list[str]) -> dict[str, Floats]:
+    """Return the forecasts with the store's forecast product, if it has any of the test days; notes say of which."""
+    if not by_model.products:
+        return {}
+    products = ", ".join(by_model.products)
+    forecasts = by_model.with_forecast_weather()
+    issued: Flags = np.logical_or.reduce(np.isfinite(forecasts), axis=(0, 1))
+    if not issued.any():
+        notes.append(f"The store's forecast product ({products}) has no test day: forecasts with it are left out")
+        return {}
+    if not issued.all():
+        notes.append(
+            f"Forecasts are scored from the {issued.sum()} of {len(issued)} days of issue for whose days to come the "
+            f"store's forecast product ({products}) has values"
+        )
+    return {"forecast_weather": forecasts}
 
-    def fill(array: Floats) -> None:
-        size = max(ROWS // len(gauged), 1)
-        for first in track(range(0, len(starts), size), task.name.lower()):
-            chosen = starts[first : first + size]
-            batch = reader.read(chosen, np.broadcast_to(gauged, (len(chosen), len(gauged))).copy()).to(context.device)
-            tasks = WindowTasks.same(
-                task, len(chosen), target=list(config.modalities).index(context.target), lead_time=lead_times
-            )
-            masks = mask_windows(batch, structure, tasks)
-            prediction = model(batch, masks, names=(context.target,)).predictions[context.target]
-            predicted = prediction.full(config.window_days)[..., 0]
-            values = scale.inverse(predicted.unflatten(0, (len(chosen), -1)).cpu().numpy())
-            array[first : first + len(chosen)] = values[..., -lead_times:]
 
-    about = context.about_model(init_time=init_time.tolist(), gauged=gauged.tolist())
-    kind = f"forecast_{'unknown' if task is Task.FORECAST_WITHOUT_FORCING else 'known'}_weather"
-    return context.cache.filled(kind, about, shape, fill).transpose(2, 1, 0)
+def _answered(forecasts: Sequence[Floats]) -> Flags:
+    """Return which forecasts ``[L, C, F]`` all methods have made, but for those that never reach a lead time."""
+    made = [np.isfinite(forecast) for forecast in forecasts]
+    answered: Flags = np.logical_and.reduce([flags | ~flags.any((1, 2), keepdims=True) for flags in made])
+    return answered
 
 
 def _dataset(

@@ -20,6 +20,7 @@ from watercli.inference.forecast import (
     Resimulation,
     Weather,
     about_weather,
+    in_memory,
     known_at,
     weather_of,
     without_inputs,
@@ -29,7 +30,6 @@ from watercli.inference.layout import Layout
 from watercli.inference.simulation_layout import arrays_from, arrays_of, labels_of
 from watercli.run.evidence import FittedEvidence
 from watercli.run.simulator import Simulator, simulate_all
-from watercli.store import SERIES_DIMS
 
 BLOCK_ISSUES = 8
 """Forecasts of a block: what is written, and done anew after an interruption, at once."""
@@ -52,11 +52,7 @@ class ForecastArchive:
     @classmethod
     def of(cls, simulator: Simulator, settings: Simulate, fitted: FittedEvidence) -> ForecastArchive:
         """Return what computes the forecasts that the settings choose."""
-        series = [name for name, data in simulator.store.dataset.data_vars.items() if data.dims == SERIES_DIMS]
-        series += [data.name for data in simulator.store.forecasts.values()]
-        dataset = simulator.store.dataset
-        loaded = dataset.assign({name: dataset[name].load() for name in series})  # they are read again for each issue
-        simulator = replace(simulator, store=replace(simulator.store, dataset=loaded))
+        simulator = replace(simulator, store=in_memory(simulator.store))
         weather = weather_of(settings, simulator.store, simulator.inputs)
         issues = np.array([position_of(simulator.store, day) for day in settings.issues])
         layout = _lay_out(simulator, settings, fitted, issues)
@@ -88,7 +84,7 @@ class ForecastArchive:
     def _forecast(self, position: int) -> Arrays:
         """Return the arrays of one forecast, ``[C, L, ...]``: those beyond the store's weather are missing."""
         issued, settings = int(self.layout.dates[position]), self._issued_at(position)
-        known = known_at(self.simulator.store, issued, settings, self.simulator.target, self.weather)
+        known = known_at(self.simulator.store, issued, settings.lead_time, self.simulator.target, self.weather)
         simulated = self._resimulation(known, issued)
         simulator = replace(self.simulator, store=known)
         informed = InformedSimulator(

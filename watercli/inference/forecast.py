@@ -52,12 +52,18 @@ def weather_of(settings: Simulate, store: Store, inputs: Sequence[str]) -> Weath
     return settings.forecast_weather or ("product" if has_product else "observed")
 
 
-def known_at(store: Store, issued: int, settings: Simulate, target: str, weather: Weather) -> Store:
-    """Return a store as it is known on a day of issue, with the days that are forecast.
+def in_memory(store: Store) -> Store:
+    """Return a store whose series and forecast products are in memory: they are read again for each day of issue."""
+    series = [name for name, data in store.dataset.data_vars.items() if data.dims == SERIES_DIMS]
+    series += [data.name for data in store.forecasts.values()]
+    return replace(store, dataset=store.dataset.assign({name: store.dataset[name].load() for name in series}))
+
+
+def known_at(store: Store, issued: int, lead_time: int, target: str, weather: Weather) -> Store:
+    """Return a store as it is known on a day of issue, with the ``lead_time`` days that are forecast.
 
     Later days hold no flow, and the weather that `later_weather` says. Earlier days stay as they are.
     """
-    lead_time = settings.lead_time
     if weather == "observed":
         lead_time = min(lead_time, len(store.times) - issued - 1)
     days = pd.date_range(store.times[0], periods=issued + 1 + lead_time, freq="D")

@@ -66,7 +66,8 @@ class SimulationBlocks:
             issued = position_of(store, settings.issues[0])
             weather = weather_of(settings, store, simulator.inputs)
             about = about_weather(simulator, np.array([issued]), settings, weather)
-            simulator = replace(simulator, store=known_at(store, issued, settings, simulator.target, weather))
+            known = known_at(store, issued, settings.lead_time, simulator.target, weather)
+            simulator = replace(simulator, store=known)
         informed = None
         if fitted is not None:
             informed = InformedSimulator(simulator, fitted, KnownFlow.of(simulator.store, simulator.target, settings))

@@ -1,0 +1,128 @@
+"""Forecasts by the model: with the observed weather of the days to come, with that of a forecast product, and without.
+
+Shapes: B windows, C catchments, T days of a window, F days of issue, L lead times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from multimodal_mae.mae import MultiModalMAE
+from multimodal_mae.masking import TokenMask
+from multimodal_mae.tasks import Task, WindowTasks, mask_windows
+
+from watercli.baselines.context import Context, Floats
+from watercli.data.reader import WindowReader
+from watercli.data.simulation import ROWS
+from watercli.data.windows import Indices
+from watercli.inference.forecast import from_day, in_memory, known_at
+from watercli.log import track
+from watercli.store import Store
+
+
+@dataclass(frozen=True)
+class ModelForecasts:
+    """Forecasts by the model, ``[L, C, F]`` in physical units; NaN where there is none."""
+
+    context: Context
+    init_time: Indices
+    """Days of issue, ``[F]``: the last whose flow is known."""
+    gauged: Indices
+    """Catchments, ``[C]``."""
+    lead_times: int
+
+    def with_observed_weather(self) -> Floats:
+        """Return the forecasts that know the weather of the days to come."""
+        return self._kept("forecast_known_weather", lambda: self._of_task(Task.FORECAST))
+
+    def without_weather(self) -> Floats:
+        """Return the forecasts that know nothing of the days to come."""
+        return self._kept("forecast_unknown_weather", lambda: self._of_task(Task.FORECAST_WITHOUT_FORCING))
+
+    @property
+    def products(self) -> list[str]:
+        """Inputs of the model that the store has a forecast product of."""
+        read = self.context.checkpoint.structure.read_by(self.context.target)
+        return [name for name in self.context.store.forecasts if name in read]
+
+    def with_forecast_weather(self) -> Floats:
+        """Return the forecasts whose weather of the days to come is the latest product that was issued by then.
+
+        What it lacks is missing to the model, as in `watercli simulate`. NaN on days of which it has no value at all.
+        """
+
+        def forecasts() -> Iterator[Floats]:
+            store = in_memory(self.context.store)
+            for issued in track(self.init_time.tolist(), "forecast with forecast weather"):
+                yield self._from_issue(store, issued)
+
+        return self._kept("forecast_weather_of_product", forecasts)
+
+    def _of_task(self, task: Task) -> Iterator[Floats]:
+        reader, size = self._reader(self.context.store), max(ROWS // len(self.gauged), 1)
+        starts = self.init_time + self._first_day
+        for first in track(range(0, len(starts), size), task.name.lower()):
+            yield self._predicted(reader, starts[first : first + size], task)
+
+    def _from_issue(self, store: Store, issued: int) -> Floats:
+        """Return the forecasts of one day of issue, ``[1, C, L]``, from the store as it was known then."""
+        start = issued + self._first_day
+        first = max(start - self.context.checkpoint.structure.past_days, 0)
+        known = known_at(from_day(store, first), issued - first, self.lead_times, self.context.target, "product")
+        ahead = [known.dataset[name].values[self.gauged, -self.lead_times :] for name in self.products]
+        has_weather = np.isfinite(ahead).any(0)
+        if not has_weather.any():
+            return np.full((1, *has_weather.shape), np.nan)
+        return np.where(
+            has_weather, self._predicted(self._reader(known), np.array([start - first]), Task.FORECAST), np.nan
+        )
+
+    @property
+    def _first_day(self) -> int:
+        """Days from a day of issue to the first day of the window that ends with its forecasts."""
+        return self.lead_times + 1 - self.context.checkpoint.config.window_days
+
+    @cached_property
+    def _model(self) -> MultiModalMAE:
+        return self.context.checkpoint.model(self.context.device)
+
+    def _reader(self, store: Store) -> WindowReader:
+        checkpoint = self.context.checkpoint
+        return WindowReader(store, checkpoint.config_for(store), checkpoint.scaling)
+
+    @torch.inference_mode()
+    def _predicted(self, reader: WindowReader, starts: Indices, task: Task) -> Floats:
+        """Return what a task predicts of the last days of windows, ``[B, C, L]``."""
+        checkpoint, target = self.context.checkpoint, self.context.target
+        gauged = np.tile(self.gauged, (len(starts), 1))
+        batch = reader.read(starts, gauged).to(self.context.device)
+        number = list(checkpoint.config.modalities).index(target)
+        tasks = WindowTasks.same(task, len(starts), target=number, lead_time=self.lead_times)
+        masks = mask_windows(batch, checkpoint.structure, tasks)
+        masks[target] = self._all_predicted(masks[target])
+        predicted = self._model(batch, masks, names=(target,)).predictions[target].full(batch.days)[..., 0]
+        values = checkpoint.scaling.predicted(target).inverse(predicted.unflatten(0, gauged.shape).cpu().numpy())
+        return values[..., -self.lead_times :]
+
+    def _all_predicted(self, mask: TokenMask) -> TokenMask:
+        """Return a mask with every day that is forecast as a target: whether it was observed is not known then."""
+        is_forecast = torch.zeros_like(mask.target)
+        is_forecast[:, -self.lead_times :] = True
+        return replace(mask, target=is_forecast)
+
+    def _kept(self, kind: str, forecasts: Callable[[], Iterator[Floats]]) -> Floats:
+        """Return forecasts, made for some days of issue at a time, ``[B, C, L]``, or kept from before."""
+        shape = len(self.init_time), len(self.gauged), self.lead_times
+
+        def fill(array: Floats) -> None:
+            first = 0
+            for block in forecasts():
+                array[first : first + len(block)] = block
+                first += len(block)
+
+        about = self.context.about_model(init_time=self.init_time.tolist(), gauged=self.gauged.tolist())
+        return self.context.cache.filled(kind, about, shape, fill).transpose(2, 1, 0)
