@@ -147,7 +147,10 @@ class Source(Section):
 
 class ForecastProduct(Section):
     """Archived or operational forecasts of a series: NetCDF or Zarr with dimensions of gauges, days of issue and lead
-    times, or a text table with a column of each."""
+    times, or a text table with a column of each.
+
+    A grid of latitude and longitude in place of gauges becomes areal means: over the catchments' boundaries, or discs.
+    """
 
     variable: str
     """Variable or column that is read."""
@@ -168,12 +171,21 @@ class ForecastProduct(Section):
     label: Literal["start", "end"] = "start"
     """Whether a lead time labels the beginning or the end of its day. ``start``: a lead of one day from 1 May is 2 May.
     ``end``: it is 1 May."""
+    accumulated: bool = False
+    """Values are amounts since the issue, as ECMWF's precipitation: those of days are their differences. Lead times
+    that are no whole days are left out. It goes with ``label: end``."""
     gauge_id_prefix: str = ""
     """Stripped from the gauge ids of the files."""
     gauge_id_new_prefix: str = ""
     """Put before them after that, as ``source.gauge_id_new_prefix``."""
     gauge_id_digits: Annotated[int, Field(ge=0)] = 0
     """Digits that gauge ids have, as ``source.gauge_id_digits``."""
+
+    @model_validator(mode="after")
+    def _accumulated_to_the_end(self) -> Self:
+        if self.accumulated and self.label != "end":
+            raise ValueError("accumulated: an amount since the issue ends with its lead time; set label to end")
+        return self
 
 
 class Modality(Section):
@@ -227,7 +239,7 @@ class Modality(Section):
     @model_validator(mode="after")
     def _forecast_of_series(self) -> Self:
         if self.forecast is not None and self.kind != "series":
-            raise ValueError("forecast: a forecast product is of a series; take the catchment means of a grid")
+            raise ValueError("forecast: a product is of a series; a gridded product becomes one by areal means")
         return self
 
     @model_validator(mode="after")

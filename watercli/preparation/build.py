@@ -27,6 +27,7 @@ from watercli.preparation.quality import runoff
 from watercli.preparation.quality.records import Quality
 from watercli.preparation.readers import boundaries, demo, forecast, registry
 from watercli.preparation.readers.derived import read_series
+from watercli.preparation.readers.forecast_grid import Catchments
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import Snapshot, Sources
 from watercli.store import SCHEMA_VERSION
@@ -99,7 +100,7 @@ def build(
         for name in series:
             present = catchments[name].count("catchment").to_numpy()
             quality.count_missing(name, align.days(recipe.period), present, catchments.sizes["catchment"])
-        catchments = with_forecasts(catchments, config, sources, quality)
+        catchments = with_forecasts(catchments, config, recipe, sources, quality)
     grids = Grids(recipe, crs, work, quality)
     for name in config.of_kind("grid"):
         grids.add(modality_requests[name], _read(modality_requests[name], quality))
@@ -119,13 +120,14 @@ def build(
     return quality
 
 
-def with_forecasts(catchments: xr.Dataset, config: Config, sources: Sources, quality: Quality) -> xr.Dataset:
+def with_forecasts(
+    catchments: xr.Dataset, config: Config, recipe: Recipe, sources: Sources, quality: Quality
+) -> xr.Dataset:
     """Return the catchments' part of a store with the forecast products of the recipe beside it."""
     products = forecast.find(config, sources)
     if not products:
         return catchments
-    gauges = [str(gauge) for gauge in catchments["catchment"].values]
-    return catchments.assign(forecast.read(products, gauges, quality))
+    return catchments.assign(forecast.read(products, Catchments.of(catchments, recipe, sources), quality))
 
 
 def read(request: Request, quality: Quality) -> xr.DataArray:

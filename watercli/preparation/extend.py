@@ -29,6 +29,7 @@ from watercli.preparation.build import determining, fingerprint, read
 from watercli.preparation.grids import pad, write_field
 from watercli.preparation.quality.records import Quality
 from watercli.preparation.readers import demo, forecast
+from watercli.preparation.readers.forecast_grid import Catchments
 from watercli.preparation.readers.request import Request
 from watercli.preparation.readers.sources import Sources
 from watercli.store import FORECAST, Store
@@ -115,7 +116,9 @@ class Extension:
         if not products:
             return
         old = {f"{name}{FORECAST}": data.load() for name, data in self.store.forecasts.items()}
-        new = forecast.read(products, self.store.gauge_ids, self.quality)
+        assert self.config.recipe is not None
+        catchments = Catchments.of(self.store.dataset, self.config.recipe, sources)
+        new = forecast.read(products, catchments, self.quality)
         both = forecast.joined_with(new, old).drop_vars("catchment")
         for name in both.variables:
             shutil.rmtree(self.work.store / str(name))

@@ -14,6 +14,7 @@ import xarray as xr
 from tests import factory
 from watercli.errors import DataError
 from watercli.preparation.prepare import append, prepare
+from watercli.preparation.readers.forecast import by_day
 from watercli.store import Store
 
 Build = Callable[..., Store]
@@ -95,6 +96,72 @@ def test_a_table_is_a_product_too(data: Path, build: Build) -> None:
     forecast = build(modalities__evap__forecast=MULTIMET | {"units": "m"}).forecasts["evap"]
     np.testing.assert_allclose(forecast.values[2], values(issued)[2][:, 1:], rtol=1e-5)
     assert np.isnan(forecast.values[0, 0, 0])
+
+
+ECMWF = {"variable": "e", "files": "forecasts/*", "init_time": "time", "lead_time": "step", "label": "end"}
+
+
+def gridded(issued: pd.DatetimeIndex) -> xr.Dataset:
+    """Return forecasts as ECMWF's: from north to south, eastward from Greenwich, by steps that are time differences.
+
+    At a gauge they are its latitude less 50, plus 5 for each step; far from all gauges is a sea without values.
+    """
+    longitude, latitude = np.arange(3600) / 10, 60 - np.arange(120) / 10
+    steps = np.arange(1, LEADS + 1)
+    field = np.zeros((len(issued), LEADS, 1, len(longitude))) + latitude[:, None] - 50 + 5 * steps[:, None, None]
+    field[..., (longitude > 5) & (longitude < 350)] = np.nan
+    return xr.Dataset(
+        {"e": (("time", "step", "latitude", "longitude"), field.astype(np.float32), {"units": "mm"})},
+        {
+            "time": issued,
+            "step": pd.to_timedelta(24 * steps, unit="h"),
+            "latitude": ("latitude", latitude, {"units": "degrees_north"}),
+            "longitude": ("longitude", longitude, {"units": "degrees_east"}),
+            "valid_time": (("time", "step"), issued.to_numpy()[:, None] + pd.to_timedelta(steps, unit="D").to_numpy()),
+        },
+    )
+
+
+def test_a_gridded_product_is_averaged_over_catchments(data: Path, build: Build) -> None:
+    issued = factory.days("2001-10-01", "2001-10-02")
+    give(data, gridded(issued))
+    store = build(modalities__evap__forecast=ECMWF)
+    forecast = store.forecasts["evap"]
+    assert forecast["lead_time"].values.tolist() == [1, 2, 3]  # the first step ends with the day of issue
+    expected = store.dataset["latitude"].values[:, None, None] - 50 + np.array([[[10, 15, 20]] * len(issued)])
+    np.testing.assert_allclose(forecast.values, expected, atol=0.03)
+
+
+def test_amounts_since_the_issue_become_those_of_days(data: Path, build: Build) -> None:
+    """By steps of twelve hours, packed into 16 bits."""
+    daily = gridded(factory.days("2001-10-01", "2001-10-02"))
+    halves = pd.to_timedelta(12 * np.arange(1, 2 * LEADS + 1), unit="h")
+    since_issue = daily.drop_vars("valid_time").cumsum("step").assign_coords(step=daily["step"]).reindex(step=halves)
+    (data / "forecasts").mkdir()
+    packed = {"dtype": "int16", "scale_factor": 0.002, "add_offset": 60.0, "_FillValue": -32768}
+    since_issue["e"].attrs["units"] = "mm"
+    since_issue.to_netcdf(data / "forecasts" / "since_issue.nc", encoding={"e": packed})
+    store = build(modalities__evap__forecast=ECMWF | {"accumulated": True})
+    forecast = store.forecasts["evap"]
+    assert forecast["lead_time"].values.tolist() == [1, 2, 3]
+    expected = store.dataset["latitude"].values[:, None, None] - 50 + np.array([[[10, 15, 20]] * 2])
+    np.testing.assert_allclose(forecast.values, expected, atol=0.03)
+
+
+def test_rounding_of_packed_amounts_is_no_amount() -> None:
+    values, lead_time = [0.0, 100.0, 99.999, 99.9995, 101.0, 103.0], [0, 1, 2, 3, 4, 6]
+    amounts = by_day(xr.DataArray(values, {"lead_time": lead_time}, "lead_time"))
+    np.testing.assert_allclose(amounts, [0, 100, 0, 0, 1.0005, np.nan], rtol=1e-6)
+
+
+def test_catchments_beyond_the_grid_have_no_forecast(
+    data: Path, build: Build, logged: pytest.LogCaptureFixture
+) -> None:
+    """The southernmost lies south of the grid."""
+    give(data, gridded(factory.days("2001-10-01", "2001-10-02")).sel(latitude=slice(None, 52.85)))
+    forecast = build(modalities__evap__forecast=ECMWF).forecasts["evap"]
+    assert np.isnan(forecast.values).all((1, 2)).tolist() == [True, False, False, False]
+    assert "evap: 1 of 4 catchments have no forecast (01001)" in logged.text
 
 
 def test_a_file_for_each_day_of_issue_joins_with_the_others(data: Path, build: Build) -> None:

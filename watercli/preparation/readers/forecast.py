@@ -1,5 +1,7 @@
 """Forecast products: series of weather by gauge, day of issue and lead time, in NetCDF, Zarr or text tables.
 
+Gridded ones, by latitude and longitude, become means over catchments.
+
 Shapes: C gauges, I days of issue, L lead times in days.
 """
 
@@ -21,9 +23,13 @@ from watercli.hydrology.units import parse, stated_in
 from watercli.log import log, track
 from watercli.preparation import units
 from watercli.preparation.quality.records import Quality
-from watercli.preparation.readers import ids, missing, netcdf
+from watercli.preparation.readers import forecast_grid, ids, missing, netcdf
+from watercli.preparation.readers.forecast_grid import Catchments
 from watercli.preparation.readers.sources import Sources
 from watercli.store import FORECAST, FORECAST_DIMS
+
+PACKING = 2e-5
+"""Share of the greatest amount since the issue below which a day's amount is rounding: 16 bits pack no finer."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ def find(config: Config, sources: Sources) -> list[ProductFiles]:
     return products
 
 
-def read(products: Sequence[ProductFiles], gauges: Sequence[str], quality: Quality) -> xr.Dataset:
-    """Return the forecasts of some gauges, ``(catchment, init_time, lead_time)`` each, NaN where missing.
+def read(products: Sequence[ProductFiles], catchments: Catchments, quality: Quality) -> xr.Dataset:
+    """Return the forecasts of catchments, ``(catchment, init_time, lead_time)`` each, NaN where missing.
 
     Values are in the units of the modalities; ``init_time`` holds days and ``lead_time`` days from 1 on: a value is of
     the day ``init_time + lead_time``. All products are on the days of issue and lead times of any.
@@ -85,18 +91,18 @@ def read(products: Sequence[ProductFiles], gauges: Sequence[str], quality: Quali
     DataError
         If a file is no such product, or has none of the gauges.
     """
-    forecasts = {f"{files.name}{FORECAST}": _within(_read(files, gauges), files, quality) for files in products}
+    forecasts = {f"{files.name}{FORECAST}": _within(_read(files, catchments), files, quality) for files in products}
     dataset = xr.Dataset(dict(zip(forecasts, xr.align(*forecasts.values(), join="outer"), strict=True)))
     dataset["init_time"].attrs |= {"standard_name": "forecast_reference_time", "long_name": "day of issue"}
     dataset["lead_time"].attrs |= {"standard_name": "forecast_period", "units": "day"}
     return dataset
 
 
-def _read(files: ProductFiles, gauges: Sequence[str]) -> xr.DataArray:
+def _read(files: ProductFiles, catchments: Catchments) -> xr.DataArray:
     """Return the forecasts of all files, those of later files where earlier ones have none."""
-    pieces = [
-        piece for path in track(files.paths, f"Reading {files.name}{FORECAST}") for piece in _of_file(files, path)
-    ]
+    gauges = [str(gauge) for gauge in catchments.gauges.index]
+    paths = track(files.paths, f"Reading {files.name}{FORECAST}")
+    pieces = [piece for path in paths for piece in _of_file(files, path, catchments)]
     known = {str(gauge) for piece in pieces for gauge in piece["catchment"].values}
     if not known & set(gauges):
         hint = ids.hint(str(gauges[0]), known, "recipe.catchments.tables", files.setting) if gauges and known else ""
@@ -131,16 +137,18 @@ def _joined(pieces: Sequence[xr.DataArray], gauges: Sequence[str]) -> xr.DataArr
     return xr.DataArray(values, coords, FORECAST_DIMS)
 
 
-def _of_file(files: ProductFiles, path: Path) -> Iterator[xr.DataArray]:
+def _of_file(files: ProductFiles, path: Path, catchments: Catchments) -> Iterator[xr.DataArray]:
     """Yield what a file holds: of some gauges, days of issue and lead times from one day on."""
     files.sources.use([path])
     name = files.sources.name(path)
     with _opened(files, path, name) as dataset:
-        data = _selected(files, dataset, name)
+        data = _selected(files, _by_gauge(files, dataset, name, catchments), name)
         given = units.stated(files.product.units, stated_in(data.attrs), f"'{data.name}' in {name}", _saying(files))
         # As of any series, an amount is of its day.
         data = data.assign_attrs({"cell_methods": "time: sum"} | data.attrs)
         data = units.convert(data, given, files.modality.units, f"'{files.product.variable}' in {name}", _saying(files))
+        if files.product.accumulated:
+            data = by_day(data)
         ahead = data.sel(lead_time=data["lead_time"] >= 1)
         if ahead.size:
             yield ahead.astype(np.float32).load()
@@ -150,6 +158,15 @@ def _of_file(files: ProductFiles, path: Path) -> Iterator[xr.DataArray]:
 
 def _saying(files: ProductFiles) -> units.Say:
     return lambda _, message: log.info("%s: %s", files.name, message)
+
+
+def by_day(accumulated: xr.DataArray) -> xr.DataArray:
+    """Return amounts of days from amounts since the issue; missing where the day before is no lead time."""
+    lead_time = accumulated["lead_time"]
+    before = accumulated.reindex(lead_time=lead_time - 1).assign_coords(lead_time=lead_time)
+    amounts = accumulated - before.where(lead_time > 0, 0)
+    noise = PACKING * float(np.abs(accumulated).max())
+    return amounts.where((np.abs(amounts) > noise) | np.isnan(amounts), 0).assign_attrs(accumulated.attrs)
 
 
 @contextmanager
@@ -188,6 +205,18 @@ def _table(files: ProductFiles, path: Path, name: str) -> xr.Dataset:
     return xr.Dataset({files.product.variable: xr.DataArray.from_series(pd.to_numeric(rows, errors="coerce"))})
 
 
+def _by_gauge(files: ProductFiles, dataset: xr.Dataset, name: str, catchments: Catchments) -> xr.Dataset:
+    """Return a dataset by gauge: a gridded variable in it becomes means over catchments."""
+    variable, gauge_id = files.product.variable, files.product.gauge_id
+    if gauge_id in dataset.variables or variable not in dataset.variables:
+        return dataset
+    axes = forecast_grid.axes_of(dataset[variable])
+    if axes is None:
+        return dataset
+    data = missing.valid(dataset[variable], f"'{variable}' in {name}", _saying(files), files.product.missing_values)
+    return forecast_grid.areal_means(data, axes, catchments, gauge_id).to_dataset(name=variable)
+
+
 def _selected(files: ProductFiles, dataset: xr.Dataset, name: str) -> xr.DataArray:
     """Return the variable as ``(catchment, init_time, lead_time)``, its marks of missing values gone."""
     variable = files.product.variable
@@ -207,6 +236,8 @@ def _selected(files: ProductFiles, dataset: xr.Dataset, name: str) -> xr.DataArr
             f"'{variable}' in {name} has the dims ({', '.join(map(str, data.dims))}); it needs one for each of gauges, "
             "days of issue and lead times, and no other: take the mean of an ensemble first"
         )
+    if files.product.accumulated:
+        data, labels[2] = _whole_days(data, labels[2], name)
     gauges = [files.gauge_id(gauge) for gauge in _gauges(labels[0])]
     coords: dict[str, pd.Index] = {
         "catchment": pd.Index(np.array(gauges, dtype=object)),
@@ -242,15 +273,30 @@ def _issued(labels: xr.DataArray, name: str) -> pd.DatetimeIndex:
 
 def _leads(files: ProductFiles, labels: xr.DataArray, name: str) -> np.ndarray:
     """Return lead times in days, each that of the day that it labels, ``[L]``."""
+    days = _days(labels, name)
+    if not _is_whole(days).all():
+        raise DataError(f"'{labels.name}' in {name} holds lead times that are no whole days; make days of them first")
+    return np.round(days).astype(np.int64) - (files.product.label == "end")
+
+
+def _whole_days(data: xr.DataArray, labels: xr.DataArray, name: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the amounts since the issue that end with a day, and their lead times."""
+    if not labels.ndim:
+        return data, labels
+    at = {labels.dims[0]: _is_whole(_days(labels, name))}
+    return data.isel(at), labels.isel(at)
+
+
+def _days(labels: xr.DataArray, name: str) -> np.ndarray:
     values = np.atleast_1d(labels.values)
     if values.dtype.kind == "m":
-        days = values / np.timedelta64(1, "D")
-    else:
-        days = values.astype(np.float64) * _in_days(str(labels.attrs.get("units", "day")), labels, name)
-    whole = np.round(days)
-    if not np.isfinite(days).all() or (np.abs(days - whole) > 1e-3).any():
-        raise DataError(f"'{labels.name}' in {name} holds lead times that are no whole days; make days of them first")
-    return whole.astype(np.int64) - (files.product.label == "end")
+        return values / np.timedelta64(1, "D")
+    return values.astype(np.float64) * _in_days(str(labels.attrs.get("units", "day")), labels, name)
+
+
+def _is_whole(days: np.ndarray) -> np.ndarray:
+    whole: np.ndarray = np.isfinite(days) & (np.abs(days - np.round(days)) < 1e-3)
+    return whole
 
 
 def _in_days(unit: str, labels: xr.DataArray, name: str) -> float:
