@@ -177,6 +177,11 @@ PROTOCOLS = Group(
         "short_records": "watercli.evaluation.short_records:SHORT_RECORDS",
         "evidence": "watercli.evaluation.evidence:EVIDENCE",
         "gaps": "watercli.evaluation.gaps:GAPS",
+        "regionalisation": "watercli.evaluation.downstream.regionalisation:REGIONALISATION",
+        "seasons": "watercli.evaluation.downstream.seasons:SEASONS",
+        "donors": "watercli.evaluation.downstream.donors:DONORS",
     },
 )
 """In the order of the report."""
+DOWNSTREAM = ("regionalisation", "seasons", "donors")
+"""Built-in protocols that are left out unless named."""

@@ -31,6 +31,8 @@ class Features:
     """Features ``[C, N, F]`` that probes learn from, each computed when it is first read."""
 
     context: Context
+    kind: str = ""
+    """Begins the names of arrays in the cache: those of other dates do not replace each other."""
 
     @cached_property
     def has_weather(self) -> Flags:
@@ -51,7 +53,7 @@ class Features:
     @cached_property
     def _with_decoder_states(self) -> Floats:
         embedder = replace(self.context.embedder, decoder_state=self.context.cross_modal)
-        return self._embed(embedder, "embeddings")
+        return self._embed(embedder, f"{self.kind}embeddings")
 
     @property
     def embedding(self) -> Floats:
@@ -75,7 +77,7 @@ class Features:
         """Embeddings of the model before training."""
         embedder = self.context.embedder
         untrained = replace(embedder, checkpoint=Untrained.of(embedder.checkpoint))
-        return self._embed(untrained, "embeddings_untrained")
+        return self._embed(untrained, f"{self.kind}embeddings_untrained")
 
     def _embed(self, embedder: Embedder, kind: str) -> Floats:
         context, dates = self.context, self.context.dates.all

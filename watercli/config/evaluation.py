@@ -7,18 +7,22 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from watercli.config.base import MethodName, Positive, ProtocolName, Section, listed
-from watercli.plugins import METHODS, ON_REQUEST, PROTOCOLS
+from watercli.plugins import DOWNSTREAM, METHODS, ON_REQUEST, PROTOCOLS
 
 
 class Evaluate(Section):
     """What ``evaluate`` does."""
 
-    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(listed)] = tuple(PROTOCOLS.built_in)
+    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(listed)] = tuple(
+        name for name in PROTOCOLS.built_in if name not in DOWNSTREAM
+    )
     """Protocols, as far as the run can serve them. ``reconstruction``: masked values of all modalities.
     ``simulation``: flow, excluded from the inputs, at gauges that training saw. ``ungauged``: the same at held-out
     gauges, if the run has any. ``forecast``: flow of the coming days from flow of the past. ``short_records``: probes
     fitted to short records. ``evidence``: flow at held-out gauges by what is known nearby and of the gauge itself.
-    ``gaps``: gaps filled in the test period. These two need a run with an evidence head. Plug-ins may add others."""
+    ``gaps``: gaps filled in the test period. These two need a run with an evidence head. Downstream uses of embeddings
+    are left out unless named: ``regionalisation`` of flow signatures, ``seasons`` of low flow and floods, choice of
+    ``donors``. Plug-ins may add others."""
     target: str = "riverflow"
     """The series that is scored: river flow."""
     methods: Annotated[tuple[MethodName, ...], BeforeValidator(listed)] = tuple(
@@ -27,8 +31,8 @@ class Evaluate(Section):
     """Methods of simulation, listed in ``docs/guide/evaluation.md``. Plug-ins are left out unless named, as are
     slow methods: those that train the model once more, and some rivals."""
     quick: bool = False
-    """Leave out what takes long: methods that train a network or embed, the evidence head, the search for donors, and
-    the protocols ``forecast``, ``short_records``, ``evidence`` and ``gaps``. The option ``--quick``."""
+    """Leave out what takes long: methods that train a network or embed, the evidence head, the search for donors, the
+    protocols ``forecast``, ``short_records``, ``evidence``, ``gaps``, and downstream uses. The option ``--quick``."""
     split: Literal["test", "validation"] = "test"
     """Period that is scored. ``validation`` is for data whose test period has no flow. The checkpoint was chosen on it,
     as were ridge penalties and shares of corrections: scores are optimistic, and there are no predictive intervals."""

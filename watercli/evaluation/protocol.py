@@ -15,6 +15,7 @@ from watercli.baselines.context import Context, Dates
 from watercli.baselines.features import Features
 from watercli.config import Config, Evaluate
 from watercli.errors import ConfigError, nearest
+from watercli.evaluation.downstream.inputs import Inputs
 from watercli.evaluation.leakage import check_probe
 from watercli.inference.embedder import Embedder
 from watercli.log import log
@@ -55,6 +56,11 @@ class Case:
     def features(self) -> Features:
         """All that probes learn from."""
         return Features(self.context)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """All that heads of downstream uses read."""
+        return Inputs(self.context)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def command(*arguments: str | Path, site: Path | None = None) -> subprocess.Comp
 
 def test_help_names_them(installed: Path) -> None:
     evaluate = " ".join(command("evaluate", "--help", site=installed).stdout.split())
-    assert re.search(r"Protocols: reconstruction, .*gaps, highest_flow\.", evaluate)
+    assert re.search(r"Protocols: reconstruction, .*gaps, .*donors, highest_flow\.", evaluate)
     assert re.search(r"Methods: simulation, .*persistence, last_year\.", evaluate)
     prepare = " ".join(command("prepare", "--help", site=installed).stdout.split())
     assert re.search(r"Readers: grid, .*demo, wide_csv\.", prepare)
