@@ -18,11 +18,11 @@ def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Bat
     assert config.grid is not None
     land = config.grid.land_patches
     carried = carried_size(config.antecedent_state) if config.antecedent_state else 0
-    grids = {name: torch.randn(windows, days, *config.grid.shape) for name in config.of_kind("grid")}
+    grids = {name: torch.randn(windows, days, len(land), config.grid.values) for name in config.of_kind("grid")}
     series = {name: torch.randn(windows, catchments, days) for name in config.of_kind("series")}
     return Batch(
         grids=grids,
-        cells={name: torch.ones(config.grid.shape, dtype=torch.bool) for name in grids},
+        cells={name: torch.ones(len(land), config.grid.values, dtype=torch.bool) for name in grids},
         series=series,
         static=torch.randn(windows, catchments, config.attributes),
         patch_index=torch.tensor(land[:OVERLAPPING]).expand(windows, catchments, OVERLAPPING),

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import GridConfig
-from multimodal_mae.layers import patchify
 from multimodal_mae.masking import TokenMask
 
 MIN_WEIGHT = 1e-6
@@ -20,8 +19,7 @@ MIN_WEIGHT = 1e-6
 def land_means(batch: Batch, name: str, mask: TokenMask, grid: GridConfig) -> tuple[Tensor, Tensor]:
     """Return a grid's land patches, means over the observed cells, and which are visible, ``[B, G, L]`` each."""
     land = list(grid.land_patches)
-    patches = patchify(batch.grids[name], grid.patch_size)[:, :, land]
-    values = patches.nanmean(-1).nan_to_num(0.0)
+    values = batch.grids[name].nanmean(-1).nan_to_num(0.0)
     return values, mask.visible.unflatten(1, (batch.grid_days, grid.patches))[:, :, land].to(values.dtype)
 
 

@@ -1,6 +1,7 @@
 """A typed batch that validates itself on construction.
 
-Shapes: B windows, C catchments in each window, T days, G days of grids, Y X cells, A static attributes.
+Shapes: B windows, C catchments in each window, T days, G days of grids, L land patches, V cells of a patch, A static
+attributes.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from multimodal_mae.config import Kind
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of the whole grid, and some catchments in each; standardised values, NaN where missing.
+    """Windows of all land patches, and some catchments in each; standardised values, NaN where missing.
 
     A grid is encoded once for a window, however many catchments it has.
     """
 
     grids: Mapping[str, Tensor]
-    """``[B, G, Y, X]`` each: the last G days of the windows, which may be fewer than T where series are read."""
+    """``[B, G, L, V]`` each, patches in the order of `multimodal_mae.config.GridConfig.land_patches`, cells row by row:
+    the last G days of the windows, which may be fewer than T where series are read."""
     cells: Mapping[str, Tensor]
-    """``[Y, X]`` bool: cells that the modality ever observes; the others (sea) are no part of it."""
+    """``[L, V]`` bool: cells that the modality ever observes; the others (sea) are no part of it."""
     series: Mapping[str, Tensor]
     """``[B, C, T]`` each."""
     static: Tensor

@@ -1,11 +1,13 @@
 """Attention, transformer layers, positions and patches.
 
-Shapes: R rows, L tokens, Q queries, D width, H heads; B windows, T days, Y X cells, P patches, V values of a patch.
+Shapes: R rows, L tokens, Q queries, D width, H heads; B windows, T days, Y X cells, P patches (L of them land), V
+values of a patch.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
@@ -19,6 +21,17 @@ def patchify(fields: Tensor, patch_size: tuple[int, int]) -> Tensor:
     b, t, y, x = fields.shape
     blocks = fields.reshape(b, t, y // py, py, x // px, px).transpose(3, 4)
     return blocks.reshape(b, t, (y // py) * (x // px), py * px)
+
+
+def among_patches(on_land: Tensor, land: Sequence[int], patches: int) -> Tensor:
+    """Put land patches ``[B, T, L, V]`` in their places among all of the grid, ``[B, T, P, V]``.
+
+    The others are NaN, or False.
+    """
+    b, t, _, v = on_land.shape
+    full = on_land.new_full((b, t, patches, v), math.nan if on_land.is_floating_point() else 0)
+    full[:, :, list(land)] = on_land
+    return full
 
 
 def unpatchify(patches: Tensor, shape: tuple[int, int], patch_size: tuple[int, int]) -> Tensor:

@@ -21,7 +21,7 @@ from multimodal_mae.cross_modal import CrossModalKeys
 from multimodal_mae.decoder import CrossDecoder, Decoder, StandardDecoder
 from multimodal_mae.encoder import Features, GridEncoder, SeriesEncoder
 from multimodal_mae.feature_maps import WeightedFeatureMaps
-from multimodal_mae.layers import gather, initialise, patchify
+from multimodal_mae.layers import among_patches, gather, initialise
 from multimodal_mae.masking import Selection, TokenMask, select, show_all
 from multimodal_mae.moving_averages import MovingAverages
 from multimodal_mae.recurrence import RecurrentBlock, RecurrentEncoder, StateDecoder, features_of
@@ -107,7 +107,7 @@ class MultiModalMAE(nn.Module):
         if self.config.modalities[name].kind == "series":
             return batch.series[name].flatten(0, 1)[..., None]
         assert self.config.grid is not None
-        return patchify(batch.grids[name], self.config.grid.patch_size).flatten(1, 2)
+        return among_patches(batch.grids[name], self.config.grid.land_patches, self.config.grid.patches).flatten(1, 2)
 
     def targets(self, batch: Batch, name: str) -> Tensor:
         """Return what predictions of a modality are compared with, ``[R, N, V]``."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
-from multimodal_mae.layers import patchify
+from multimodal_mae.layers import among_patches
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,11 @@ def tokens(batch: Batch, config: MAEConfig, name: str) -> Tokens:
         return Tokens(observed, observed)
     assert config.grid is not None
     cells = batch.cells[name]
-    present = patchify(torch.isfinite(batch.grids[name]) & cells, config.grid.patch_size)
-    expected = patchify(cells[None, None], config.grid.patch_size)
-    land = torch.zeros(config.grid.patches, dtype=torch.bool, device=cells.device)
-    land[list(config.grid.land_patches)] = True
-    observed = present.any(-1) & land
-    complete = (present == expected).all(-1) & observed
-    return Tokens(observed.flatten(1), complete.flatten(1))
+    present = torch.isfinite(batch.grids[name]) & cells
+    observed = present.any(-1)
+    complete = (present == cells).all(-1) & observed
+    land, patches = config.grid.land_patches, config.grid.patches
+    return Tokens(*(among_patches(of[..., None], land, patches).flatten(1) for of in (observed, complete)))
 
 
 def random_mask(available: Tokens, ratio: float, kept: float | None, noise: Tensor) -> TokenMask:
@@ -131,6 +129,6 @@ def count_targets(batch: Batch, config: MAEConfig, masks: Mapping[str, TokenMask
             counts.append((target & torch.isfinite(batch.series[name]).flatten(0, 1)).sum())
         else:
             assert config.grid is not None
-            known = patchify(torch.isfinite(batch.grids[name]), config.grid.patch_size).flatten(1, 2)
-            counts.append((known & target[..., None]).sum())
+            on_land = target.unflatten(1, (batch.grid_days, -1))[..., list(config.grid.land_patches)]
+            counts.append((torch.isfinite(batch.grids[name]) & on_land[..., None]).sum())
     return torch.stack(counts).double()

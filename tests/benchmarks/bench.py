@@ -35,7 +35,9 @@ from tests import factory
 from tests.benchmarks.bench_learning import show_learning
 from tests.benchmarks.bench_model import show_growth, show_variants
 from tests.benchmarks.peak import interleaved
-from watercli.config import parse
+from watercli.config import Config, parse
+from watercli.data.grid_cache import GridCache
+from watercli.data.scaling import Scaling
 from watercli.data.state_cache import History
 from watercli.output.atomic import write_text
 from watercli.output.zarr_files import COMPRESSORS
@@ -143,8 +145,8 @@ def bench_read(rounds: int) -> None:
     console.print(", ".join(f"{name}: {size / 2**20:.0f} MiB" for name, size in sizes.items()))
 
 
-def bench_prepare_files(rounds: int) -> None:
-    """Two years of monthly files, packed as HadUK-Grid's: preparing a store against reading them once with xarray."""
+def two_years_of_files(folder: Path) -> tuple[Config, list[Path]]:
+    """Write two years of monthly files, packed as HadUK-Grid's; return their recipe, and their paths."""
     times = factory.days("2001-01-01", "2002-12-31")
     y, x = 2500 + 5000.0 * np.arange(290), 2500 + 5000.0 * np.arange(180)
     source = {"reader": "hadukgrid", "variable": "rainfall", "files": "*.nc"}
@@ -154,8 +156,42 @@ def bench_prepare_files(rounds: int) -> None:
         recipe__grid__patch_size=[10, 10],
         modalities={"precip": {"kind": "grid", "units": "mm/day", "source": source}},
     )
+    return config, factory.write_months(folder, times, rain(len(times)), packed=True, y=y, x=x)
+
+
+def bench_windows(rounds: int) -> None:
+    """Random 30-day windows as a model reads them, standardised land patches: against a memory map of these.
+
+    One store is forced beyond ``train.grid_cache_gib``, with and without room for a decoded file.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        paths = factory.write_months(Path(folder), times, rain(len(times)), packed=True, y=y, x=x)
+        config, _ = two_years_of_files(Path(folder))
+        store = prepare(config, Path(folder) / "store.zarr", data=Path(folder))
+        scale = Scaling.of(store, config).modalities["precip"]
+        from_store = GridCache(store, "precip", scale, 0.0)
+        in_memory, from_file = (GridCache(store, "precip", scale, gib, make_file=True) for gib in (1.0, 0.0))
+        decoded = in_memory.windows([0], len(store.times))[0].numpy()
+        plain = np.memmap(Path(folder) / "land.bin", np.float32, "w+", shape=decoded.shape)
+        plain[:] = decoded
+        batches = np.random.default_rng(0).integers(0, 700, (10, 4))
+
+        def read(grid: GridCache) -> Callable[[], object]:
+            return lambda: [grid.windows(starts, 30) for starts in batches]
+
+        tasks: dict[str, Callable[[], object]] = {
+            "memory map": lambda: [np.stack([plain[start : start + 30] for start in starts]) for starts in batches],
+            "decoded into memory": read(in_memory),
+            "decoded into a file": read(from_file),
+            "from the store, window by window": read(from_store),
+        }
+        found = {name: batches.size / seconds for name, seconds in interleaved(tasks, rounds).items()}
+    show(f"Random 30-day windows of {decoded.shape[1]} land patches", "windows/s", found, "memory map")
+
+
+def bench_prepare_files(rounds: int) -> None:
+    """Two years of monthly files: preparing a store against reading them once with xarray."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, paths = two_years_of_files(Path(folder))
         out = Path(folder) / "store.zarr"
 
         def read() -> None:
@@ -269,6 +305,7 @@ def main() -> None:
         show_growth(console, min(arguments.rounds, 3))
     bench_memory(arguments.rounds)
     bench_read(arguments.rounds)
+    bench_windows(arguments.rounds)
     bench_prepare_files(min(arguments.rounds, 3))
     console.print(f"Peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
     if arguments.json is not None:

@@ -167,12 +167,14 @@ class Train(Section):
     loggers: Annotated[tuple[LoggerName, ...], BeforeValidator(listed)] = ("tensorboard",)
     """Loggers that also receive the rows of ``metrics.jsonl``: ``tensorboard``, ``wandb``, ``mlflow``; ``[]``: none."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read windows ahead, each with its own copy of the grids in memory; 0 reads in a thread of the
-    training process."""
+    """Processes that read windows ahead, each with its own copy of the grids that are held in memory; 0 reads in a
+    thread of the training process."""
     prefetch: Annotated[int, Field(ge=0)] = 2
     """Steps that are read ahead, by each worker or by the thread; 0, without workers, reads when a step begins."""
     grid_cache_gib: Annotated[float, Field(ge=0)] = 2.0
-    """Grids that need no more than this are decoded into memory once; larger ones are read window by window."""
+    """Grids whose land patches need no more than this are decoded into memory once. Larger ones are decoded once into
+    files, which all processes and later runs read, in ``STORE.cache`` beside the store, or in a folder of
+    ``WATERCLI_CACHE``."""
     deepspeed: DeepSpeedSection = DeepSpeedSection()
     """For ``--gpus`` and ``--processes``."""
 

@@ -1,73 +1,106 @@
-"""A grid of a store, standardised: decoded into memory once if it fits, otherwise read window by window.
+"""The land patches of a grid: decoded into memory once if they fit, otherwise into a file that all processes share.
 
-Shapes: T days of a window, D days of the store, Y X cells, L land patches.
+Where no file can be made they are read from the store, window by window. The values are the same in each case.
+
+Shapes: B windows, T days of a window, D days that the store shows, L land patches, V cells of a patch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 import numpy as np
 import torch
-import zarr
-from multimodal_mae.layers import patchify
-from numpy.typing import NDArray
-from torch.nn.functional import pad
 
+from watercli.data import decoded_file
+from watercli.data.decoded_file import DecodedFile
+from watercli.data.land_patches import Floats, LandPatches, blocks
 from watercli.data.scaling import Scale
 from watercli.log import log
+from watercli.output.sealed import Damaged
 from watercli.output.sizes import in_bytes
 from watercli.store import Store
 
 TOLD_BYTES = 2**30
 """A grid that is larger takes long to read, which is said before."""
-DAYS_AT_ONCE = 360
-"""Days over which means of patches are taken at a time."""
 FIRST_DAY, KNOWN_DAYS = "first_day", "known_days"
 """Attributes of a grid of which a store shows a part: the first day in the file that it shows, and how many are known
 from there on; the others are missing."""
 
 
 class GridCache:
-    """The daily fields of one grid modality, in standardised values, NaN where missing."""
+    """The daily land patches of one grid modality, in standardised values, NaN where missing.
 
-    def __init__(self, store: Store, name: str, scale: Scale, limit_gib: float) -> None:
+    Parameters
+    ----------
+    store, name, scale
+        The store, the modality and what standardises it.
+    limit_gib
+        Most that is held in memory.
+    make_file
+        Decode what exceeds the limit into a file, unless there is one already.
+    """
+
+    def __init__(self, store: Store, name: str, scale: Scale, limit_gib: float, *, make_file: bool = False) -> None:
         attributes = store.dataset[name].attrs
-        array = zarr.open_group(store.path, mode="r")[attributes.get("stored_name", name)]
-        assert isinstance(array, zarr.Array)
-        self._array, self._scale = array, scale
-        self._units = attributes.get("stored_scale", 1.0), attributes.get("stored_offset", 0.0)
+        self._source = LandPatches.of(store, name, scale)
         self._first = int(attributes.get(FIRST_DAY, 0))
-        self._known = int(attributes.get(KNOWN_DAYS, array.shape[0] - self._first))
+        self._known = int(attributes.get(KNOWN_DAYS, self._source.shape[0] - self._first))
         self._days = len(store.times)
-        self._fields: NDArray[np.float32] | None = None
-        if array.size * 4 <= limit_gib * 2**30:
-            if array.size * 4 > TOLD_BYTES:
-                log.info("Reading '%s' into memory: %s", name, in_bytes(array.size * 4))
-            self._fields = self._standardised(slice(0, self._known))
+        self._held: Floats | None = None
+        self._file: DecodedFile | None = None
+        size = self._known * self._source.cells.size * 4
+        if size <= limit_gib * 2**30:
+            if size > TOLD_BYTES:
+                log.info("Reading '%s' into memory: %s", name, in_bytes(size))
+            self._held = self._decoded()
+        else:
+            self._file = decoded_file.opened(store.path, name, self._source, make=make_file)
 
     @property
     def held_bytes(self) -> int:
         """Bytes held in memory."""
-        return 0 if self._fields is None else self._fields.nbytes
+        return 0 if self._held is None else self._held.nbytes
 
-    def _standardised(self, days: slice) -> NDArray[np.float32]:
-        """Read shown days; a store that a model reads in its own units says how, see `watercli.run.view`."""
-        values = np.asarray(self._array[self._first + days.start : self._first + days.stop])
-        factor, offset = self._units
-        return self._scale.forward(values if (factor, offset) == (1.0, 0.0) else values * factor + offset)
+    def _decoded(self) -> Floats:
+        decoded = np.empty((self._known, *self._source.cells.shape), np.float32)
+        for days in blocks(slice(0, self._known)):
+            decoded[days] = self._source.read(self._stored(days))
+        return decoded
 
-    def window(self, start: int, days: int) -> torch.Tensor:
-        """Return ``[T, Y, X]``; NaN beyond the last known day."""
-        span = slice(min(start, self._known), min(start + days, self._known))
-        fields = self._standardised(span) if self._fields is None else self._fields[span]
-        window = torch.from_numpy(fields)
-        beyond = days - len(window)
-        return window if not beyond else pad(window, (0, 0, 0, 0, 0, beyond), value=torch.nan)
+    def _stored(self, days: slice) -> slice:
+        return slice(self._first + days.start, self._first + days.stop)
 
-    def patch_means(self, store: Store) -> torch.Tensor:
-        """Return daily means of the land patches, ``[L, D]``; NaN where no cell is observed."""
-        land, last = torch.from_numpy(store.land_patches), self._days
-        means = []
-        for first in range(0, last, DAYS_AT_ONCE):
-            fields = self.window(first, min(DAYS_AT_ONCE, last - first))
-            means.append(patchify(fields[None], store.patch_size)[0][:, land].nanmean(-1))
+    def _read(self, days: slice, out: Floats) -> None:
+        """Read known days into ``[T, L, V]``."""
+        if self._held is not None:
+            out[:] = self._held[days]
+            return
+        if self._file is not None:
+            try:
+                self._file.read(self._stored(days), out)
+                return
+            except (Damaged, OSError) as error:
+                log.warning("%s; windows are read from the store, and the next training decodes it anew", error)
+                with suppress(OSError):
+                    self._file.path.unlink()
+                self._file = None
+        out[:] = self._source.read(self._stored(days))
+
+    def windows(self, starts: Iterable[int], days: int) -> torch.Tensor:
+        """Return the windows that start on the given days, ``[B, T, L, V]``; NaN beyond the last known day."""
+        firsts = [min(int(start), self._known) for start in starts]
+        batch = np.empty((len(firsts), days, *self._source.cells.shape), np.float32)
+        for window, first in zip(batch, firsts, strict=True):
+            last = min(first + days, self._known)
+            if last > first:
+                self._read(slice(first, last), window[: last - first])
+            window[last - first :] = np.nan
+        return torch.from_numpy(batch)
+
+    def patch_means(self) -> torch.Tensor:
+        """Return daily means of the patches, ``[L, D]``; NaN where no cell is observed."""
+        spans = blocks(slice(0, self._days))
+        means = [self.windows([days.start], days.stop - days.start)[0].nanmean(-1) for days in spans]
         return torch.cat(means).T.contiguous()

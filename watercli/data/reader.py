@@ -1,7 +1,7 @@
 """Reads windows of a store as the model's batches.
 
-Shapes: B windows, C catchments in each, T days of a window, G of them with grids, D days of the store, Y X cells, L
-land patches, K patches that a catchment overlaps.
+Shapes: B windows, C catchments in each, T days of a window, G of them with grids, D days of the store, L land patches,
+K patches that a catchment overlaps.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from watercli.config import Config, Modality
 from watercli.data.grid_cache import GridCache
 from watercli.data.held_out import held_out_catchments
+from watercli.data.land_patches import on_land
 from watercli.data.scaling import Scaling
 from watercli.data.state_cache import History
 from watercli.data.windows import Indices
@@ -30,10 +31,19 @@ class WindowReader:
     """Reads standardised windows of a store.
 
     On ``unseen`` days the series of ``train.tasks.targets`` count as missing. They are a test period before training,
-    whose flow would otherwise be the past of the first training windows.
+    whose flow would otherwise be the past of the first training windows. With ``make_files``, grids that exceed
+    ``train.grid_cache_gib`` are decoded into files, which all readers of the store then use.
     """
 
-    def __init__(self, store: Store, config: Config, scaling: Scaling, unseen: slice | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        scaling: Scaling,
+        unseen: slice | None = None,
+        *,
+        make_files: bool = False,
+    ) -> None:
         self.store, self.scaling = store, scaling
         self.days = config.window_days
         self.grid_days = config.grid_days
@@ -46,11 +56,12 @@ class WindowReader:
         for name, modality in config.of_kind("series").items():
             self._take_series(name, modality, config, unseen)
         self._grids = {
-            name: GridCache(store, name, scaling.modalities[name], config.train.grid_cache_gib)
+            name: GridCache(store, name, scaling.modalities[name], config.train.grid_cache_gib, make_file=make_files)
             for name in config.of_kind("grid")
         }
         self._cells = {
-            name: torch.from_numpy(store.dataset["coverage"].sel(grid=name).values > 0) for name in self._grids
+            name: torch.from_numpy(on_land(store, store.dataset["coverage"].sel(grid=name).values > 0))
+            for name in self._grids
         }
         self._patch_index: Tensor | None = None
         self._patch_weight: Tensor | None = None
@@ -85,7 +96,7 @@ class WindowReader:
         if not self._warmup:  # a recurrence has a state of its own of all that catchments see
             self._past |= {name: history(values) for name, values in self._series.items()}
         for name, grid in self._grids.items():
-            means = grid.patch_means(self.store)
+            means = grid.patch_means()
             self._past[name] = history(means)
             if self._patch_index is not None and config.modalities[name].feeds_catchments and not self._warmup:
                 catchment_means, observed = self._over_catchments(means)
@@ -96,7 +107,7 @@ class WindowReader:
         daily = dict(self._series)
         for name, grid in self._grids.items():
             if self._patch_index is not None and config.modalities[name].feeds_catchments:
-                means, observed = self._over_catchments(grid.patch_means(self.store))
+                means, observed = self._over_catchments(grid.patch_means())
                 daily[name] = torch.where(observed > 0, means, torch.nan)
         return daily
 
@@ -147,10 +158,7 @@ class WindowReader:
         grid_days = self.grid_days if with_grids else 0
         skipped = self.days - grid_days
         return Batch(
-            grids={
-                name: torch.stack([grid.window(int(start) + skipped, grid_days) for start in starts])
-                for name, grid in self._grids.items()
-            },
+            grids={name: grid.windows(starts + skipped, grid_days) for name, grid in self._grids.items()},
             cells=self._cells,
             series=self._windows(self._series, first, positions),
             static=self._static[positions] if self.catchments else torch.empty(len(starts), 0, 0),

@@ -152,7 +152,7 @@ def train(job: Job, engine: Engine, display: Display, stop: Stop) -> None:
     if structure.recurrence:
         # Gradients fade over the warm-up into numbers too small to be normal, on which a processor is thrice as slow.
         torch.set_flush_denormal(True)
-    reader = WindowReader(job.store, config, job.scaling, unseen=job.store.period("test"))
+    reader = WindowReader(job.store, config, job.scaling, unseen=job.store.period("test"), make_files=True)
     if job.new and structure.antecedent_state:
         if engine.rank == 0:
             log.info("Standardising the antecedent states over the first training windows")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watercli.config import with_overrides
+from watercli.data.blocks import to_patches
 from watercli.data.held_out import regions
 from watercli.data.reader import WindowReader
 from watercli.data.scaling import Scaling
@@ -101,7 +102,10 @@ def test_batches_hold_the_stores_values(reader: WindowReader, tiny_store: Store)
         values = batch.grids[name] if name in batch.grids else batch.series[name]
         for row, start in enumerate(starts):
             days = slice(start, start + tiny_store.config.window_days)
-            wanted = stored.values[days] if name == "precip" else stored.values[catchments[row], days]
+            if name == "precip":
+                wanted = to_patches(stored.values[days], tiny_store.patch_size)[:, tiny_store.land_patches]
+            else:
+                wanted = stored.values[catchments[row], days]
             np.testing.assert_allclose(scale.inverse(values[row].numpy()), wanted, rtol=1e-3, atol=1e-3)
     assert np.isnan(tiny_store.dataset["riverflow"].values).any(), "the demo has gaps"
     assert torch.isfinite(batch.static).all()

@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from watercli.config import with_overrides
+from watercli.data.scaling import Scale
 from watercli.errors import ConfigError, RunError
 from watercli.inference import embedding_layout, layout
 from watercli.inference.embed import embed
@@ -79,21 +80,12 @@ def changed(store: Store, name: str, days: slice) -> Store:
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have grids read from the (changed) dataset instead of the store's files."""
-    from watercli.data.grid_cache import GridCache
+    from watercli.data.land_patches import LandPatches, land_cells
 
-    class Group(dict[str, object]):
-        pass
+    def of(store: Store, name: str, scale: Scale) -> LandPatches:
+        return LandPatches(store.dataset[name], land_cells(store), scale, (1.0, 0.0), store.fingerprint)  # type: ignore[arg-type]
 
-    def window(self: object, start: int, days: int) -> torch.Tensor:
-        store, name, scale = self.source  # type: ignore[attr-defined]
-        return torch.from_numpy(scale.forward(store.dataset[name].values[start : start + days]))
-
-    def init(self: object, store: Store, name: str, scale: object, limit_gib: float) -> None:
-        self.source = (store, name, scale)  # type: ignore[attr-defined]
-        self._array, self._days = store.dataset[name], len(store.times)  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(GridCache, "__init__", init)
-    monkeypatch.setattr(GridCache, "window", window)
+    monkeypatch.setattr(LandPatches, "of", of)
 
 
 @pytest.fixture(params=["tiny_run", "fused_run"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import GridConfig, MAEConfig, ModalityConfig
+from multimodal_mae.layers import patchify
 from multimodal_mae.mae import MultiModalMAE
 from multimodal_mae.masking import TokenMask
 from multimodal_mae.tasks import Task, WindowTasks, draw_noise, mask_windows
@@ -47,8 +48,9 @@ def make_batch(
         assert config.grid is not None
         y, x = config.grid.shape
         day_gone = torch.rand((windows, days, 1, 1), generator=generator) < missing
-        grids[name] = holed(windows, days, y, x).masked_fill(day_gone, torch.nan)
-        cells[name] = torch.ones(y, x, dtype=torch.bool)
+        fields = holed(windows, days, y, x).masked_fill(day_gone, torch.nan)
+        grids[name] = patchify(fields, config.grid.patch_size)[:, :, list(config.grid.land_patches)]
+        cells[name] = torch.ones(grids[name].shape[2:], dtype=torch.bool)
     series = {name: holed(windows, catchments, days) for name in config.of_kind("series")}
     return Batch(grids, cells, series, torch.randn(windows, catchments, config.attributes, generator=generator))
 

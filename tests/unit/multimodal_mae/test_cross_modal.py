@@ -35,9 +35,8 @@ def flow(model: MultiModalMAE, batch: Batch, masks: dict[str, TokenMask]) -> tor
 
 def rain_changed(batch: Batch, patch: int) -> Batch:
     assert CROSS_MODAL.grid is not None
-    (height, width), row = CROSS_MODAL.grid.patch_size, patch // 2
     grid = batch.grids["rain"].clone()
-    grid[..., row * height : (row + 1) * height, (patch % 2) * width : (patch % 2 + 1) * width] += 3
+    grid[:, :, CROSS_MODAL.grid.land_patches.index(patch)] += 3
     return replace(batch, grids=batch.grids | {"rain": grid})
 
 

@@ -53,9 +53,11 @@ def test_parameters(report: tuple[str, MultiModalMAE]) -> None:
 def test_every_tensor_receives_a_gradient(report: tuple[str, MultiModalMAE]) -> None:
     name, model = report
     config = model.config
+    assert config.grid is not None
+    land = len(config.grid.land_patches), config.grid.values
     batch = Batch(
-        grids={one: torch.randn(2, 5, 290, 180) for one in config.of_kind("grid")},
-        cells={one: torch.ones(290, 180, dtype=torch.bool) for one in config.of_kind("grid")},
+        grids={one: torch.randn(2, 5, *land) for one in config.of_kind("grid")},
+        cells={one: torch.ones(land, dtype=torch.bool) for one in config.of_kind("grid")},
         series={one: torch.randn(2, 1, 5) for one in config.of_kind("series")},
         static=torch.randn(2, 1, 11),
     )

@@ -34,10 +34,8 @@ def change_masked(batch: Batch, masks: dict[str, TokenMask], config: MAEConfig) 
     assert config.grid is not None
     grids, series = {}, {}
     for name, grid in batch.grids.items():
-        patches = patchify(grid, config.grid.patch_size)
-        hidden = ~masks[name].visible.reshape(patches.shape[:3])
-        patches = torch.where(hidden[..., None], patches * 3 + 7, patches)
-        grids[name] = unpatchify(patches, config.grid.shape, config.grid.patch_size)
+        visible = masks[name].visible.unflatten(1, (batch.grid_days, -1))[:, :, list(config.grid.land_patches)]
+        grids[name] = torch.where(visible[..., None], grid, grid * 3 + 7)
     for name, one in batch.series.items():
         series[name] = torch.where(masks[name].visible.reshape(one.shape), one, one * 3 + 7)
     return replace(batch, grids=grids, series=series)
