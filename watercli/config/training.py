@@ -97,6 +97,10 @@ class Finetune(Section):
 
     layers: Literal["all", "last"] = "all"
     """What fine-tuning changes. ``last``: the decoders and their feature maps; all encoders stay the parent's."""
+    parent_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the parent in the weights that are validated and kept, which are a mean of its own and the trained ones;
+    0.25 by ``watercli finetune``. The more, the better at gauges that neither saw, and the worse at those that
+    fine-tuning sees. Needs ``train.weight_averaging``."""
 
 
 class Train(Section):

@@ -12,7 +12,7 @@ import numpy as np
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.mae import MultiModalMAE
 
-from watercli.config import Config, Recipe, Splits, difference, with_overrides
+from watercli.config import Config, Finetune, Recipe, Splits, difference, with_overrides
 from watercli.data.held_out import held_out_catchments
 from watercli.errors import ConfigError
 from watercli.run.checkpoint import Checkpoint
@@ -26,6 +26,8 @@ STEPS = (200, 600)
 """Fewest and most steps."""
 RATE = 0.2
 """Learning rate, as a share of the parent's."""
+PARENT_SHARE = 0.25
+"""Share of the parent in the weights that are kept; see docs/results/transfer.md."""
 VALIDATIONS = 10
 WARMUP = 0.1
 """Share of the steps over which the learning rate rises."""
@@ -56,10 +58,15 @@ def fine_tuning(parent: Parent, store: Store, settings: Sequence[str] = ()) -> C
     """
     gauges = _gauges(with_overrides(_gentler(parent.checkpoint, store, len(store.gauge_ids)), settings), store)
     base = _gentler(parent.checkpoint, store, gauges)
-    steps = with_overrides(base, settings).train.steps
-    interval = max(steps // VALIDATIONS, 1)
-    intervals = {"validate_every": interval, "checkpoint_every": interval, "warmup_steps": round(steps * WARMUP)}
-    return with_overrides(base, [*(f"train.{name}={value}" for name, value in intervals.items()), *settings])
+    train = with_overrides(base, settings).train
+    interval = max(train.steps // VALIDATIONS, 1)
+    changes = {
+        "train.validate_every": interval,
+        "train.checkpoint_every": interval,
+        "train.warmup_steps": round(train.steps * WARMUP),
+        "finetune.parent_share": 0 if train.weight_averaging is None else PARENT_SHARE,
+    }
+    return with_overrides(base, [*(f"{name}={value}" for name, value in changes.items()), *settings])
 
 
 def _gauges(config: Config, store: Store) -> int:
@@ -85,6 +92,7 @@ def _gentler(parent: Checkpoint, store: Store, gauges: int) -> Config:
             "name": f"{config.name}-finetuned",
             "recipe": _recipe(config.recipe, store),
             "train": train.model_copy(update=changes),
+            "finetune": Finetune(),
         }
     )
 
@@ -137,6 +145,10 @@ def check_parent(parent: Checkpoint, config: Config, store: Store) -> None:
     _check_structure(parent, config)
     _check_flow(config, store)
     _check_test_period(parent, store)
+    if config.finetune.parent_share and config.train.weight_averaging is None:
+        raise ConfigError(
+            "Setting 'finetune.parent_share' needs train.weight_averaging, which is null; set either to 0 or a number"
+        )
     if config.finetune.layers == "last" and config.train.deepspeed.zero_stage > 0:
         raise ConfigError("Setting 'finetune.layers' is last, which needs train.deepspeed.zero_stage 0; set it")
 

@@ -13,7 +13,7 @@ import torch
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.mae import MultiModalMAE
 
-from watercli.config import Config, abilities, difference, parse
+from watercli.config import Config, Finetune, abilities, difference, parse
 from watercli.config.loading import read_text
 from watercli.data.scaling import Scaling
 from watercli.data.steps import share_of_step
@@ -44,7 +44,7 @@ from watercli.training.metrics_log import check_loggers
 from watercli.training.room import check_room
 from watercli.training.size import fitted
 from watercli.training.stop import Stop
-from watercli.training.weight_averaging import Average
+from watercli.training.weight_averaging import Average, Kept
 
 CONFIG = "config.yaml"
 BEFORE_CONFIG = {RECORD, FOLDER, partial_of(Path(FOLDER)).name}
@@ -197,12 +197,23 @@ def work(
         engine = make_engine(model)
         if optimiser:
             engine.load(optimiser)
-        engine.average = Average.of(config.train, {name: weight.to(engine.device) for name, weight in average.items()})
+        engine.average = Average.of(
+            config.train, {name: weight.to(engine.device) for name, weight in average.items()}, _kept(config, run)
+        )
         if engine.rank == 0:
             log.info("%s parameters, %d modalities, step %d of %d; in all, each training day %sis shown %.1f times",
                      f"{parameters:,}", len(config.modalities), job.start, config.train.steps,
                      "of a catchment " if store.gauge_ids else "", showings(config, store))  # fmt: skip
         train(job, engine, display, stop)
+
+
+def _kept(config: Config, run: Path) -> Kept | None:
+    """Return what of its parent's weights a run keeps."""
+    parent = parent_of(run)
+    if parent is None or not config.finetune.parent_share:
+        return None
+    weights = {name: weight.detach() for name, weight in parent.checkpoint.model().named_parameters()}
+    return Kept(config.finetune.parent_share, weights)
 
 
 def showings(config: Config, store: Store) -> float:
@@ -218,8 +229,8 @@ def check(config: Config, store: Store, processes: Processes, parent: Parent | N
         raise ConfigError(f"--gpus is {processes.gpus}, but this machine has {gpus}; give no more")
     if parent:
         check_parent(parent.checkpoint, config, store)
-    elif config.finetune.layers != "all":
-        raise ConfigError("Setting 'finetune.layers' is last, but there is no parent; use it with 'watercli finetune'")
+    elif config.finetune != Finetune():
+        raise ConfigError("The section 'finetune' is set, but there is no parent; use it with 'watercli finetune'")
     structure, _ = structure_and_scaling(config, store, parent.checkpoint if parent else None)
     check_room(config, structure, store, processes)
     if store.config.recipe:

@@ -14,6 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 import watercli as wc
+from watercli.config import with_overrides
 from watercli.data.held_out import held_out_catchments
 from watercli.errors import ConfigError, RunError
 from watercli.inspection.show import show
@@ -191,6 +192,21 @@ def test_no_flow_is_refused(parent: Parent, other_store: Store, split: str, days
         check_parent(parent.checkpoint, fine_tuning(parent, store), store)
 
 
+def test_the_share_of_the_parent(parent: Parent, child: wc.Run, informed_run: Path, other_store: Store) -> None:
+    """What is kept lies between the parent and what was trained, which stands beside the optimiser."""
+    assert child.config.finetune.parent_share == 0.25
+    *_, last = all_checkpoints(child.path)
+    kept, trained = load_file(last.path / "model.safetensors"), load_file(last.path / "optimiser.safetensors")
+    assert any(name.startswith("weights/") for name in trained)
+    for name, weight in load_file(open_run(informed_run).path / "model.safetensors").items():
+        if f"weights/{name}" in trained:
+            np.testing.assert_allclose(kept[name], 0.25 * weight + 0.75 * trained[f"weights/{name}"], atol=1e-6)
+    without = fine_tuning(parent, other_store, ["train.weight_averaging=null"])
+    assert without.finetune.parent_share == 0
+    with pytest.raises(ConfigError, match=r"needs train\.weight_averaging"):
+        check_parent(parent.checkpoint, with_overrides(without, ["finetune.parent_share=0.5"]), other_store)
+
+
 def test_another_structure_is_refused(parent: Parent, other_store: Store) -> None:
     config = fine_tuning(parent, other_store, ["model.decoder_width=32"])
     with pytest.raises(ConfigError, match="another structure than the parent's"):
@@ -220,7 +236,8 @@ def test_mistakes(recurrent_run: Path, fused_run: Path, child: wc.Run, other_sto
         wc.finetune(run=recurrent_run, store=other_store, resume=True)
     with pytest.raises(ConfigError, match="begun with another parent, informed"):
         wc.finetune(fused_run, other_store, child.path, resume=True)
-    with pytest.raises(ConfigError, match="there is no parent"):
-        wc.pretrain(other_store, tmp_path / "run", settings={"finetune.layers": "last"})
+    for settings in ({"finetune.layers": "last"}, {"finetune.parent_share": 0.5}):
+        with pytest.raises(ConfigError, match="there is no parent"):
+            wc.pretrain(other_store, tmp_path / "run", settings=settings)
     assert not (tmp_path / "run").exists()
     assert parent_of(recurrent_run) is None

@@ -15,7 +15,7 @@ from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
-from watercli.training.weight_averaging import EVERY, Average
+from watercli.training.weight_averaging import EVERY, Average, Kept
 
 AVERAGED = "train.weight_averaging=2"
 
@@ -47,6 +47,17 @@ def test_exchanged_twice_is_as_before() -> None:
     average.exchange(model)
     assert torch.equal(model.weight, own)
     assert torch.equal(average.values["weight"], mean)
+
+
+def test_an_average_that_keeps_a_share_of_the_parent() -> None:
+    parent = {"weight": torch.randn(2, 3), "bias": torch.randn(2)}
+    model, plain, mixed = nn.Linear(3, 2), Average(2.0), Average(2.0, kept=Kept(0.25, parent))
+    for number in range(1, 6):
+        model.weight.data = torch.randn(2, 3)
+        plain.update(model, number)
+        mixed.update(model, number)
+    for name, weight in parent.items():
+        torch.testing.assert_close(mixed.values[name], 0.75 * plain.values[name] + 0.25 * weight)
 
 
 @pytest.fixture(scope="module")

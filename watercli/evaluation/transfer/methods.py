@@ -122,7 +122,7 @@ class Case:
         """The same from random weights, at the learning rate of the parent's pretraining."""
         train, config = self.parent.checkpoint.config.train, self.finetuning
         rates = (f"train.{name}={getattr(train, name)}" for name in ("learning_rate", "min_learning_rate"))
-        return with_overrides(config, [*rates, "finetune.layers=all"]).model_copy(
+        return with_overrides(config, [*rates, "finetune.layers=all", "finetune.parent_share=0"]).model_copy(
             update={"name": config.name.replace("-finetuned", "-scratch")}
         )
 
