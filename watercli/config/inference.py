@@ -142,8 +142,9 @@ class Embed(Selection):
     ``model.cross_modal_attention``."""
     patches: bool = False
     """Also write embeddings of the grids' land patches."""
-    dtype: Literal["float16", "float32"] = "float32"
-    """Of the numbers written."""
+    dtype: Literal["float16", "float32"] | None = None
+    """Of the numbers written. Null: float16 in Zarr, which keeps three significant digits in half the room, and float32
+    elsewhere: in memory, in Parquet and in one file."""
     format: Literal["zarr", "parquet"] = "zarr"
     """A Zarr store with all labels, or Parquet tables with a row for each catchment and date."""
     batch_size: Positive = 8

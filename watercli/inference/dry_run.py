@@ -19,7 +19,7 @@ from watercli.config import Embed, Simulate
 from watercli.data.windows import Indices
 from watercli.inference import provenance
 from watercli.inference.archive import ForecastArchive
-from watercli.inference.embed import chosen_dates
+from watercli.inference.embed import chosen_dates, with_dtype
 from watercli.inference.embedder import Embedder
 from watercli.inference.embedding_layout import lay_out
 from watercli.inference.evidence import InformedSimulator
@@ -62,12 +62,13 @@ def dry_run_embeddings(
     """
     device = choose_device(processes, gpus) if gpus < 2 else "cuda:0"
     Target(out, overwrite, "embeddings", is_export).check()
+    settings = with_dtype(settings, out)
     embedder = Embedder.of(checkpoint, store, settings, device)
     layout = lay_out(embedder, chosen_dates(embedder, settings), settings)
     provenance.log_novelty(checkpoint, store, embedder.catchments)
     _show_selection("embed", store, layout, len(embedder.catchments), out, console)
     console.print(f"  inputs: {', '.join(embedder.modalities)}; excluded: {', '.join(embedder.excluded) or 'nothing'}")
-    _show_arrays(layout, out, console, "choose fewer dates, modalities or pools, or embed.dtype=float16")
+    _show_arrays(layout, out, console, "choose fewer dates, modalities or ways of pooling")
     seconds = timed(_blocks(layout), lambda dates: _exhaust(embedder.encode(dates, settings.batch_size)))
     rate = len(layout.dates) / seconds
     console.print(f"  about {duration(seconds)} in one process ({rate:.1f} dates a second, timed just now)")

@@ -32,9 +32,10 @@ from watercli.inference.layout import Layout
 from watercli.inference.processes import choose_device, in_processes
 from watercli.inference.window_dates import first_and_last
 from watercli.log import log
-from watercli.output.atomic import Target, link, recover
+from watercli.output.atomic import Target, existing_parent, link, recover
 from watercli.output.manifest import check_manifest
 from watercli.output.resumable import working
+from watercli.output.sizes import in_bytes
 from watercli.output.zarr_files import open_checked, unfinish
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import Store
@@ -139,8 +140,10 @@ def embed(
         single_file.check(out, overwrite, "embeddings")
     else:
         target.check()
+    settings = with_dtype(settings, out)
     blocks = EmbeddingBlocks.of(checkpoint, store, settings, device)
     provenance.log_novelty(checkpoint, store, blocks.embedder.catchments)
+    _say_size(blocks.layout, out)
     if as_file:
         return single_file.write(blocks, out, "embed")
     with working(target, _state(out, blocks.layout, key(blocks.embedder, settings))) as work:
@@ -194,6 +197,30 @@ def append(
         export.finish()
     _conclude(embedder, len(layout.dates) - before, out)
     return out
+
+
+def with_dtype(settings: Embed, out: Path) -> Embed:
+    """Return the settings with the type of the numbers that are written to ``out``.
+
+    Raises
+    ------
+    ConfigError
+        If float16 is set for one file, which knows none.
+    """
+    as_file = single_file.is_asked_for(out)
+    if as_file and settings.dtype == "float16":
+        raise ConfigError(f"{out} is one file, which takes float32 only; leave embed.dtype out, or write Zarr")
+    if settings.dtype is not None:
+        return settings
+    return settings.model_copy(update={"dtype": "float32" if as_file or settings.format == "parquet" else "float16"})
+
+
+def _say_size(layout: Layout, out: Path) -> None:
+    free = shutil.disk_usage(existing_parent(out)).free
+    kind = layout.arrays["embedding"].dtype
+    log.info(
+        "Writing %s of %s before compression; %s are free on the disk", in_bytes(layout.bytes), kind, in_bytes(free)
+    )
 
 
 def _state(out: Path, layout: Layout, fingerprint: str | None) -> dict[str, Any]:

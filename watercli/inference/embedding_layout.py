@@ -43,12 +43,12 @@ def _block_dates(embedder: Embedder, arrays: dict[str, Array], stride: int) -> i
 def _arrays(embedder: Embedder, dates: int, settings: Embed) -> dict[str, Array]:
     catchments = len(embedder.catchments)
     modalities, maps, pools, width = embedder.shape
-    structure = embedder.checkpoint.structure
+    structure, dtype = embedder.checkpoint.structure, settings.dtype or "float32"
     arrays = {
         "embedding": Array(
             ("catchment", "time", "modality", "feature_map", "pooling", "channel"),
             (catchments, dates, modalities, maps, pools, width),
-            settings.dtype,
+            dtype,
             {"long_name": "weighted feature map, pooled over the tokens that belong to the catchment", "units": "1"},
         ),
         "visible_days": Array(
@@ -62,14 +62,14 @@ def _arrays(embedder: Embedder, dates: int, settings: Embed) -> dict[str, Array]
         arrays["layer_embedding"] = Array(
             ("catchment", "time", "modality", "layer", "pooling", "channel"),
             (catchments, dates, modalities, embedder.deepest, pools, width),
-            settings.dtype,
+            dtype,
             {"long_name": "normed output of an encoder layer, pooled as the embedding is", "units": "1"},
         )
     if embedder.decoder_state:
         arrays["decoder_state"] = Array(
             ("catchment", "time", "target", "decoder_channel"),
             (catchments, dates, len(embedder.targets), structure.decoder_width),
-            settings.dtype,
+            dtype,
             {
                 "long_name": "decoder's last state at the date, from which the excluded series is predicted",
                 "units": "1",
@@ -79,7 +79,7 @@ def _arrays(embedder: Embedder, dates: int, settings: Embed) -> dict[str, Array]
         arrays["patch_embedding"] = Array(
             ("patch", "time", "grid", "feature_map", "pooling", "channel"),
             (len(embedder.store.land_patches), dates, len(embedder.grids), maps, pools, width),
-            settings.dtype,
+            dtype,
             {"long_name": "weighted feature map of a land patch, pooled over time", "units": "1"},
         )
     return arrays

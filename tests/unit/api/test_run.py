@@ -50,7 +50,8 @@ def test_embeddings_are_lazy_and_what_the_command_writes(lines: dict[str, Any], 
     emb, run, store = lines["emb"], lines["run"], wc.open_store(lines["folder"] / "store.zarr")
     assert emb["embedding"].chunks is not None
     assert (pd.DatetimeIndex(emb["time"].values).to_series().diff().dropna() == pd.Timedelta("7D")).all()
-    changed = wc.load_config(lines["folder"] / "tiny.yaml", {"embed.since": "2002-01-01", "embed.stride": 7})
+    changed = wc.load_config(lines["folder"] / "tiny.yaml", {"embed.since": "2002-01-01", "embed.stride": 7,
+                                                               "embed.dtype": "float32"})  # fmt: skip
     export_embeddings(run.checkpoint, store, tmp_path / "emb.zarr", changed.embed)
     written, ours = xr.open_zarr(tmp_path / "emb.zarr"), xr.open_zarr(lines["folder"] / "emb.zarr")
     xr.testing.assert_allclose(written["embedding"], ours["embedding"])

@@ -24,7 +24,7 @@ def settings(fused: Checkpoint) -> Settings:
     """Make settings of an export, of three months unless told otherwise: ``settings(stride=3)``."""
 
     def make(**changes: object) -> Embed:
-        given = {"since": "2002-01-01", "until": None, "stride": 1} | changes
+        given = {"since": "2002-01-01", "until": None, "stride": 1, "dtype": "float32"} | changes
         return Embed.model_validate(fused.config.embed.model_dump() | given)
 
     return make

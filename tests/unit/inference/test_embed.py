@@ -57,6 +57,7 @@ def labels(fused: Checkpoint, tiny_store: Store, tmp_path_factory: pytest.TempPa
         "since": "2001-06-25",
         "until": "2002-01-10",
         "stride": 1,
+        "dtype": "float32",
         "excluded_inputs": (),
         "layers": True,
         "patches": True,
@@ -319,7 +320,7 @@ def test_dry_run_says_what_comes(
     fused: Checkpoint, tiny_store: Store, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "emb.zarr"
-    chosen = settings(dtype="float16", since="2002-02-20")
+    chosen = settings(dtype=None, since="2002-02-20")
     dry_run_embeddings(fused, tiny_store, out, chosen, Console(width=140), processes=2)
     said = " ".join(capsys.readouterr().out.split())
     assert not list(tmp_path.iterdir())
@@ -328,6 +329,12 @@ def test_dry_run_says_what_comes(
     assert f"{len(times)} dates from 2002-02-20 to 2002-03-31 of 6 catchments" in said
     assert " x ".join(str(size) for size in made["embedding"].shape) in said
     assert f"{made['embedding'].nbytes / 1000:.1f} kB" in said
+    assert made["embedding"].dtype == np.float16, "by default in Zarr"
+    exact = embeddings_dataset(fused, tiny_store, chosen)["embedding"]
+    assert exact.dtype == np.float32
+    np.testing.assert_allclose(made["embedding"], exact, rtol=2**-10, atol=1e-5)
+    with pytest.raises(ConfigError, match="one file, which takes float32 only"):
+        embed(fused, tiny_store, tmp_path / "emb.nc", settings(dtype="float16"))
     assert "dates a second, timed just now" in said
     assert "at best in 2" in said
 

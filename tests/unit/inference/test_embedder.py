@@ -31,7 +31,7 @@ def checkpoint(tiny_run: Path) -> Checkpoint:
 @pytest.fixture(scope="module")
 def embeddings(checkpoint: Checkpoint, tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     out = tmp_path_factory.mktemp("embeddings") / "emb.zarr"
-    settings = with_overrides(checkpoint.config, ["embed.stride=10"]).embed
+    settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.dtype=float32"]).embed
     embed(checkpoint, tiny_store, out, settings)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -185,7 +185,7 @@ def test_blocks_change_nothing_but_the_layout(
     """Blocks of five dates (the last one not full), in chunks of one catchment, hold what blocks of 64 do."""
     monkeypatch.setattr(embedding_layout, "BLOCK_DATES", 5)
     monkeypatch.setattr(layout, "CHUNK_BYTES", 1)
-    settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch_size=2"]).embed
+    settings = with_overrides(checkpoint.config, ["embed.stride=10", "embed.batch_size=2", "embed.dtype=float32"]).embed
     found = xr.open_zarr(embed(checkpoint, tiny_store, tmp_path / "emb.zarr", settings))["embedding"]
     assert found.chunks is not None
     assert found.chunks[0][0] == 1

@@ -41,8 +41,10 @@ def test_simulated_flow(fused: Checkpoint, tiny_store: Store, tmp_path: Path) ->
 
 def test_embeddings(fused: Checkpoint, tiny_store: Store, tmp_path: Path) -> None:
     settings = Embed.model_validate(WEEK)
-    with xr.open_zarr(embed(fused, tiny_store, tmp_path / "zarr", settings)) as expected:
+    exact = settings.model_copy(update={"dtype": "float32"})
+    with xr.open_zarr(embed(fused, tiny_store, tmp_path / "zarr", exact)) as expected:
         with xr.open_dataset(embed(fused, tiny_store, tmp_path / "all.nc", settings)) as opened:
+            assert opened["embedding"].dtype == np.float32
             np.testing.assert_allclose(opened["embedding"], expected["embedding"], rtol=1e-5)
         rows = pd.read_csv(embed(fused, tiny_store, tmp_path / "all.csv", settings))
         column = rows["evap.1.mean.3"].to_numpy().reshape(7, -1)
