@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from watercli.config import ForecastProduct, with_overrides
 from watercli.data.grid_cache import KNOWN_DAYS
 from watercli.evaluation.forecast import Forecast, judge_forecasts
 from watercli.evaluation.protocol import make_context
+from watercli.evaluation.report.figures import forecast_skill
+from watercli.evaluation.report.formatting import DASH
 from watercli.evaluation.results import forecast_rows
 from watercli.run.directory import open_run
 from watercli.store import FORECAST, FORECAST_DIMS, Store
@@ -115,6 +118,7 @@ def test_all_are_scored_where_the_product_has_values(judge: Judge, tiny_store: S
     medians = forecast.medians()
     assert np.isnan(medians["forecast_weather"][2:]).all()
     assert np.isfinite(medians["known_weather"][2:]).all()
+    assert re.search(rf"with forecast weather [^ ]+ to {DASH}", forecast_skill(forecast).body)
     assert {row["lead_time"] for row in forecast_rows(forecast) if row["method"] == "forecast_weather"} <= {1, 2}
 
 

@@ -248,11 +248,13 @@ def forecast_skill(forecast: Forecast) -> Picture:
             method = FORECASTS[name]
             axis.plot(lead_times, values, color=method.colour, linestyle=method.line, marker="o", ms=4,
                       label=method.label)  # fmt: skip
-        lowest = min(min(values) for values in medians.values())
+        lowest = float(np.nanmin(list(medians.values())))
         axis.set(xlabel="lead time (days)", ylabel="median NSE", ylim=(max(lowest - 0.05, -0.5), 1), xticks=lead_times)
         axis.grid(color="#e6e9ec")
         figure.legend(loc="outside lower center", ncols=1, fontsize=10)
-    ends = "; ".join(f"{FORECASTS[name].label} {values[0]:.2f} to {values[-1]:.2f}" for name, values in medians.items())
+    ends = "; ".join(
+        f"{FORECASTS[name].label} {number(values[0])} to {number(values[-1])}" for name, values in medians.items()
+    )
     alt = f"Median NSE by lead time of {lead_times[0]} to {lead_times[-1]} days: {ends}"
     return picture(figure, alt=alt, caption="Median NSE over catchments, by lead time.", name="forecast")
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from watercli.baselines.registry import METHODS
 from watercli.evaluation.forecast import FORECASTS
 from watercli.evaluation.reconstruction import BASELINES
-from watercli.evaluation.report.formatting import interval
+from watercli.evaluation.report.formatting import interval, number
 from watercli.evaluation.report.summary_text import flow_sentences, insight_sentences
 from watercli.evaluation.results import Outcome
 from watercli.evaluation.short_records import in_words
@@ -92,7 +92,7 @@ def _forecast(outcome: Outcome) -> Table | None:
     for days in lead_times:
         table.add_column(f"{days}", justify="right")
     for method, medians in outcome.forecast.medians().items():
-        table.add_row(FORECASTS[method].label, *(f"{median:.2f}" for median in medians))
+        table.add_row(FORECASTS[method].label, *map(number, medians))
     return table
 
 
