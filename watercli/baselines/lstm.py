@@ -60,13 +60,13 @@ class Network(nn.Module):
         return flow
 
 
-def inputs(weather: Floats) -> Tensor:
+def inputs(weather: Floats, *, all_flagged: bool = False) -> Tensor:
     """Return ``[C, T, I]`` of standardised weather ``[I, C, T]``.
 
-    A missing value is 0; an input with gaps gets a flag beside it, 1 where it is observed.
+    A missing value is 0. An input with gaps, or any if ``all_flagged``, gets a flag beside it, 1 where it is observed.
     """
     observed = np.isfinite(weather)
-    flags = [days for days in observed if not days.all()]
+    flags = [days for days in observed if all_flagged or not days.all()]
     parts = [np.where(observed, weather, 0), np.stack(flags)] if flags else [weather]
     return torch.from_numpy(np.concatenate(parts).astype(np.float32)).permute(1, 2, 0).contiguous()
 
@@ -86,7 +86,7 @@ class Fitted:
     @classmethod
     def begun(cls, weather: Floats, regional: Regional) -> Fitted:
         """Return one with random weights, of weather ``[I, C, T]`` and attributes."""
-        x, attributes = inputs(weather), regional.attributes()
+        x, attributes = inputs(weather, all_flagged=regional.all_flagged), regional.attributes()
         network = Network(x.shape[-1] + attributes.shape[1])
         return cls(network, nn.functional.pad(x, (0, 0, WARM_UP, 0)), attributes, regional.scale)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from watercli.baselines.attributes import filled, with_flags
+from watercli.baselines.attributes import with_flags
 from watercli.data.reader import basin_std
 from watercli.data.windows import derived_seed
 from watercli.log import track
@@ -43,6 +43,9 @@ class Regional:
     noise: float
     """Standard deviation of the noise on the attributes while training."""
     seed: int
+    all_flagged: bool = False
+    """Every attribute and every input of an LSTM has its flag, also where nothing is missing: what is learnt on one
+    store then reads another."""
 
     @property
     def scale(self) -> float:
@@ -61,13 +64,21 @@ class Regional:
 
     def attributes(self) -> Tensor:
         """Return the attributes with flags of those that have gaps, ``[C, A + F]``."""
-        return filled(torch.from_numpy(self.static.astype(np.float32)))
+        static = self._static()
+        return with_flags(static, self._flagged(static))
 
     def noisy_attributes(self, catchments: Tensor) -> Tensor:
         """Return the attributes of some catchments ``[B]`` with noise, ``[B, A + F]``."""
-        static = torch.from_numpy(self.static.astype(np.float32))
+        static = self._static()
         noisy = static[catchments] + self.noise * torch.randn(len(catchments), static.shape[1])
-        return with_flags(noisy, torch.isnan(static).any(0))
+        return with_flags(noisy, self._flagged(static))
+
+    def _static(self) -> Tensor:
+        return torch.from_numpy(self.static.astype(np.float32))
+
+    def _flagged(self, static: Tensor) -> Tensor:
+        gappy = torch.isnan(static).any(0)
+        return torch.ones_like(gappy) if self.all_flagged else gappy
 
 
 def _deviation(sample: Floats) -> NDArray[np.float32]:

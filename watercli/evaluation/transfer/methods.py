@@ -217,8 +217,8 @@ def lstm_finetuned(case: Case) -> Floats | None:
     start = _pretrained_lstm(case)
     if start is None:
         return None
-    steps = case.finetuning.train.steps
-    fitted = lstm.fit(_weather(case, case.store), _regional(case), steps, start=start, rate=lstm.RATE * RATE)
+    steps, regional = case.finetuning.train.steps, replace(_regional(case), all_flagged=True)
+    fitted = lstm.fit(_weather(case, case.store), regional, steps, start=start, rate=lstm.RATE * RATE)
     return fitted.simulate(slice(None), case.days)
 
 
@@ -244,7 +244,8 @@ def _pretrained_lstm(case: Case) -> lstm.Fitted | None:
         return None
     is_trained = np.isin(store.gauge_ids, sorted(set(parent.gauges) - set(parent.held_out_gauges)))
     store = replace(store, dataset=store.dataset.isel(catchment=np.flatnonzero(is_trained)))
-    regional = _regional_of(case, store, store.dataset[case.target].values.astype(np.float64))
+    flow = store.dataset[case.target].values.astype(np.float64)
+    regional = replace(_regional_of(case, store, flow), all_flagged=True)
     weather, file = _weather(case, store), case.folder / f"lstm-seed{case.cell.seed}.safetensors"
     if file.is_file():
         fitted = lstm.Fitted.begun(weather, regional)
