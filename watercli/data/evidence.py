@@ -33,6 +33,8 @@ CANDIDATES = 64
 """Nearest gauges with any flow, among which these are found."""
 CLOSE_DAYS, SPREAD_DAYS = 32, 160
 """Days of the gauge itself that are read for target days: so many close ones on each side, and so many others."""
+SHORT_RECORD = 800
+"""A record of so many days, two years and some, is read whole."""
 ERROR_DAYS = (2, 8, 32, 128)
 """Time constants of the means of recent errors."""
 STATE_DAYS = (5, 30, 120)
@@ -306,8 +308,11 @@ def choose_own(days: Indices, record: Indices, *, later: bool = True) -> Indices
     later ones, if those are not read: ``later`` is False.
     """
     first, last = np.searchsorted(record, (days[0], days[-1] + 1))
+    readable = record if later else record[:last]
+    if len(readable) <= SHORT_RECORD:
+        return readable
     start, end = max(first - CLOSE_DAYS, 0), min(last + CLOSE_DAYS, len(record)) if later else last
-    others = np.concatenate([record[:start], record[end:]]) if later else record[:start]
+    others = np.concatenate([readable[:start], readable[end:]])
     chosen = np.unique(np.linspace(0, len(others) - 1, min(SPREAD_DAYS, len(others))).round().astype(np.int64))
     return np.sort(np.concatenate([record[start:end], others[chosen]]))
 

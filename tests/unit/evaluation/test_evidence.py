@@ -107,6 +107,21 @@ def test_short_records_of_own_flow(context: Context) -> None:
     assert alone[context.store.gauge_ids[HELD_OUT]] == pytest.approx(1 - error, abs=1e-3)
 
 
+def test_a_year_of_own_flow_is_read_as_simulate_reads_it(context: Context) -> None:
+    assert context.informed is not None
+    trial = Trial.of(context, context.informed)
+    own = trial.own(Record(365), HELD_OUT)
+    observed = context.seen_flow.astype(np.float32)
+    observed[HELD_OUT, own] = context.flow[HELD_OUT, own]
+    opened = np.zeros(observed.shape, bool)
+    opened[HELD_OUT, own] = True
+    known = KnownFlow(observed=observed, own=opened, own_later=True, neighbours="day")
+    simulator = Simulator(context.checkpoint, context.store, "riverflow")
+    written = InformedSimulator(simulator, context.informed.fitted, known)(trial.test)
+    scored = context.informed.estimate(HELD_OUT, trial.test, neighbours=True, own=own)
+    np.testing.assert_allclose(scored.quantiles, written.quantiles[HELD_OUT], rtol=1e-3, atol=1e-5)
+
+
 def test_no_rival_sees_flow_of_the_test_period_at_the_gauge(context: Context, tmp_path: Path) -> None:
     flow = context.store.dataset["riverflow"].values.copy()
     flow[HELD_OUT, context.test] = flow[HELD_OUT, context.test][::-1] * 2
