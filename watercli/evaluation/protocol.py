@@ -142,7 +142,7 @@ def make_context(checkpoint: Checkpoint, store: Store, config: Config, cache: Ca
             "'%s' is hidden from the encoder, as it is what the probe predicts, though embed.excluded_inputs lacks it",
             target,
         )
-    embedder = Embedder(checkpoint, store, excluded, device=device)
+    embedder = Embedder(checkpoint, store, excluded, pooling=config.embed.pooling, device=device)
     dates = Dates.of(embedder, settings.probe_stride)
     check_probe(store, target, embedder.modalities, dates.train, dates.validation, dates.test)
     return Context(checkpoint, store, config, cache, embedder, dates)
