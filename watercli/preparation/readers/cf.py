@@ -39,6 +39,10 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
     data = dataset[variable]
     # Without its values: the accessor and its dataset refer to each other, and would keep the file open.
     about = data.copy(data=np.broadcast_to(np.float32(0), data.shape)).compute()
+    # Of the dataset, not of the variable: the accessor would print all values to say that it finds none, for each key.
+    about.attrs, about.encoding = (
+        {key: value for key, value in of.items() if key != "grid_mapping"} for of in (about.attrs, about.encoding)
+    )
     axes = _axes(about, where, request)
     crs = CRS("EPSG:4326") if axes.is_curved else _crs(dataset, data, axes.is_latitude, where, request)
     dims = {"T": axes.time, "Y": axes.y, "X": axes.x}

@@ -39,6 +39,8 @@ ORIGIN = (400_000.0, 250_000.0)
 """Northing and easting of the domain's south-west corner in metres: the middle of Great Britain."""
 WARM_UP_DAYS = 365
 """Days simulated before the period and discarded, so that the first state is forgotten."""
+CELLS_AT_ONCE = 512
+"""Cells whose soils are worked on at a time."""
 GAP_DAYS = 20.0
 """Mean length of a gap in a record."""
 
@@ -99,15 +101,14 @@ def _generate(size: DemoDomain, period: Period, seed: int) -> Domain:
     temperature = demo_weather.temperature(times, altitude, size.cell_km, rng)
     attributes = _attributes(sites, shares, altitude, permeable, rain.mean(axis=0), rng)
 
-    soil_pet = potential_evaporation(times, temperature[:, land], latitude[land])
-    soil = np.full_like(rain, np.nan)
-    soil[:, land] = production(rain[:, land], soil_pet, _store_capacity(permeable[land]))[1]
-    pet = potential_evaporation(times, _catchment_means(temperature, shares), attributes["gauge_lat"].to_numpy())
-    flow, _ = gr4j(_catchment_means(rain, shares), pet, _parameters(attributes, _catchment_means(permeable, shares)))
+    soil = _soil(times, rain, temperature, latitude, permeable, land)
+    pet = potential_evaporation(times, _daily_means(temperature, shares), attributes["gauge_lat"].to_numpy())
+    flow, _ = gr4j(_daily_means(rain, shares), pet, _parameters(attributes, _catchment_means(permeable, shares)))
 
     kept = slice(WARM_UP_DAYS, None)
-    sea = np.where(land, 0.0, np.nan)
-    grids = {"precip": rain[kept] + sea, "soil": soil[kept], "temp": temperature[kept] + sea}
+    grids = {"precip": _on_land(rain[kept], land), "soil": soil[kept]}
+    del rain  # one of the two large arrays goes before the other is copied
+    grids["temp"] = _on_land(temperature[kept], land)
     grids["soil"][gaps(len(times) - WARM_UP_DAYS, size.missing_fraction, rng)] = np.nan
     series = {"evap": pet[kept].T, "riverflow": flow[kept].T}
     for values in series.values():
@@ -122,7 +123,7 @@ def _dataset(
     source_units = {"precip": "mm/day", "soil": "1", "temp": "degC", "evap": "mm/day", "riverflow": "mm/day"}
     data = xr.Dataset(coords={"time": times, "y": y, "x": x, "catchment": np.array(gauges, dtype=object)})
     for name, values in grids.items():
-        data[name] = (("time", "y", "x"), values.astype(np.float32))
+        data[name] = (("time", "y", "x"), values)
     for name, values in series.items():
         data[name] = (("catchment", "time"), values.astype(np.float32))
     for name, unit in source_units.items():
@@ -135,6 +136,31 @@ def potential_evaporation(times: pd.DatetimeIndex, temperature: Array, latitude:
     celsius = xr.DataArray(temperature, dims=("time", "place"), coords={"time": times})
     pet = pyet.oudin(celsius, xr.DataArray(np.deg2rad(latitude), dims=("place",)))
     return np.asarray(pet.transpose("time", "place"), dtype=np.float64)
+
+
+def _soil(
+    times: pd.DatetimeIndex,
+    rain: Array,
+    temperature: Array,
+    latitude: Array,
+    permeable: Array,
+    land: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """Return soil moisture ``[T, Y, X]`` as a share of the store, NaN over the sea."""
+    soil = np.full(rain.shape, np.nan, np.float32)
+    rows, columns = np.nonzero(land)
+    for cells in demo_weather.blocks_of(len(rows), CELLS_AT_ONCE):
+        y, x = rows[cells], columns[cells]
+        pet = potential_evaporation(times, temperature[:, y, x], latitude[y, x])
+        soil[:, y, x] = production(rain[:, y, x], pet, _store_capacity(permeable[y, x]))[1]
+    return soil
+
+
+def _on_land(field: Array, land: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a field ``[T, Y, X]`` in float32, NaN over the sea."""
+    values = field.astype(np.float32)
+    values[:, ~land] = np.nan
+    return values
 
 
 def _latitude(y: Array, x: Array) -> Array:
@@ -175,6 +201,11 @@ def _sites(
 def _catchment_means(field: Array, shares: Array) -> Array:
     """Return the catchments' means ``[..., N]`` of a field ``[..., Y, X]``."""
     return areal_mean(field.reshape(*field.shape[:-2], -1), shares.reshape(len(shares), -1))
+
+
+def _daily_means(field: Array, shares: Array) -> Array:
+    """Return the catchments' means ``[T, N]`` of a field ``[T, Y, X]``."""
+    return np.concatenate([_catchment_means(field[days], shares) for days in demo_weather.blocks_of(len(field))])
 
 
 def _attributes(

@@ -12,6 +12,8 @@ Shapes: ``T Y X``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ LAPSE_RATE = 0.0065
 """Fall of temperature with height in the ICAO standard atmosphere, K/m."""
 RAIN_POWER = 2.0
 """Exponent of the truncated Gaussian; 2 gives wet days a long tail (coefficient of variation near 1.4)."""
+DAYS_AT_ONCE = 64
+"""Days whose fields are worked on at a time."""
 
 
 class GaussianFields:
@@ -40,13 +44,26 @@ class GaussianFields:
         noise = rng.standard_normal((count, *self.shape))
         return np.asarray(self._along_y @ noise @ self._along_x)
 
-    def evolve(self, days: int, autocorrelation: float, rng: np.random.Generator) -> Array:
-        """Return ``[days, Y, X]``: fields of unit variance with this lag-one autocorrelation."""
-        series = self.draw(days, rng)
-        series[1:] *= np.sqrt(1 - autocorrelation**2)
-        for day in range(1, days):
-            series[day] += autocorrelation * series[day - 1]
-        return series
+    def evolve(self, days: int, autocorrelation: float, rng: np.random.Generator) -> Iterator[tuple[slice, Array]]:
+        """Yield consecutive ranges of days and their fields ``[n, Y, X]``.
+
+        The fields are of unit variance, and have this lag-one autocorrelation.
+        """
+        last: Array | None = None
+        for block in blocks_of(days):
+            fields = self.draw(block.stop - block.start, rng)
+            for day, field in enumerate(fields):
+                if last is not None:
+                    field *= np.sqrt(1 - autocorrelation**2)
+                    field += autocorrelation * last
+                last = fields[day]
+            yield block, fields
+
+
+def blocks_of(count: int, size: int = DAYS_AT_ONCE) -> Iterator[slice]:
+    """Yield consecutive ranges of days or cells, so that intermediate arrays stay small."""
+    for first in range(0, count, size):
+        yield slice(first, min(first + size, count))
 
 
 def _square_root(cells: int, length: float) -> Array:
@@ -75,15 +92,15 @@ def season(times: pd.DatetimeIndex, peak_day: float) -> Array:
 
 def rain(times: pd.DatetimeIndex, altitude: Array, cell_km: float, rng: np.random.Generator) -> Array:
     """Return daily rain ``[T, Y, X]`` in mm/day."""
-    fronts = GaussianFields(altitude.shape, 90 / cell_km).evolve(len(times), 0.55, rng)
-    showers = GaussianFields(altitude.shape, 20 / cell_km).evolve(len(times), 0.2, rng)
-    latent = np.sqrt(0.8) * fronts + np.sqrt(0.2) * showers
-    cycle = season(times, 350)
-    threshold = 0.05 - 0.2 * cycle
-    mean = 2.6 * (1 + 0.25 * cycle)[:, None, None] * (0.75 + altitude / 450)
-    amount: Array = (
-        mean / _mean_excess(threshold)[:, None, None] * np.maximum(latent - threshold[:, None, None], 0) ** RAIN_POWER
-    )
+    amount = np.empty((len(times), *altitude.shape))
+    for days, fronts in GaussianFields(altitude.shape, 90 / cell_km).evolve(len(times), 0.55, rng):
+        amount[days] = np.sqrt(0.8) * fronts
+    for days, showers in GaussianFields(altitude.shape, 20 / cell_km).evolve(len(times), 0.2, rng):
+        cycle = season(times[days], 350)
+        threshold = 0.05 - 0.2 * cycle
+        mean = 2.6 * (1 + 0.25 * cycle)[:, None, None] * (0.75 + altitude / 450)
+        excess = np.maximum(amount[days] + np.sqrt(0.2) * showers - threshold[:, None, None], 0) ** RAIN_POWER
+        amount[days] = mean / _mean_excess(threshold)[:, None, None] * excess
     return amount
 
 
@@ -97,8 +114,9 @@ def _mean_excess(threshold: Array) -> Array:
 
 def temperature(times: pd.DatetimeIndex, altitude: Array, cell_km: float, rng: np.random.Generator) -> Array:
     """Return daily mean temperature ``[T, Y, X]`` in degrees Celsius."""
-    anomaly = 2.4 * GaussianFields(altitude.shape, 150 / cell_km).evolve(len(times), 0.8, rng)
     northward = np.arange(altitude.shape[0])[:, None] * cell_km
     normal = 10.5 - LAPSE_RATE * altitude - 0.006 * northward
-    field: Array = normal + 6.0 * season(times, 203)[:, None, None] + anomaly
+    field = np.empty((len(times), *altitude.shape))
+    for days, anomaly in GaussianFields(altitude.shape, 150 / cell_km).evolve(len(times), 0.8, rng):
+        field[days] = normal + 6.0 * season(times[days], 203)[:, None, None] + 2.4 * anomaly
     return field
