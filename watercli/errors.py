@@ -66,7 +66,7 @@ def of_the_machine(error: BaseException) -> str | None:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, otherwise the known names."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = [other for other in names if other.casefold() == name.casefold()] or get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean '{close[0]}'?"
     shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")

@@ -84,13 +84,14 @@ class Table(TextFormat):
     gauge_id: str = "gauge_id"
     """Column or dimension of the gauge ids, for layout ``long``."""
     date: Strings = ("date",)
-    """Column or dimension of the dates; or three columns of year, month and day."""
+    """Column or dimension of the dates. Or several columns: date and time; year, month and day, and the hour; or what
+    ``date_format`` says, with a space between them: ``[year, doy]`` by ``%Y %j``."""
     day_of_year: str | None = None
     """Column or dimension of the day of the year, 1 to 365 or 366, in place of ``date``: a climatology, which becomes
     a daily series over the recipe's period. Where there is no day 366, it is as day 365."""
     date_format: str = "ISO8601"
     """How dates are written in text: ``ISO8601`` is 2000-01-31, or a format such as ``%d/%m/%Y``."""
-    separator: Literal[",", ";", "tab", "space"] = ","
+    separator: Literal[",", ";", "|", "tab", "space"] = ","
     """What separates the columns of a text table; ``space`` is any white space."""
     where: dict[str, Marks] = Field(default_factory=dict)
     """Rows that are read, by the values of other columns: ``{quality: [A, "A:e"]}``; the days of all others are
@@ -108,8 +109,9 @@ class Daily(Section):
     """Hour UTC at which a day begins; the day bears the date on which it begins."""
     label: Literal["start", "end"] | None = None
     """Whether a time labels the beginning or the end of its step; null: by the bounds of time in the files."""
-    accumulation: Literal["none", "since_midnight"] = "none"
-    """``since_midnight``: every value is the sum since 00 UTC, stamped at its end, as ERA5-Land has them."""
+    accumulation: Literal["none", "since_midnight", "since_start"] = "none"
+    """``since_midnight``: every value is the sum since 00 UTC, stamped at its end, as ERA5-Land has them.
+    ``since_start``: the sum since the start of a simulation, as WRF has them; where it falls, it begins anew."""
 
 
 class Source(Section):
@@ -295,8 +297,8 @@ class GridSpec(Section):
 
 
 class AttributeTable(TextFormat):
-    """A table of catchment attributes, one row for each gauge: text separated by commas, semicolons, tabs or spaces,
-    or the variables of a NetCDF file along its gauge ids."""
+    """A table of catchment attributes, one row for each gauge: text separated by commas, semicolons, tabs or spaces, an
+    Excel workbook, Parquet, or the variables of a NetCDF file along its gauge ids."""
 
     files: Strings
     """Glob patterns below the data folder; several files are joined by gauge id."""
@@ -413,7 +415,7 @@ class Catchments(Section):
     area: Strings = ("area",)
     """Column of the catchment's area; of several, the first that has a value."""
     area_units: str = "km2"
-    """Units of that column; the store has km2."""
+    """Units of that column, where its file states none; the store has km2."""
     gauge_name: str | None = "gauge_name"
     """Column of the gauge's name; null if there is none."""
     attributes: dict[str, Attribute] = Field(min_length=1)

@@ -13,37 +13,104 @@ from numpy.typing import NDArray
 
 SPELLINGS = {
     "(0 - 1)": "1",
+    "0-1": "1",
+    "0 - 1": "1",
     "~": "1",
     "-": "1",
     "fraction": "1",
+    "frac": "1",
+    "ratio": "1",
+    "decimal": "1",
     "unitless": "1",
+    "none": "1",
+    "pct": "%",
+    "percent": "%",
+    "per cent": "%",
+    "percentage": "%",
+    "vol%": "%",
+    "vol. %": "%",
+    "% vol": "%",
+    "% (vol)": "%",
     "c": "degC",
+    "oc": "degC",
+    "cel": "degC",
     "celsius": "degC",
     "f": "degF",
     "fahrenheit": "degF",
     "k": "K",
-    "cfs": "ft3/s",
+    "kelvin": "K",
     "cusec": "ft3/s",
     "cusecs": "ft3/s",
     "kcfs": "1000 ft3/s",
+    "cfsm": "ft3/s/mi2",
+    "csm": "ft3/s/mi2",
     "cumec": "m3/s",
     "cumecs": "m3/s",
     "cms": "m3/s",
+    "m3/s": "m3/s",
     "lps": "l/s",
+    "ls-1": "l/s",
+    "gpm": "gallon/minute",
     "mld": "megaliter/day",
     "mgd": "1e6 gallon/day",
+    "mm": "mm",
     "mmd": "mm/day",
+    "mmd-1": "mm/day",
     "mmday": "mm/day",
+    "mmday-1": "mm/day",
+    "mm/d": "mm/day",
+    "mm/day": "mm/day",
+    "mmh2o": "mm",
+    "kgm-2": "kg/m2",
+    "kgm-2s-1": "kg/m2/s",
+    "wm-2": "W/m2",
+    "jm-2": "J/m2",
+    "w/m2": "W/m2",
+    "ms-1": "m/s",
+    "pa": "Pa",
+    "hpa": "hPa",
+    "kpa": "kPa",
+    "mb": "mbar",
+    "mm hg": "mmHg",
+    "in hg": "inHg",
+    "inches hg": "inHg",
+    "inches of mercury": "inHg",
+    "km2": "km2",
+    "sqkm": "km2",
+    "sqmi": "mi2",
+    "ac": "acre",
+    "ha": "hectare",
 }
 """Units as hydrologists and others write them, in small letters, and as pint does."""
 PHRASES = (
-    (r"\s+(of water equivalent|w\.?\s?e\.?|water equivalent)(?=\W|$)", ""),
+    (r"^\[(.*)\]$", r"\1"),
+    (r"[{}]", ""),
+    (r"[º˚]", "°"),
+    (r"℃", "degC"),
+    (r"℉", "degF"),
+    (r"\s+(of water equivalent|w\.?\s?e\.?|water equivalent|of water)(?=\W|$)", ""),
+    (r"(?<=\bmm)\s+h2o\b", ""),
+    (r"^(1/10+|(?:ten|hundred|thousand)ths?\b)(\s+of(\s+an?)?)?\s*(?=[a-z°])", lambda match: _part(match[1])),
+    (r"^millions?\s+(of\s+)?", "1e6 "),
+    (r"^thousands?\s+(of\s+)?", "1e3 "),
     (r"^degs?(rees?)?[\s_.]*(c|celsius|f|fahrenheit|k|kelvin)$", lambda match: SPELLINGS[match[2].lower()[0]]),
-    (r"^°\s*([CF])$", r"deg\1"),
+    (r"°\s*([CF])$", r"deg\1"),
     (r"(/|\bper\s+)\s*24[\s-]*h(ou)?rs?\b|(/|\bper\s+)\s*24[\s-]*h\b", "/day"),
     (r"\s+24[\s-]*h(ou)?r?s?\s?(\*\*|\^)?-1$", " day-1"),
-    (r"\bacre[- ](feet|foot|ft)\b", "acre_foot"),
+    (r"\bcfs\b", "ft3/s"),
+    (r"\b(acre|ac)[- ]?(feet|foot|ft)\b|\baf\b", "acre_foot"),
+    (r"\bt(acre_foot|af)\b|\bkaf\b", "1000 acre_foot"),
+    (r"\bdsf\b|\bsfd\b", "ft3*day/s"),
+    (r"\bmcm\b|(?-i:\bMm)(\^|\*\*)?3", "hm3"),
     (r"\bkilo[- ]?cubic feet\b", "1000 cubic feet"),
+    (r"\bcu\.?\s?(?=(m|ft|feet|foot|met(er|re)s?)\b)", "cubic "),
+    (r"\bsq\.\s?", "sq "),
+    (r"\bmi\.$", "mi"),
+    (r"\b(km|mi|ft|m) ([23])\b", r"\1\2"),
+    (r"^ly\b|^langleys?\b", "langley"),
+    (r"/mon\b", "/month"),
+    (r"/dy\b", "/day"),
+    (r"\bUS (?=gal)", ""),
 )
 """What is replaced wherever it stands: patterns, and what pint reads instead."""
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻\u2212", "0123456789--")
@@ -51,6 +118,10 @@ FACTOR = re.compile(
     r"(?P<number>10(\*\*|\^)[-+]?\d{1,2}|(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?)(\s*\*?\s*(?P<unit>[A-Za-zµ°%(].*))?"
 )
 """A number before the unit, which CF allows: ``0.1 mm/day``."""
+PER_STEP = re.compile(r"(?P<unit>.*)(/|\bper\s)\s*(?P<count>\d+)\s*(?P<step>h|hrs?|hours?|min|minutes?|d|days?)")
+"""An amount in several hours or minutes: ``mm/3h``."""
+WORD = re.compile(r"\b(?!M(?!ega|illi|et|onth|inute|ile))(?:[A-Z][a-z]{4,}|Per|Day|Feet|Foot|Inch|Hour)\b")
+"""A word with a capital letter that is no prefix: Kelvin, but not Mgal."""
 UNSAFE = re.compile(r"[^A-Za-zµ°%]\s*(\*\*|\^)|(\*\*|\^)\s*[-+]?\d{3}|.{101}")
 """A power of anything but a unit, or a huge one: pint would work out ``10**10**10`` until the memory ends."""
 NAMES = ("units", "unit", "Units", "Unit", "UNITS", "UNIT")
@@ -70,6 +141,9 @@ def parse(text: str) -> Quantity:
         If they are no units.
     """
     spelt = _spelt(text)
+    if (step := PER_STEP.fullmatch(spelt)) and int(step["count"]):
+        shorter = parse(f"{step['unit']}/{step['step']}")
+        return registry.Quantity(shorter.magnitude / int(step["count"]), shorter.units)
     match = FACTOR.fullmatch(spelt)
     factor, unit = (_number(match["number"]), _spelt(match["unit"] or "1")) if match else (1.0, spelt)
     if not factor or UNSAFE.search(unit):
@@ -123,11 +197,19 @@ def stated_in(attributes: Mapping[Any, Any]) -> str | None:
 
 
 def _spelt(text: str) -> str:
-    """Return units as pint spells them."""
+    """Return units as pint spells them; a long word may begin with a capital letter."""
     text = text.strip().translate(SUPERSCRIPTS)
     for pattern, replacement in PHRASES:
         text = re.sub(pattern, replacement, text, flags=re.IGNORECASE)
+    text = WORD.sub(lambda match: match[0].lower(), text.strip())
     return SPELLINGS.get(text.lower(), text)
+
+
+def _part(words: str) -> str:
+    """Return the factor that ``1/10``, ``tenths`` and the like mean."""
+    if words.startswith("1/"):
+        return f"{1 / float(words[2:]):g} "
+    return {"ten": "0.1 ", "hun": "0.01 ", "tho": "0.001 "}[words.lower()[:3]]
 
 
 def _number(text: str) -> float:

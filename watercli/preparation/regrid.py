@@ -85,6 +85,7 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
         data = _curved_around(data, aim)
         weights = geometry.shares(geometry.boxes(aim.y, aim.x), _quadrangles(data, aim))
     else:
+        data = _turned(data, source, aim)
         align.check_axes(name, data)
         if align.same_crs(source, aim.crs):
             if (aligned := _aligned(data, aim)) is not None:
@@ -103,6 +104,15 @@ def onto(request: Request, data: xr.DataArray) -> xr.DataArray:
         said += _mass(data.sel(time=period)[:MASS_DAYS], regridded.sel(time=period)[:MASS_DAYS], weights, aim)
     request.say("regridding", said)
     return regridded.assign_attrs(data.attrs, crs_wkt=aim.crs.to_wkt(), regridding=said)
+
+
+def _turned(data: xr.DataArray, source: CRS, aim: Target) -> xr.DataArray:
+    """Return data with longitudes around the target's, where one of the two reaches beyond 180 degrees."""
+    beyond = max(float(np.abs(axis).max()) for axis in (data["x"].to_numpy(), aim.x)) > 180
+    if not (beyond and source.is_geographic and aim.crs.is_geographic):
+        return data
+    centre = float(aim.x.mean())
+    return data.assign_coords(x=(data["x"] - centre + 180) % 360 - 180 + centre).sortby("x")
 
 
 def _aligned(data: xr.DataArray, aim: Target) -> xr.DataArray | None:

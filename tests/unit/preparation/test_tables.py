@@ -70,7 +70,7 @@ def test_a_compressed_file_for_each_gauge(data: Path, build: Build) -> None:
     ("content", "advice"),
     [
         (b"PK\x03\x04rest", "is a zip archive; unpack it"),
-        (b"BZh91", "is compressed by bzip2; unpack it"),
+        (b"BZh91", "cannot be read as text: it is damaged"),
         (b"\x89HDF\r\n", "is NetCDF or HDF5, not text"),
         (b"\x1f\x8b\x08 torn", "cannot be read as text: it is damaged"),
     ],

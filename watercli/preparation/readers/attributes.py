@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from watercli.config import AttributeTable, Catchments
 from watercli.errors import DataError, nearest
+from watercli.hydrology.units import stated_in
 from watercli.log import log
 from watercli.preparation.geometry import listed
 from watercli.preparation.quality import marks
-from watercli.preparation.readers import ids, netcdf, places, tabular
+from watercli.preparation.readers import ids, netcdf, parquet, places, tabular
 from watercli.preparation.readers.sources import Sources
 from watercli.preparation.readers.tabular import Format
 
-SEPARATORS = (",", ";", "\t", " ")
+SEPARATORS = (",", ";", "\t", "|", " ")
 """The first by which the line of names holds the column of gauge ids is the table's: CAMELS-US has semicolons."""
 
 MOST_CLASSES = 10
@@ -39,6 +40,8 @@ class Table:
     setting: str = "recipe.catchments.tables"
     """The section of the configuration that names it, for messages."""
     decimal: str = "."
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Units of columns that the file states."""
 
 
 def read_tables(catchments: Catchments, sources: Sources) -> list[Table]:
@@ -76,7 +79,13 @@ def _check_places(tables: Sequence[Table], catchments: Catchments) -> None:
 
 
 def _read(path: Path, spec: AttributeTable, name: str, setting: str) -> Table:
-    rows = _of_netcdf(path, spec, name) if path.suffix.lower() in netcdf.ENDINGS else _of_text(path, spec, name)
+    units: dict[str, str] = {}
+    if path.suffix.lower() in netcdf.ENDINGS:
+        rows, units = _of_netcdf(path, spec, name)
+    else:
+        rows = _of_parquet(path, name) if path.suffix.lower() in parquet.ENDINGS else _of_text(path, spec, name)
+    if spec.gauge_id not in rows:
+        raise DataError(f"{name} has no column '{spec.gauge_id}'{nearest(spec.gauge_id, map(str, rows.columns))}")
     missing = tabular.MISSING | {mark.lower() for mark in spec.missing_values}
     rows = rows.mask(rows.apply(lambda column: column.str.lower().isin(missing)))
     if rows[spec.gauge_id].hasnans:
@@ -88,7 +97,13 @@ def _read(path: Path, spec: AttributeTable, name: str, setting: str) -> Table:
     rows = rows.set_index(spec.gauge_id)
     if rows.index.duplicated().any():
         raise DataError(f"{name} has gauge {rows.index[rows.index.duplicated()][0]} twice; keep one row")
-    return Table(name, _without_marks(rows, spec.missing_values), setting, spec.decimal)
+    return Table(name, _without_marks(rows, spec.missing_values), setting, spec.decimal, units)
+
+
+def _of_parquet(path: Path, name: str) -> pd.DataFrame:
+    """Return all columns as text."""
+    rows = parquet.read(path, name)
+    return rows.astype(object).where(rows.notna(), "").astype(str)
 
 
 def _of_text(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
@@ -98,8 +113,8 @@ def _of_text(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
     return lines.columns([spec.gauge_id, *others])
 
 
-def _of_netcdf(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
-    """Return the variables along the dimension of the gauge ids, and no other, as text."""
+def _of_netcdf(path: Path, spec: AttributeTable, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the variables along the dimension of the gauge ids, and no other, as text, and their units."""
     with netcdf.peeked(path, name) as dataset:
         if spec.gauge_id not in dataset.variables or dataset[spec.gauge_id].ndim != 1:
             known = nearest(spec.gauge_id, map(str, dataset.variables))
@@ -107,7 +122,8 @@ def _of_netcdf(path: Path, spec: AttributeTable, name: str) -> pd.DataFrame:
         labels = dataset[spec.gauge_id]
         others = [str(column) for column, data in dataset.data_vars.items() if data.dims == labels.dims]
         columns = {column: netcdf.as_text(dataset[column]) for column in dict.fromkeys((spec.gauge_id, *others))}
-    return pd.DataFrame(columns, dtype=object)
+        units = {column: given for column in others if (given := stated_in(dataset[column].attrs))}
+    return pd.DataFrame(columns, dtype=object), units
 
 
 def _without_marks(rows: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:
@@ -160,7 +176,7 @@ def select(
         else:
             numbers[name] = _numbers(tables, candidates, gauges)
     values = pd.DataFrame(numbers, index=pd.Index(gauges, name="gauge_id"))
-    values["@area"] = places.areas(values["@area"], catchments)
+    values["@area"] = places.areas(values["@area"], catchments, _units_of(tables, catchments.area))
     values = _matched(values, columns, tables, catchments)
     values["@longitude"] = places.longitudes(values["@latitude"], values["@longitude"], catchments)
     _warn_of_marks(values[list(chosen)], columns, tables)
@@ -307,6 +323,12 @@ def _check_columns(tables: Sequence[Table], columns: Sequence[str]) -> None:
 def _no_column(tables: Sequence[Table], columns: Sequence[str]) -> str:
     known = {str(name) for table in tables for name in table.rows.columns}
     return f"No column '{' or '.join(columns)}' in {_names(tables)}{nearest(columns[0], known)}"
+
+
+def _units_of(tables: Sequence[Table], columns: Sequence[str]) -> str | None:
+    """Return the units that the first table with one of the columns states for it."""
+    stated = (table.units.get(column) for column in columns for table in _holders(tables, (column,)))
+    return next(stated, None)
 
 
 def _names(tables: Iterable[Table], most: int = 3) -> str:

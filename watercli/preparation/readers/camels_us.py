@@ -10,6 +10,7 @@ month, day, ft3/s, and a flag: ``A`` approved, ``A:e`` approved and estimated, `
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def _streamflow(request: Request, path: Path) -> tuple[pd.Series, str]:
             )
         values = _numbers(request, table["discharge"], name, "discharge")
         values[table["flag"] == "M"] = np.nan
-        return pd.Series(values, index=dates.to_days(dates.of_parts(table["year"], table["month"], table["day"]), name))
+        return pd.Series(values, index=dates.to_days(_dates(table, ["year", "month", "day"]), name))
 
     texts = [column for column in STREAMFLOW.names or () if column != "discharge"]
     return of_text(request, path, STREAMFLOW, texts, ["discharge"], record), "ft3/s"
@@ -96,7 +97,7 @@ def _forcing(request: Request, path: Path, variable: str) -> tuple[pd.Series, st
         )
 
     def record(table: pd.DataFrame) -> pd.Series:
-        days = dates.to_days(dates.of_parts(*(table[part] for part in parts)), name)
+        days = dates.to_days(_dates(table, parts), name)
         return pd.Series(_numbers(request, table[column], name, column), index=days)
 
     # All columns but those of the date are numbers: other modalities read them from the same file.
@@ -104,6 +105,10 @@ def _forcing(request: Request, path: Path, variable: str) -> tuple[pd.Series, st
     return of_text(request, path, FORCING, parts, [name for name in header if name not in parts], record), match[
         "units"
     ] if match else None
+
+
+def _dates(table: pd.DataFrame, parts: Sequence[str]) -> pd.Series:
+    return dates.of_columns([table[part] for part in parts], dates.ISO)
 
 
 def _numbers(request: Request, column: pd.Series, name: str, label: str) -> NDArray[np.float64]:

@@ -47,15 +47,15 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
     crs = CRS("EPSG:4326") if axes.is_curved else _crs(dataset, data, axes.is_latitude, where, request)
     dims = {"T": axes.time, "Y": axes.y, "X": axes.x}
     day = _day(dataset, data, axes.time)
-    bounds = _bounds(dataset, axes.time)
+    bounds = bounds_of(dataset, axes.time)
     data = _of_three_dims(data, dims, where, request)
     data = data.drop_vars([name for name in data.coords if name not in dims.values()])
     data = data.rename({axes.time: "time", axes.y: "y", axes.x: "x"})
     if axes.is_curved:
         data = data.assign_coords({axis: np.arange(data.sizes[axis], dtype=np.float64) for axis in ("y", "x")})
         data = data.assign_coords({name: (("y", "x"), values) for name, values in axes.plane.items()})
-    elif crs.is_geographic and float(data["x"].max()) > 180:
-        data = data.assign_coords(x=(data["x"] + 180) % 360 - 180)
+    elif crs.is_geographic:
+        data = data.assign_coords(x=_without_gap(data["x"]))
     if axes.plane and not axes.is_curved and "plane" not in request.said:
         request.said.add("plane")  # once: hundreds of monthly files are alike
         _check_plane(about, axes, crs, where)
@@ -77,6 +77,14 @@ class Axes:
     """``latitude`` and ``longitude`` of the cells ``[Y, X]``, where the file has them; otherwise empty."""
     is_curved: bool
     """Whether nothing but the plane places the cells."""
+
+
+def _without_gap(x: xr.DataArray) -> xr.DataArray:
+    """Return longitudes from -180 to 180, or to 360 where a grid that lies across 180 degrees would be torn apart."""
+    west = (x + 180) % 360 - 180 if float(x.max()) > 180 or float(x.min()) < -180 else x
+    east = x % 360
+    torn, whole = (float(np.diff(np.sort(side.values)).max(initial=0.0)) for side in (west, east))
+    return east if torn > 180 and whole < torn / 2 else west
 
 
 def _dated(dataset: xr.Dataset) -> xr.Dataset:
@@ -102,7 +110,11 @@ def _of_three_dims(data: xr.DataArray, dims: Mapping[str, str], where: str, requ
         data = reduce(lambda first, second: first.fillna(second), versions).assign_attrs(data.attrs)
     others = [dim for dim in data.dims if dim not in dims.values()]
     if any(data.sizes[dim] != 1 for dim in others):
-        raise DataError(f"{where} has the dims {data.dims}; a grid has time, y and x only")
+        several = next(str(dim) for dim in others if data.sizes[dim] != 1)
+        raise DataError(
+            f"{where} has the dims ({', '.join(map(str, data.dims))}); a grid has time, y and x only: keep one of "
+            f"'{several}', as by 'ncks -d {several},0', or each in a file of its own"
+        )
     data = data.squeeze(others, drop=True)
     # A file of one day may hold its time as a scalar.
     return data.expand_dims([name for name in dims.values() if name not in data.dims]).transpose(*dims.values())
@@ -111,6 +123,8 @@ def _of_three_dims(data: xr.DataArray, dims: Mapping[str, str], where: str, requ
 def _axes(data: xr.DataArray, where: str, request: Request) -> Axes:
     """Return the axes of time, y and x, by CF metadata or else by their names."""
     marked, plane = _marked(data), _plane(data)
+    if plane is None and not (marked["Y"] and marked["X"]):
+        plane = _plane(data.cf.guess_coord_axis())
     marked["T"] = marked["T"] or [str(dim) for dim in data.dims if dim in data.coords and data[dim].dtype.kind in "MO"]
     is_curved = plane is not None and not (marked["Y"] and marked["X"])
     if plane is not None and is_curved:
@@ -196,7 +210,7 @@ def _crs(dataset: xr.Dataset, data: xr.DataArray, is_latitude: bool, where: str,
     return CRS(crs)
 
 
-def _bounds(dataset: xr.Dataset, time: str) -> NDArray[Any] | None:
+def bounds_of(dataset: xr.Dataset, time: str) -> NDArray[Any] | None:
     """Return when the interval of each time begins and ends ``[T, 2]``, by its bounds; None where there are none."""
     bounds = dataset[time].attrs.get("bounds", dataset[time].encoding.get("bounds"))
     if bounds not in dataset or dataset[bounds].dtype.kind not in "MO":
@@ -219,6 +233,20 @@ def _day(dataset: xr.Dataset, data: xr.DataArray, time: str) -> str:
     return "; ".join(said) or "as stamped by the source"
 
 
+def _plain_dates(index: pd.Index) -> pd.DatetimeIndex | None:
+    """Return times that are text, or numbers such as 20010131.25, as CDO writes them; None for others."""
+    if isinstance(index, xr.CFTimeIndex):
+        return None
+    if index.dtype.kind in "iuf":
+        days = pd.to_datetime(np.floor(index).astype(np.int64).astype(str), format="%Y%m%d", errors="coerce")
+        times = days + pd.to_timedelta(index.to_numpy(np.float64) % 1, unit="D")
+    else:
+        times = pd.DatetimeIndex(pd.to_datetime(index.astype(str), format="ISO8601", errors="coerce", utc=True))
+        times = times.tz_localize(None)
+    plain = pd.DatetimeIndex(times).round("s").as_unit("ns")
+    return None if plain.hasnans or plain.year.min() < 1500 else plain
+
+
 def standard_calendar(data: xr.DataArray, where: str, request: Request) -> xr.DataArray:
     """Return data whose times are dates of the standard calendar; no value is moved to another date.
 
@@ -233,6 +261,9 @@ def standard_calendar(data: xr.DataArray, where: str, request: Request) -> xr.Da
     index = data.indexes["time"]
     if isinstance(index, pd.DatetimeIndex):
         return data
+    if (dates := _plain_dates(index)) is not None:
+        request.say("dates", f"{where} has its dates as they are written, such as {index[0]}")
+        return data.assign_coords(time=dates)
     if not isinstance(index, xr.CFTimeIndex):
         raise DataError(f"The times of {where} are no dates; mend the units of the file's time")
     if "begins" in data.coords:

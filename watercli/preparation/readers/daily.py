@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from watercli.config import Daily
 from watercli.errors import DataError
+from watercli.preparation.readers.dates import LATE
 from watercli.preparation.readers.request import Request, naming_unreadable
 
 DAY = pd.Timedelta(days=1)
-LATE = pd.Timedelta(hours=13), pd.Timedelta(hours=23.5)
-"""Daily values that are stamped between these may be those of the next day: midnights east of Greenwich, in UTC."""
 SAMPLE_DAYS, SAMPLE_LEAST, SAMPLE_NOISE = 10, 100, 1e-3
 """Days that are looked at for sums, changes from step to step that must be in them, and share of the greatest value
 that is rounding."""
@@ -53,7 +55,7 @@ def _days(data: xr.DataArray, times: pd.DatetimeIndex, where: str, request: Requ
     09:00 or at a midnight far from Greenwich.
     """
     stamped = times.normalize().as_unit("ns")
-    middles = _middles(data, times)
+    middles = middles_of(data["begins"].values, data["ends"].values, times) if "begins" in data.coords else None
     if middles is None:
         _tell_of_hours(times, where, request)
         return stamped
@@ -67,11 +69,9 @@ def _days(data: xr.DataArray, times: pd.DatetimeIndex, where: str, request: Requ
     return middles
 
 
-def _middles(data: xr.DataArray, times: pd.DatetimeIndex) -> pd.DatetimeIndex | None:
-    """Return the dates of the middles of the bounds of time; None without bounds of a day around each stamp."""
-    if "begins" not in data.coords:
-        return None
-    begins, ends = (pd.DatetimeIndex(data[name].values) for name in ("begins", "ends"))
+def middles_of(first: NDArray[Any], last: NDArray[Any], times: pd.DatetimeIndex) -> pd.DatetimeIndex | None:
+    """Return the dates of the middles of bounds of time; None where they are not of a day around each stamp."""
+    begins, ends = pd.DatetimeIndex(first), pd.DatetimeIndex(last)
     middles = begins + (ends - begins) / 2
     length, distance = ((first - second) / DAY for first, second in ((ends, begins), (middles, times)))
     around = (np.abs(length - 1) < 0.5) & (np.abs(distance) <= 1)
@@ -105,8 +105,8 @@ def _aggregated(
     data = data.astype(np.float32).chunk({"time": chunk, "y": -1, "x": -1})
     if settings.aggregation == "sum":
         _check_accumulation(data, times, step, settings, where, request)
-    if settings.accumulation == "since_midnight":
-        data = _increments(data, times, step)
+    if settings.accumulation != "none":
+        data = _increments(data, times, step, settings)
     begins = _begins(data, times, step, settings, where, request)
     days = (begins - pd.Timedelta(hours=settings.day_start_hour)).floor("D")
     complete = pd.Series(days).groupby(days).transform("size").to_numpy() == count
@@ -129,34 +129,46 @@ def _aggregated(
     return daily.assign_coords(time=index).assign_attrs(data.attrs, cell_methods=methods, day=day)
 
 
-def _increments(data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta) -> xr.DataArray:
-    """Return what was added in each step to sums since midnight; missing where the step before is."""
+def _increments(data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta, settings: Daily) -> xr.DataArray:
+    """Return what was added in each step to sums since midnight or the start; missing where the step before is."""
     before = data.shift(time=1)
     follows = np.r_[False, np.diff(times) == step]
     starts = times - step
     first = starts == starts.normalize()  # what is stamped 00:00 ends a day, so the next sum begins anew
     added = (data - before).where(xr.DataArray(follows, dims="time"))
+    if settings.accumulation == "since_start":
+        begins_anew = (data < before / 2) & xr.DataArray(follows, dims="time")  # by more than rounding
+        return added.where(~begins_anew, data).assign_attrs(data.attrs)
     return data.where(xr.DataArray(first, dims="time"), added).assign_attrs(data.attrs)
 
 
 def _check_accumulation(
     data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta, settings: Daily, where: str, request: Request
 ) -> None:
-    """Look at the first days whether values are sums since midnight, as the recipe says, or are not.
+    """Look at the first days whether values are sums since midnight or the start, as the recipe says, or are not.
 
-    Amounts of rain never rise from step to step through every day and cell; sums of them never fall.
+    Amounts of rain never rise from step to step through every day and cell; sums of them never fall. Sums since
+    midnight fall at midnight, sums since the start of a simulation do not.
     """
     fitting = int(CHUNK_BYTES / 4 / (data.sizes["y"] * data.sizes["x"]))
     length = min(len(times), int(SAMPLE_DAYS * (DAY // step)), max(fitting, int(DAY // step)))
     with naming_unreadable(request):
         sample = data.isel(time=slice(0, length)).to_numpy()
     starts = times[1:length] - step
-    within = np.asarray((np.diff(times[:length]) == step) & (starts != starts.normalize()))
-    changes = np.diff(sample, axis=0)[within]
+    follows = np.asarray(np.diff(times[:length]) == step)
+    at_midnight = np.asarray(starts == starts.normalize())
+    changes = np.diff(sample, axis=0)[follows & ~at_midnight]
     noise = SAMPLE_NOISE * float(np.nanmax(sample, initial=0.0))
+    wet = sample[:-1][follows & at_midnight] > noise
+    stays = wet.any() and not (np.diff(sample, axis=0)[follows & at_midnight][wet] < -noise).any()
     rises, falls = int((changes > noise).sum()), int((changes < -noise).sum())
     setting = f"modalities.{request.modality_name}.source.daily.accumulation"
-    if settings.accumulation == "none" and rises > SAMPLE_LEAST and not falls:
+    are_sums = rises > SAMPLE_LEAST and not falls
+    if are_sums and stays and settings.accumulation != "since_start":
+        raise DataError(
+            f"{where} never falls, as sums since the start of a simulation do not; set {setting} to since_start"
+        )
+    if are_sums and settings.accumulation == "none":
         raise DataError(
             f"{where} never falls within a day, as sums since midnight do not; set {setting} to since_midnight"
         )
@@ -168,7 +180,7 @@ def _begins(
     data: xr.DataArray, times: pd.DatetimeIndex, step: pd.Timedelta, settings: Daily, where: str, request: Request
 ) -> pd.DatetimeIndex:
     """Return when the interval of each value begins."""
-    if settings.accumulation == "since_midnight" or settings.label == "end":
+    if settings.accumulation != "none" or settings.label == "end":
         return times - step
     if settings.label is None and "begins" in data.coords:
         return pd.DatetimeIndex(data["begins"].values).round("s")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, reduce
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,18 @@ from watercli.preparation.readers.text import Say
 
 ISO = "ISO8601"
 """Dates as 2000-01-31, with or without a time."""
-LIKELY_DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%d-%b-%Y",
-                "%d-%b-%y", "%d/%m/%y", "%m/%d/%y", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M",
-                "%Y/%m/%d %H:%M")  # fmt: skip
+_DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y-%m-%d", "%Y.%m.%d", "%Y %m %d",
+         "%d-%b-%Y", "%d %b %Y", "%d%b%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%a %d %b %Y", "%d-%b-%y", "%d/%m/%y",
+         "%m/%d/%y", "%d.%m.%y", "%Y%j", "%Y-%j", "%Y%m%d")  # fmt: skip
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+LIKELY_DATES = (*(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS), "%Y%m%d%H", "%Y%m%d%H%M", "%Y %j", "%Y %m%d")
 """Formats that an error proposes where they read every date of a table."""
+LATE = pd.Timedelta(hours=13), pd.Timedelta(hours=23.5)
+"""Daily values that are stamped between these may be those of the next day: midnights east of Greenwich, in UTC."""
+LAST_MIDNIGHT = re.compile(r"\b24(?=:00\b)")
+"""The end of a day."""
+MONTHS = {name: str(number) for number, name in enumerate(
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1)}  # fmt: skip
 CACHED_LENGTH = 1_000_000
 """Characters of a column of dates up to which it is worth remembering: files of one data set share their days."""
 
@@ -40,11 +49,12 @@ def to_days(
         return index
     column = column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column
     times = to_times(column, name, written, setting=setting)
+    times = times.round("s")  # a stamp may be a fraction of a second short of midnight
     index = times.normalize().as_unit("ns")
     doubled = index.duplicated()
     if doubled.any():
         row = column.index[doubled][0]
-        refuse_several(times, name, setting)
+        refuse_several(times, column, name, setting)
         raise DataError(
             f"{name} has the date {index[doubled][0]:%Y-%m-%d} twice, again {place(column, row)}; keep one row"
         )
@@ -78,22 +88,31 @@ def _plain_days(column: pd.Series, written: str) -> pd.DatetimeIndex | None:
     plain = "%Y-%m-%d" if written == ISO else written
     if "%H" in plain or "%I" in plain or "%z" in plain:
         return None
-    days = pd.DatetimeIndex(pd.to_datetime(column, format=plain, errors="coerce")).as_unit("ns")
+    days = pd.DatetimeIndex(_formatted(column, plain)).as_unit("ns")
     return None if days.hasnans or days.has_duplicates else days
 
 
-def of_parts(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
-    """Return dates as text from columns of year, month and day, which may be decimal numbers without a fraction."""
-    years, months, days = (
-        part.astype(str).str.strip().str.replace(r"\.0+$", "", regex=True) for part in (year, month, day)
-    )
-    return years + "-" + months.str.zfill(2) + "-" + days.str.zfill(2)
+def of_columns(columns: Sequence[pd.Series], written: str) -> pd.Series:
+    """Return dates as text from several columns, which may hold decimal numbers without a fraction.
+
+    Where ``written`` is `ISO`, three are year, month and day, a fourth the hour; two are date and time. Otherwise they
+    are what ``written`` says, with a space between them: ``%Y %j``.
+    """
+    parts = [part.astype(str).str.strip().str.replace(r"\.0+$", "", regex=True) for part in columns]
+    if written != ISO or len(parts) < 3:
+        return reduce(lambda first, second: first + " " + second, parts)
+    year, month, day, *hour = parts
+    month = month.str.lower().str[:3].map(MONTHS).fillna(month)
+    dates = year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)
+    return dates + " " + hour[0].str.zfill(2) + ":00" if hour else dates
 
 
 def to_times(
     column: pd.Series, name: str, written: str = ISO, *, utc: bool = False, setting: str = ""
 ) -> pd.DatetimeIndex:
-    """Return times as stamped, or in UTC; ``24:00`` and other odd hours of a date are its midnight.
+    """Return times as stamped, or in UTC.
+
+    ``24:00`` is the midnight that ends a day in UTC times. As stamped, it and other odd hours count for their date.
 
     Raises
     ------
@@ -103,7 +122,7 @@ def to_times(
     if written == ISO and not pd.api.types.is_datetime64_any_dtype(column):
         times = _iso_times(column, utc)
     else:
-        times = pd.to_datetime(column, format=written, errors="coerce")
+        times = _formatted(column, written, utc)
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         times = (times.dt.tz_convert("UTC") if utc else times).dt.tz_localize(None)
     if times.isna().any():
@@ -112,20 +131,42 @@ def to_times(
     return pd.DatetimeIndex(times)
 
 
+def _formatted(column: pd.Series, written: str, utc: bool = False) -> pd.Series:
+    """Return times, NaT for what is not ``written`` so; of two digits of a year none lies in the future."""
+    times = pd.to_datetime(column, format=written, errors="coerce")
+    if "%H" in written and times.isna().any():
+        last = column.astype(str).str.contains(LAST_MIDNIGHT)
+        midnights = column.astype(str).str.replace(LAST_MIDNIGHT, "00", regex=True)
+        times = times.fillna(pd.to_datetime(midnights.where(last), format=written, errors="coerce"))
+        times += pd.to_timedelta((last & utc).astype(int), unit="D")
+    if "%y" not in written:
+        return times
+    return times.mask(times > pd.Timestamp.now(), times - pd.DateOffset(years=100))
+
+
 def _iso_times(column: pd.Series, utc: bool) -> pd.Series:
     """Return times as stamped: pandas would take 2001-12, a torn date, as a day, and move what has a zone."""
-    parts = column.astype(str).str.extract(r"^\s*(\d{4}-?\d{2}-?\d{2})(?:[T ](.*))?$")
+    texts = column.astype(str).str.strip()
+    parts = texts.str.extract(r"^(\d{4}-?\d{2}-?\d{2})(?:[T ](.*))?$")
     days = pd.to_datetime(parts[0], format=ISO, errors="coerce")
     clock = parts[1].fillna("").str.strip()
+    if utc:
+        return _utc_times(texts, days, clock)
     hours = pd.to_timedelta(
         clock.str.extract(r"^(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)")[0].map(_with_seconds), errors="coerce"
     )
-    hours = hours.where(hours < pd.Timedelta(days=1)).fillna(pd.Timedelta(0))
-    if not utc:
-        return days + hours
-    zone = clock.str.extract(r"([+-]\d{2}):?(\d{2})?$")
-    east = pd.to_timedelta(pd.to_numeric(zone[0], errors="coerce").fillna(0), unit="h")
-    return days + hours - east
+    return days + hours.where(hours < pd.Timedelta(days=1)).fillna(pd.Timedelta(0))
+
+
+def _utc_times(texts: pd.Series, days: pd.Series, clock: pd.Series) -> pd.Series:
+    """Return times in UTC, NaT for what is no hour of a day; ``24:00`` is the next midnight."""
+    plain = texts.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True).str.replace(r"([T ])(\d:)", r"\g<1>0\2", regex=True)
+    is_last = clock.str.match(r"24:?00(?::?00)?(?!\d)")
+    plain = plain.mask(is_last, plain.str.replace(r"([T ])24", r"\g<1>00", regex=True))
+    # Without a zone of its own, a time would have that of the line before it.
+    plain = plain.mask(clock == "", plain + "T00:00Z").mask(~clock.str.contains(r"Z|UTC|GMT|[+-]|^$"), plain + "Z")
+    times = pd.to_datetime(plain, format=ISO, utc=True, errors="coerce").dt.tz_localize(None)
+    return (times + pd.to_timedelta(is_last.astype(int), unit="D")).where(days.notna())
 
 
 def _with_seconds(clock: str | float) -> str | float:
@@ -136,12 +177,17 @@ def _no_date(column: pd.Series, position: int, name: str, written: str, setting:
     """Return the sentence for what is no date, with the setting that reads it, if one does."""
     given, where = str(column.iloc[position]).strip(), place(column, column.index[position])
     if given.lower() in MISSING:
-        return f"{name} has no date {where}; mend or remove that line"
+        units = (
+            f", or set {setting}.table.lines_below_names to 1 if it holds units" if position == 0 and setting else ""
+        )
+        return f"{name} has no date {where}; mend or remove that line{units}"
     example = pd.Timestamp(2000, 1, 31).strftime("%Y-%m-%d" if written == ISO else written)
     sentence = f"{name} has '{given}' for a date {where}; dates must be written like {example}"
     texts = column.astype(str).str.strip()
-    formats = [form for form in LIKELY_DATES if pd.to_datetime(texts, format=form, errors="coerce").notna().all()]
-    formats = [ISO] if _iso_times(texts, utc=False).notna().all() else formats
+    few = texts.iloc[:: max(1, len(texts) // 1000)]  # of all of them, every format would take a minute
+    formats = [form for form in LIKELY_DATES if pd.to_datetime(few, format=form, errors="coerce").notna().all()
+               and pd.to_datetime(texts, format=form, errors="coerce").notna().all()]  # fmt: skip
+    formats = [ISO] if written != ISO and _iso_times(texts, utc=False).notna().all() else formats
     if re.fullmatch(r"\d{5}(\.\d+)?", given):
         return f"{sentence} (a day number of a spreadsheet: save dates as text)"
     if formats:
@@ -149,22 +195,31 @@ def _no_date(column: pd.Series, position: int, name: str, written: str, setting:
         return f"{sentence} (set {setting} to {' or '.join(repr(form) for form in formats[:2])})"
     if written == ISO and re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", given):
         return f"{sentence} ('{given}' is no day of the calendar)"
+    if position == 0 and column.index.name == "line" and _iso_times(texts.iloc[1:], utc=False).notna().all():
+        return f"{sentence} (if that line holds units or types, set {setting}.table.lines_below_names to 1)"
     return sentence
 
 
-def refuse_several(times: pd.DatetimeIndex, name: str, setting: str) -> None:
+def refuse_several(times: pd.DatetimeIndex, column: pd.Series, name: str, setting: str) -> None:
     """Refuse a table of several values a day.
 
     Raises
     ------
     DataError
-        If the times have a step of less than a day.
+        If the times have a step of less than a day, or clocks that are not read.
     """
+    where = f"{setting}.daily" if setting else "daily values"
+    texts = column.astype(str)
+    if texts.str.contains(r"\d\s*[AP]\.?M\.?\s*$", case=False).all():
+        form = "%Y-%m-%d %I:%M:%S %p" if texts.iloc[0].count(":") == 2 else "%Y-%m-%d %I:%M %p"
+        raise DataError(
+            f"{name} has times such as '{texts.iloc[0]}'; set {setting}.table.date_format to '{form}', and say how "
+            f"they become days in {where}"
+        )
     if len(times.unique()) < 2:
         return
     step = pd.Series(times.unique().sort_values()).diff().median()
     if step < pd.Timedelta(days=1):
-        where = f"{setting}.daily" if setting else "daily values"
         raise DataError(
             f"{name} has a value every {step / pd.Timedelta(hours=1):g} hours; say how they become days in {where}"
         )
@@ -177,8 +232,7 @@ def _tell_of_hours(times: pd.DatetimeIndex, column: pd.Series, name: str, say: S
     if not clocks:
         return
     shown = ", ".join(clocks[:3]) + (", ..." if len(clocks) > 3 else "")
-    zoned = isinstance(column.dtype, pd.DatetimeTZDtype) or column.astype(str).str.contains(r"(?:Z|[+-]00:?00)$").any()
-    if clocks[0] > "12:00" and (zoned or len(clocks) > 1):
+    if all(LATE[0] <= hour <= LATE[1] for hour in hours):
         say(
             "times of day",
             f"{name} has stamps at {shown}, which may be midnights of a zone east of UTC: dates are kept as stamped "

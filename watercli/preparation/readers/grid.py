@@ -77,6 +77,13 @@ def _open(path: Path, request: Request) -> xr.Dataset:
             return netcdf.decoded(xr.open_dataset(address, chunks={}, decode_cf=False, **options))
     except (ConfigError, DataError):
         raise
+    except ValueError as error:
+        if "time units" in str(error):
+            raise DataError(
+                f"The times of {name} are in units that are no days or hours, such as months since a date; write them "
+                "as days, as by 'cdo settunits,days'"
+            ) from error
+        raise netcdf.refused(path, name, kind) from error
     except Exception as error:
         raise netcdf.refused(path, name, kind) from error
 

@@ -17,6 +17,20 @@ from numpy.typing import NDArray
 
 Say = Callable[[str, str], None]
 
+MARKS = frozenset(
+    (
+        "_fillvalue",
+        "missing_value",
+        "fillvalue",
+        "fill_value",
+        "missingvalue",
+        "nodata",
+        "no_data",
+        "nodata_value",
+        "no_data_value",
+    )
+)
+"""Attributes that hold marks, in small letters: CF knows the first two alone."""
 FILL = 1e19
 """From here on a number is a fill value (1e20, -1e30) that the file does not declare."""
 NEAR = 1e-4
@@ -42,7 +56,7 @@ def _plain(variable: xr.Variable) -> xr.Variable:
     for name in ("scale_factor", "add_offset"):
         if isinstance(attributes.get(name), str):
             attributes[name] = float(numbers(attributes[name])[0])
-    given = [attributes.pop(name) for name in ("_FillValue", "missing_value") if name in attributes]
+    given = [attributes.pop(name) for name in list(attributes) if str(name).lower() in MARKS]
     marks = {
         mark for value in given for number in numbers(value) for mark in _packed(number, variable.dtype, attributes)
     }

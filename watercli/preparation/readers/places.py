@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pint
-from cf_xarray.units import units as registry
 from pyproj import CRS
 
 from watercli.config import Catchments
 from watercli.errors import ConfigError, DataError
+from watercli.hydrology.units import parse
 from watercli.log import log
 from watercli.preparation.geometry import listed
+from watercli.preparation.quality import marks
 
 GREATEST_AREA = 7e6
 """km2: more than any river's; the Amazon has 6.2 million at most."""
+LEAST_AREA = 0.01
+"""km2, a hectare: gauged catchments are larger."""
 
 
-def areas(column: pd.Series, catchments: Catchments) -> pd.Series:
+def areas(column: pd.Series, catchments: Catchments, stated: str | None = None) -> pd.Series:
     """Return areas in km2, by gauge; NaN for one that is not above zero where such gauges are to be left out.
+
+    ``stated`` are the units that the file states; they count unless the recipe names others than km2.
 
     Raises
     ------
@@ -27,13 +32,20 @@ def areas(column: pd.Series, catchments: Catchments) -> pd.Series:
     DataError
         If an area is not above zero, or greater than any river's.
     """
+    given = _given(catchments.area_units, stated)
     try:
-        scale = float(registry.Quantity(1.0, catchments.area_units).to("km2").magnitude)
-    except (pint.PintError, ValueError, AttributeError) as error:
+        scale = float(parse(given).to("km2").magnitude)
+    except (pint.PintError, ValueError) as error:
         raise ConfigError(
             f"recipe.catchments.area_units is '{catchments.area_units}', which is no area; write it like km2"
         ) from error
     column = column * scale if scale != 1.0 else column
+    tiny = column.index[(column > 0) & (column < LEAST_AREA)]
+    if len(tiny):
+        log.warning(
+            "%s an area of less than %g km2 (%.3g): are recipe.catchments.area_units, %s, right?",
+            listed(tiny, "gauge", "has", "have"), LEAST_AREA, column[tiny[0]], given,
+        )  # fmt: skip
     small = column.index[column <= 0]
     if len(small) and catchments.on_missing != "drop":
         raise DataError(
@@ -51,6 +63,18 @@ def areas(column: pd.Series, catchments: Catchments) -> pd.Series:
     return column.mask(column <= 0)
 
 
+def _given(units: str, stated: str | None) -> str:
+    """Return the units of areas: those of the recipe, or those that the file states, where these are an area."""
+    try:
+        is_area = stated is not None and parse(stated).check("[area]")
+    except ValueError:
+        is_area = False
+    if units != "km2" or not is_area or parse(str(stated)) == parse("km2"):
+        return units
+    log.info("Areas are in %s by their file", stated)
+    return str(stated)
+
+
 def longitudes(latitude: pd.Series, longitude: pd.Series, catchments: Catchments) -> pd.Series:
     """Return longitudes from -180 to 180 degrees east; tables may count to 360.
 
@@ -60,6 +84,11 @@ def longitudes(latitude: pd.Series, longitude: pd.Series, catchments: Catchments
         If a latitude lies beyond 90 degrees, or a longitude beyond what can be.
     """
     names = f"'{' or '.join(catchments.latitude)}' and '{' or '.join(catchments.longitude)}'"
+    nowhere = latitude.index[(latitude == 0) & (longitude == 0)]
+    if len(nowhere):
+        raise DataError(
+            f"{listed(nowhere, 'gauge', 'has', 'have')} latitude and longitude 0, in the Atlantic; mend columns {names}"
+        )
     north = latitude.index[latitude.abs() > 90]
     if len(north):
         swapped = longitude.abs().max() <= 90 and latitude.abs().max() <= 360
@@ -68,6 +97,8 @@ def longitudes(latitude: pd.Series, longitude: pd.Series, catchments: Catchments
             if swapped
             else f"columns {names} must hold degrees"
         )
+        if marks.is_likely(latitude[north[0]]):
+            cure = "a missing mark? Name it in missing_values of recipe.catchments.tables"
         raise DataError(
             f"{listed(north, 'gauge', 'has', 'have')} a latitude beyond 90 degrees ({latitude[north[0]]:g}); {cure}"
         )

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from watercli.errors import ConfigError, DataError
+from watercli.errors import ConfigError, DataError, nearest
 from watercli.log import log, track
 
 MOST_REMEMBERED = 512_000_000
@@ -71,8 +71,19 @@ class Sources:
         matches = [_metadata(path) if path.is_dir() else path for path in self.root.glob(pattern)]
         files = [path for path in matches if path is not None]
         if not files:
-            raise DataError(f"No file matches '{pattern}' ({setting}) in the data folder {self.root}")
+            raise DataError(self._unmatched(pattern, setting))
         return files
+
+    def _unmatched(self, pattern: str, setting: str) -> str:
+        """Return the sentence for a pattern without files: of a folder, or of files by a name that is nearly so."""
+        assert self.root is not None
+        if (self.root / pattern).is_dir():
+            return f"'{pattern}' ({setting}) is a folder; name the files in it, such as {pattern.rstrip('/')}/*.csv"
+        folder = (self.root / pattern).parent
+        names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        alike = nearest(Path(pattern).name, names)
+        hint = alike if alike.startswith("; did you mean") and "*" not in pattern else ""
+        return f"No file matches '{pattern}' ({setting}) in the data folder {self.root}{hint}"
 
     def _fetched(self, pattern: str, setting: str) -> list[Path]:
         """Fetch files at a URL; of a Zarr store, its metadata."""

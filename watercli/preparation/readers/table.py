@@ -7,7 +7,7 @@ a column for each gauge. Several files of one gauge are joined in time.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,20 +18,21 @@ import xarray as xr
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.hydrology.units import stated_in
 from watercli.log import track
-from watercli.preparation.readers import dates, missing, netcdf, tabular
+from watercli.preparation.readers import cf, daily, dates, missing, netcdf, parquet, tabular
 from watercli.preparation.readers.gauges import assemble, chosen, of_text
 from watercli.preparation.readers.reader import Reader
 from watercli.preparation.readers.request import Request
-from watercli.preparation.readers.sources import unreadable
 from watercli.preparation.readers.tabular import Format
+from watercli.preparation.readers.text import ENDINGS as COMPRESSED
 
 DAY = "as stamped by the source"
-PARQUET = (".parquet", ".pq")
-PARTS_OF_DATES = ("year", "month", "day", "doy", "hour")
+PARTS_OF_DATES = ("year", "month", "day", "doy", "hour", "minute", "time")
 """Columns that stand beside the date in wide tables, and are no gauges."""
 Records = dict[str, pd.Series]
 """Series by day, by gauge."""
-SEPARATORS = {",": ",", ";": ";", "tab": "\t", "space": " "}
+NOT_READ = pd.Series(dtype=np.float64)
+"""The record of a column that is not a gauge of the recipe."""
+SEPARATORS = {",": ",", ";": ";", "|": "|", "tab": "\t", "space": " "}
 
 
 def read(request: Request) -> xr.DataArray:
@@ -53,12 +54,18 @@ def read(request: Request) -> xr.DataArray:
         for gauge, record in by_gauge.items():
             pieces.setdefault(request.gauge_id(gauge), []).append((path, record))
     records = {gauge: _joined(request, gauge, parts) for gauge, parts in chosen(request, pieces).items()}
-    if len(units) > 1:
-        raise DataError(
-            f"The files of '{request.modality_name}' state different units ({', '.join(map(str, units))}); "
-            "state one in the modality's source.units, or mend the files"
-        )
+    if not records and not request.may_lack_gauges:
+        raise DataError(f"The files of '{request.modality_name}' hold no gauge that is read; mend {request.setting}")
+    _check_units(units, f"The files of '{request.modality_name}'", request)
     return assemble(request, records, units.pop(), f"'{request.source.variable}'", DAY)
+
+
+def _check_units(units: set[str | None], what: str, request: Request) -> None:
+    if len(units) > 1 and request.source.units is None:
+        raise DataError(
+            f"{what} state different units ({', '.join(sorted(map(str, units)))}); state one in "
+            f"{request.setting}.units, or mend the files"
+        )
 
 
 def _records(request: Request, path: Path) -> tuple[Records, str | None]:
@@ -72,7 +79,7 @@ def _records(request: Request, path: Path) -> tuple[Records, str | None]:
     texts = [*_when(request), *layout.where, *([layout.gauge_id] if layout.layout == "long" else [])]
     numbers = None if layout.layout == "wide" else [request.source.variable]
     build = partial(_by_gauge, request, name=name, gauge=gauge)
-    if path.suffix.lower() in PARQUET:
+    if path.suffix.lower() in parquet.ENDINGS:
         return build(_parquet(request, path, name, [*texts, *(numbers or ())])), None
     form = Format.of(layout, (SEPARATORS[layout.separator],))
     return of_text(request, path, form, texts, numbers, build, partial(_remedy, request)), None
@@ -88,15 +95,36 @@ def _by_gauge(request: Request, table: pd.DataFrame, name: str, gauge: str) -> R
     if layout.layout == "wide":
         days = _days(request, table, name)
         gauges = [column for column in table.columns if _is_gauge(request, column)]
-        return {str(column): _record(request, table[column], days, name, str(column)) for column in gauges}
-    labels = table[layout.gauge_id]
-    if pd.api.types.is_float_dtype(labels):
-        labels = _whole_ids(request, labels, name)
-    labels = labels if isinstance(labels.dtype, pd.CategoricalDtype) else labels.astype(str).str.strip()
+        return {
+            str(column): _record(request, table[column], days, name, str(column))
+            if _is_read(request, column)
+            else NOT_READ
+            for column in gauges
+        }
+    labels = _labels(request, table, name)
     return {
         str(label): _record(request, rows[variable], _days(request, rows, f"{name}, gauge {label},"), name, variable)
         for label, rows in table.groupby(labels, sort=False, observed=True)
     }
+
+
+def _labels(request: Request, table: pd.DataFrame, name: str) -> pd.Series:
+    """Return the gauge id of each row of a long table as text."""
+    labels = table[request.source.table.gauge_id]
+    if pd.api.types.is_float_dtype(labels):
+        labels = _whole_ids(request, labels, name)
+    blank = labels.isna()
+    labels = labels if isinstance(labels.dtype, pd.CategoricalDtype) else labels.astype(str).str.strip()
+    blank |= labels == ""
+    if blank.any():
+        raise DataError(
+            f"{name} has no gauge id {tabular.place(labels, labels.index[blank][0])}; mend or remove that row"
+        )
+    return labels
+
+
+def _is_read(request: Request, column: str) -> bool:
+    return not request.gauges or request.gauge_id(column) in request.gauges
 
 
 def _is_gauge(request: Request, column: str) -> bool:
@@ -142,35 +170,38 @@ def _of_netcdf(request: Request, path: Path, gauge: str) -> tuple[Records, str |
     with netcdf.peeked(path, name) as dataset:
         _check_calendar(dataset, name)
         if request.source.table.layout == "wide":
-            return _columns_by_gauge(request, dataset, name), None
+            return _columns_by_gauge(request, dataset, name)
         for column in (request.source.variable, *_when(request)):
             if column not in dataset.variables:
                 raise DataError(f"{name} has no variable '{column}'{nearest(column, map(str, dataset.variables))}")
         values = dataset[request.source.variable].squeeze()
         units = stated_in(values.attrs)
-        time = tuple(dim for column in _when(request) for dim in dataset[column].squeeze().dims)
+        time = _dims_of_time(request, dataset)
         others = [dim for dim in values.dims if dim not in time]
         if request.source.table.layout == "file":
             if others:
                 raise DataError(_other_layout(request, values, name))
-            days = _days(request, _times(request, dataset), name)
+            days = _days_of_netcdf(request, dataset, name)
             series = _valid(request, values.transpose(*time), name).to_series()
             return {gauge: _record(request, series, days, name, request.source.variable)}, units
         return _rows_by_gauge(request, dataset, values, name), units
 
 
-def _columns_by_gauge(request: Request, dataset: xr.Dataset, name: str) -> Records:
-    """Return the variables that have the dimension of the dates, and no other, as records."""
-    days = _days(request, _times(request, dataset), name)
+def _columns_by_gauge(request: Request, dataset: xr.Dataset, name: str) -> tuple[Records, str | None]:
+    """Return the variables that have the dimension of the dates, and no other, as records, and their units."""
+    days = _days_of_netcdf(request, dataset, name)
     (time,) = {dim for column in _when(request) for dim in dataset[column].dims}
     series = {
         str(column): _valid(request, data, name).to_series()
         for column, data in dataset.data_vars.items()
         if data.dims == (time,) and data.dtype.kind in "iuf" and _is_gauge(request, str(column))
+        if _is_read(request, str(column))
     }
     if not series:
         raise DataError(_other_layout(request, next(iter(dataset.data_vars.values())), name))
-    return {column: _record(request, values, days, name, column) for column, values in series.items()}
+    units = {stated_in(dataset[column].attrs) for column in series}
+    _check_units(units, f"The variables of {name}", request)
+    return {column: _record(request, values, days, name, column) for column, values in series.items()}, units.pop()
 
 
 def _rows_by_gauge(request: Request, dataset: xr.Dataset, values: xr.DataArray, name: str) -> Records:
@@ -187,10 +218,16 @@ def _rows_by_gauge(request: Request, dataset: xr.Dataset, values: xr.DataArray, 
         table = values.to_dataset(name=request.source.variable)
         table = table.assign({column: dataset[column] for column in (column, *_when(request))})
         return _by_gauge(request, table.to_dataframe().reset_index(), name, "")
+    others = [str(dim) for dim in values.dims if dim not in (*labels.dims, *_dims_of_time(request, dataset))]
+    if others:
+        raise DataError(
+            f"'{values.name}' in {name} has the further dims ({', '.join(others)}); keep one of each, as by "
+            f"'ncks -d {others[0]},0'"
+        )
     own = pd.Series(np.atleast_1d(labels.to_numpy()))
     own = _whole_ids(request, own, name) if own.dtype.kind == "f" else pd.Series(netcdf.as_text(labels))
     kept = [place for place, label in enumerate(own) if not request.gauges or request.gauge_id(label) in request.gauges]
-    days = _days(request, _times(request, dataset), name)
+    days = _days_of_netcdf(request, dataset, name)
     rows = (
         _valid(request, values[{labels.dims[0]: kept}], name)
         .transpose(labels.dims[0], ...)
@@ -208,9 +245,19 @@ def _valid(request: Request, values: xr.DataArray, name: str) -> xr.DataArray:
     return missing.valid(values, f"'{values.name}' in {name}", request.say)
 
 
-def _times(request: Request, dataset: xr.Dataset) -> pd.DataFrame:
-    """Return the columns that say which day a value is of."""
-    return pd.DataFrame({column: np.atleast_1d(dataset[column].to_numpy()) for column in _when(request)})
+def _dims_of_time(request: Request, dataset: xr.Dataset) -> tuple[Hashable, ...]:
+    return tuple(dim for column in _when(request) for dim in dataset[column].squeeze().dims)
+
+
+def _days_of_netcdf(request: Request, dataset: xr.Dataset, name: str) -> pd.Index:
+    """Return the days along the dates of a file; its bounds of time decide, where it has them."""
+    when = _when(request)
+    times = pd.DataFrame({column: np.atleast_1d(dataset[column].to_numpy()) for column in when})
+    bounds = cf.bounds_of(dataset, when[0]) if request.source.daily is None else None
+    if bounds is not None and times[when[0]].dtype.kind == "M":
+        middles = daily.middles_of(bounds[:, 0], bounds[:, 1], pd.DatetimeIndex(times[when[0]]).round("s"))
+        times[when[0]] = times[when[0]] if middles is None else middles
+    return _days(request, times, name)
 
 
 def _other_layout(request: Request, values: xr.DataArray, name: str) -> str:
@@ -255,16 +302,8 @@ def _check_calendar(dataset: xr.Dataset, name: str) -> None:
 
 
 def _parquet(request: Request, path: Path, name: str, needed: Sequence[str]) -> pd.DataFrame:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"Reading {name} needs pyarrow; pip install 'watercli[parquet]'") from error
-    try:
-        table = pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises a dozen kinds
-        raise unreadable(name, "Parquet") from error
-    table = table.reset_index() if table.index.names != [None] else table
-    header = [str(column) for column in table.columns]
+    table = parquet.read(path, name)
+    header = list(table.columns)
     for column in needed:
         if column not in header:
             raise DataError(
@@ -279,7 +318,7 @@ def _gauge_of(request: Request, path: Path) -> str:
     if pattern.count("{gauge_id}") != 1:
         raise ConfigError(f"{request.setting}.table.file_name is '{pattern}'; it must hold {{gauge_id}} once")
     expression = re.escape(pattern).replace(r"\{gauge_id\}", "(?P<gauge>.+?)").replace(r"\*", ".*")
-    match = re.fullmatch(expression, path.stem if path.suffix.lower() != ".gz" else Path(path.stem).stem)
+    match = re.fullmatch(expression, path.stem if path.suffix.lower() not in COMPRESSED else Path(path.stem).stem)
     if match is None:
         raise DataError(
             f"{request.name(path)} is not named like source.table.file_name, '{pattern}'; change that, rename the "
@@ -293,11 +332,9 @@ def _days(request: Request, table: pd.DataFrame, name: str) -> pd.Index:
     layout = request.source.table
     if layout.day_of_year:
         return _days_of_year(table[layout.day_of_year], layout.day_of_year, name)
-    if len(layout.date) not in (1, 3):
-        raise ConfigError(f"{request.setting}.table.date names {len(layout.date)} columns; name one, or three")
     column, written = table[layout.date[0]], layout.date_format
-    if len(layout.date) == 3:
-        column, written = dates.of_parts(*(table[part] for part in layout.date)), dates.ISO
+    if len(layout.date) > 1:
+        column = dates.of_columns([table[part] for part in layout.date], written)
     if request.source.daily is None:
         return dates.to_days(column, name, written, request.say, request.setting)
     return dates.to_times(column, name, written, utc=True, setting=request.setting)
@@ -313,15 +350,25 @@ def _days_of_year(column: pd.Series, label: str, name: str) -> pd.Index:
 
 def _record(request: Request, values: pd.Series, days: pd.Index, name: str, label: str) -> pd.Series:
     layout = request.source.table
-    numbers = tabular.to_numbers(
-        values, name, label, request.missing_values, decimal=layout.decimal, setting=f"{request.setting}.table"
-    )
+    try:
+        numbers = tabular.to_numbers(
+            values, name, label, request.missing_values, decimal=layout.decimal, setting=f"{request.setting}.table"
+        )
+    except DataError as error:
+        if layout.layout != "wide" or request.gauges:
+            raise
+        raise DataError(f"{error}; if '{label}' is no gauge, name the gauges in recipe.catchments.gauges") from error
     return _every_day(request, pd.Series(numbers, index=days))
 
 
 def _joined(request: Request, gauge: str, parts: list[tuple[Path, pd.Series]]) -> pd.Series:
     record: pd.Series = pd.concat([part for _, part in parts]) if len(parts) > 1 else parts[0][1]
     doubled = record.index[record.index.duplicated()]
+    if len(doubled) and request.source.daily is not None:
+        raise DataError(
+            f"Gauge {gauge} has the time {doubled[0]:%Y-%m-%d %H:%M} twice; keep one, or write times in UTC or with "
+            "their offset if they are local, with summer time"
+        )
     if len(doubled):
         names = ", ".join(request.name(path) for path, part in parts if doubled[0] in part.index)
         raise DataError(f"Gauge {gauge} has the date {doubled[0]:%Y-%m-%d} twice, in {names}; keep one")

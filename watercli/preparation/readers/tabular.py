@@ -22,10 +22,30 @@ from watercli.errors import DataError, nearest
 from watercli.preparation.readers.sources import unreadable
 from watercli.preparation.readers.text import Say, text_of
 
-MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "nat"))
+MISSING = frozenset(
+    (
+        "",
+        "nan",
+        "-nan",
+        "na",
+        "n/a",
+        "<na>",
+        "#na",
+        "#n/a",
+        "null",
+        "none",
+        "nat",
+        "1.#qnan",
+        "-1.#qnan",
+        "1.#ind",
+        "-1.#ind",
+    )
+)
 """What stands for a missing value, in small letters."""
 PLACES = {"line": "on line", "column": "in column", "gauge": "of gauge"}
 """Where a value stands, by the name of a table's index."""
+MOST_SHOWN = 5
+"""Further values that are no numbers, which an error shows."""
 MARK_TOLERANCE = 1e-6
 """Share by which a value may differ from a mark of missing values: -28316.8 is also -28316.818, and a float32."""
 
@@ -116,6 +136,8 @@ def read_lines(path: Path, name: str, say: Say, form: Format = CSV) -> Lines:
         if not header:
             raise DataError(f"{name} is empty; fetch it again or leave it out")
         table = whole(name, header, lines)
+        if not table.rows:
+            raise DataError(f"{name} has no line below the names of its columns; fetch it again or leave it out")
         return table.transposed() if form.transposed else table
     except csv.Error as error:
         raise unreadable(name, "a table") from error
@@ -197,11 +219,11 @@ def to_numbers(
     DataError
         If a value is neither a finite number nor missing.
     """
-    readable = _with_points(column, decimal) if decimal != "." else column
+    is_text = not pd.api.types.is_numeric_dtype(column)
+    readable = _with_points(column, decimal) if is_text and decimal != "." else column
     values = pd.to_numeric(readable, errors="coerce").to_numpy(dtype=np.float64, copy=True)
     values = without_marks(values, missing)
     # Only what is no number has to be looked at as text; of numbers, what is infinite.
-    is_text = not pd.api.types.is_numeric_dtype(column)
     strange = np.flatnonzero(~np.isfinite(values) if is_text else np.isinf(values))
     if not strange.size:
         return values
@@ -211,8 +233,8 @@ def to_numbers(
     if wrong.any():
         line, given = text.index[wrong][0], text[wrong].iloc[0]
         raise DataError(
-            f"{name} has '{given}' for '{label}' {place(column, line)}; "
-            f"it must be a number, or empty where missing{_remedy(given, setting)}"
+            f"{name} has '{given}' for '{label}' {place(column, line)}; it must be a number, or empty where missing"
+            f"{_remedy(given, setting)}{_further(text[wrong].iloc[1:], given)}"
         )
     return values
 
@@ -232,10 +254,16 @@ def without_marks(values: NDArray[np.float64], marks: Sequence[str]) -> NDArray[
     return values
 
 
+def _further(text: pd.Series, given: str) -> str:
+    """Return which other values are no numbers, so that all are mended at once."""
+    others = [f"'{value}'" for value in dict.fromkeys(text) if value != given]
+    return f"; so are {', '.join(others[:MOST_SHOWN])}{', ...' if len(others) > MOST_SHOWN else ''}" if others else ""
+
+
 def _remedy(given: str, setting: str) -> str:
     """Return what cures a value that is no number: the setting, where there is one."""
     where = f"{setting}." if setting else ""
-    if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d{1,3}(\.\d{3})+(,\d+)?", given):
+    if re.fullmatch(r"[-+]?\d{1,3}([, '\u2019]\d{3})+(\.\d+)?|[-+]?\d{1,3}([. ]\d{3})+(,\d+)?", given):
         return (
             f" (the thousands have a separator: write 1250.5 for 1,250.5; or set {where}decimal to ',' if the comma is "
             "a decimal one)"
