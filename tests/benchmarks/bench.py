@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import factory
+from tests.benchmarks import bench_files
 from tests.benchmarks.bench_learning import show_learning
 from tests.benchmarks.bench_model import show_growth, show_variants
 from tests.benchmarks.peak import interleaved
@@ -207,6 +208,17 @@ def bench_prepare_files(rounds: int) -> None:
     show("Two years of monthly 5 km files", "seconds", found, "xarray reads the files")
 
 
+def bench_many_files(rounds: int) -> None:
+    """Many small files: their reader against reading each of them once."""
+    for title, tasks_of in (
+        (f"{bench_files.YEARS} years of {bench_files.GAUGES} gauges, a CSV each", bench_files.table_tasks),
+        (f"A year of {bench_files.CELLS} x {bench_files.CELLS} cells, a file each day", bench_files.day_tasks),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            tasks = tasks_of(Path(folder))
+            show(title, "seconds", interleaved(tasks, rounds), next(iter(tasks)))
+
+
 GENERATED = """
 name: generated
 recipe:
@@ -307,6 +319,7 @@ def main() -> None:
     bench_read(arguments.rounds)
     bench_windows(arguments.rounds)
     bench_prepare_files(min(arguments.rounds, 3))
+    bench_many_files(min(arguments.rounds, 3))
     console.print(f"Peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
     if arguments.json is not None:
         machine = {"cores": os.cpu_count(), "torch": torch.__version__, "load_average": load_before}

@@ -60,6 +60,8 @@ def dry_run(
             _show_flow(case.context, chosen_methods(case.context), console)
     for note in case.notes:
         log.warning(note)
+    for aside in case.asides:
+        log.info(aside)
 
 
 def _show_flow(context: Context, methods: list[Method], console: Console) -> None:

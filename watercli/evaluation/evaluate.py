@@ -101,6 +101,8 @@ def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | N
         insight = look_into(case.context, case.features, flow) if flow is not None else None
     for note in case.notes:
         log.warning(note)
+    for aside in case.asides:
+        log.info(aside)
     return Outcome(
         checkpoint,
         store,
@@ -110,7 +112,7 @@ def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | N
         flow,
         parts.get("forecast"),
         parts.get("short_records"),
-        case.notes,
+        [*case.notes, *case.asides],
         insight,
         run,
         {name: part for name, part in parts.items() if isinstance(part, Section)},
@@ -193,9 +195,10 @@ def _serves(protocol: Protocol, case: Case) -> bool:
             f"Protocol '{protocol.name}' cannot judge this run on {case.store.path}: {reason}; "
             f"use --set evaluate.protocols=[{protocol.alternative}]"
         )
+    notes = case.notes if reason is None or case.names_protocols else case.asides
     reason = reason or protocol.nothing_to_score(case)
     if reason is not None:
-        case.notes.append(f"Protocol '{protocol.name}' is left out: {reason}")
+        notes.append(f"Protocol '{protocol.name}' is left out: {reason}")
     return reason is None
 
 
@@ -205,7 +208,9 @@ def _is_empty(result: object) -> bool:
 
 def _nothing_judged(case: Case, results: dict[str, Any]) -> str:
     """Return the sentence that says why nothing was judged, and which protocols would judge something."""
-    reasons = case.notes or ["no catchment has a test day that is observed and simulated by every method"]
+    reasons = [*case.notes, *case.asides] or [
+        "no catchment has a test day that is observed and simulated by every method"
+    ]
     serving = [name for name, protocol in PROTOCOLS.items() if _would_serve(protocol, case)]
     advice = f"; use --set evaluate.protocols=[{serving[0]}]" if serving else ""
     return f"Nothing could be judged, and no report is written: {'; '.join(reasons)}{advice}"

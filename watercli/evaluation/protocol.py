@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from watercli.baselines.cache import Cache
 from watercli.baselines.context import Context, Dates
 from watercli.baselines.features import Features
 from watercli.config import Config, Evaluate
+from watercli.config.defaults import FLOW_OF_SERIES
 from watercli.errors import ConfigError, nearest
 from watercli.evaluation.downstream.inputs import Inputs
 from watercli.evaluation.leakage import check_probe
@@ -36,11 +37,19 @@ class Case:
     """Where the model works."""
     notes: list[str]
     """What a reader of the report must know; a protocol may add to them."""
+    asides: list[str] = field(default_factory=list)
+    """What else the report says: protocols of the defaults that the run has no use for."""
 
     @property
     def settings(self) -> Evaluate:
         """Settings of the evaluation."""
         return self.config.evaluate
+
+    @property
+    def names_protocols(self) -> bool:
+        """Whether the configuration names other protocols than the defaults do."""
+        defaults = Evaluate().protocols, tuple(FLOW_OF_SERIES["evaluate.protocols"])
+        return self.settings.protocols not in defaults
 
     @cached_property
     def without_flow(self) -> str | None:
