@@ -136,7 +136,7 @@ def read_lines(path: Path, name: str, say: Say, form: Format = CSV) -> Lines:
         if not header:
             raise DataError(f"{name} is empty; fetch it again or leave it out")
         table = whole(name, header, lines)
-        if not table.rows:
+        if not table.rows and not form.names:
             raise DataError(f"{name} has no line below the names of its columns; fetch it again or leave it out")
         return table.transposed() if form.transposed else table
     except csv.Error as error:
