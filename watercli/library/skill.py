@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 
-from watercli.data.held_out import regions
 from watercli.errors import WatercliError
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import GROUP, Store
@@ -22,7 +22,7 @@ AREAS = (100.0, 1000.0)
 ARIDITIES = (0.5, 1.0)
 """Bounds between wet, moderate and dry climates: potential evaporation over precipitation."""
 REGIONS = 4
-"""Regions of about equal numbers of gauges, where the store has no groups of them."""
+"""Regions by place, where the store has no groups of gauges."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,13 @@ def _between(what: str, values: NDArray[Any], bounds: tuple[float, float]) -> Ki
 
 
 def _by_place(latitude: NDArray[Any], longitude: NDArray[Any]) -> Kind:
-    number = regions(latitude, longitude, REGIONS)
+    """Return regions that are groups of gauges near each other: no ocean lies in the middle of one."""
+    north, east = np.deg2rad(latitude), np.deg2rad(longitude)
+    points = np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=1)
+    number = KMeans(REGIONS, n_init=10, random_state=0).fit_predict(points)
     middles = [(latitude[number == region].mean(), longitude[number == region].mean()) for region in range(REGIONS)]
-    return Kind("region", [f"around {north:.1f} N, {east:.1f} E" for north, east in middles], number)
+    return Kind("region", [f"around {_place(north, 'NS')}, {_place(east, 'EW')}" for north, east in middles], number)
+
+
+def _place(degrees: float, sides: str) -> str:
+    return f"{abs(degrees):.1f} {sides[int(degrees < 0)]}"
