@@ -37,7 +37,7 @@ from watercli.run.checkpoint import Checkpoint, versions
 from watercli.store import Store
 
 SCHEMA = "evaluation_schema_version"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RESULTS = "results.json"
 
 

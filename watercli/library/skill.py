@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from watercli.errors import WatercliError
+from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import GROUP, Store
 
@@ -21,6 +22,8 @@ AREAS = (100.0, 1000.0)
 """Bounds between small, middling and large catchments, in km2."""
 ARIDITIES = (0.5, 1.0)
 """Bounds between wet, moderate and dry climates: potential evaporation over precipitation."""
+NEEDED = {"run", "riverflow", "splits", "scored_split"}
+"""What is read of ``results.json``."""
 REGIONS = 4
 """Regions by place, where the store has no groups of gauges."""
 
@@ -67,6 +70,11 @@ def _results(run: Path) -> dict[str, Any] | None:
     try:
         results: dict[str, Any] = json.loads((run / "evaluation" / "results.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return None
+    if not results.keys() >= NEEDED:
+        log.warning(
+            "The evaluation of %s is of another version of watercli, and no part of the card; evaluate again", run
+        )
         return None
     return results if results.get("riverflow") else None
 
