@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from multimodal_mae.mae import MultiModalMAE
 from rich.console import Console
@@ -179,8 +180,8 @@ def test_a_dry_run_counts(tiny_store: Store) -> None:
     assert 0 < flow.encoded + flow.decoded <= windows * config.train.catchments_per_window * days
     train_days = tiny_store.period("train").stop - tiny_store.period("train").start
     assert found.epoch_steps == (train_days - days + 1) / windows
-    grids = [tiny_store.dataset[name] for name in config.of_kind("grid")]
-    assert found.data == sum(one.size for one in grids) * 4
+    cells = patches * np.prod(tiny_store.patch_size)  # of land patches alone
+    assert found.data == len(config.of_kind("grid")) * len(tiny_store.times) * cells * 4
     assert found.step_seconds > 0
     assert found.peak > sum(found.state.values()) + found.data
 

@@ -32,7 +32,7 @@ def test_it_begins_with_the_parent_and_names_it(parent: wc.Run, other_store: Sto
     own, parents = (load_file(each.path / "model.safetensors") for each in (first, open_run(parent.path)))
     assert all(np.array_equal(own[name], parents[name]) for name in parents)
     assert child.config.train.learning_rate == 0.002
-    assert child.checkpoint.scaling == parent.checkpoint.scaling
+    assert child.checkpoint.scaling.modalities == parent.checkpoint.scaling.modalities
     record = json.loads((child.path / "run.json").read_text(encoding="utf-8"))
     assert record["parent"]["name"] == "recurrent"
     with pytest.raises(ConfigError, match="keeps the parent that it began with; leave --from out"):

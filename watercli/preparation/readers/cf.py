@@ -61,7 +61,8 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
         _check_plane(about, axes, crs, where)
     if bounds is not None:
         data = data.assign_coords(begins=("time", bounds[:, 0]), ends=("time", bounds[:, 1]))
-    return data.sortby(["y", "x"]).assign_attrs(crs_wkt=crs.to_wkt(), day=day)
+    descending = [axis for axis in ("y", "x") if not data.indexes[axis].is_monotonic_increasing]
+    return (data.sortby(descending) if descending else data).assign_attrs(crs_wkt=crs.to_wkt(), day=day)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def _open(path: Path, request: Request) -> xr.Dataset:
                 return geotiff.opened(address, name, request.source.variable)
             if kind == "GRIB":
                 return xr.open_dataset(address, chunks={}, decode_timedelta=False, **options)
-            return netcdf.decoded(xr.open_dataset(address, chunks={}, decode_cf=False, **options))
+            return netcdf.decoded(netcdf.lazily(xr.open_dataset(address, decode_cf=False, **options), address))
     except (ConfigError, DataError):
         raise
     except ValueError as error:

@@ -32,6 +32,8 @@ BEGINNINGS = {"GRIB": (b"GRIB",), "GeoTIFF": (b"II*\0", b"MM\0*")}
 GRIB = (".grib", ".grib2", ".grb", ".grb2")
 
 
+SMALL = 65_536
+"""Bytes up to which a variable of a gridded file is read when the file is opened."""
 ENDINGS = (".nc", ".nc4", ".cdf")
 """Endings of NetCDF files that hold tables."""
 
@@ -54,6 +56,22 @@ def reading(address: str) -> tuple[str, dict[str, Any]]:
     if ending in geotiff.ENDINGS:
         return "GeoTIFF", {}
     return ("Zarr", {"engine": "zarr"}) if ending == ".zarr" else ("NetCDF", {"engine": "netcdf4"})
+
+
+def lazily(raw: xr.Dataset, address: str) -> xr.Dataset:
+    """Return a dataset whose small variables are in memory, and whose others are read in the file's own chunks.
+
+    What is lazy costs a graph for each operation: of thousands of files of a day each, that is most of the time.
+    """
+    variables = {}
+    for name, data in raw.variables.items():
+        if data.nbytes <= SMALL:
+            variables[name] = data.load()
+        else:
+            variables[name] = data.chunk(data.encoding.get("preferred_chunks", {}), name=f"{address}-{name}")
+    return xr.Dataset(
+        {name: variables[name] for name in raw.data_vars}, {name: variables[name] for name in raw.coords}, raw.attrs
+    )
 
 
 def decoded(raw: xr.Dataset) -> xr.Dataset:
