@@ -10,7 +10,8 @@ from watercli.inspection.settings import section_at, show
 
 def test_a_setting_is_shown_alone() -> None:
     shown = show("modalities.rain.source.table.separator")
-    assert shown.startswith("modalities.NAME.source.table.separator: `,` or `;` or `|` or `tab` or `space`; default `,`\n")
+    first = "modalities.NAME.source.table.separator: `,` or `;` or `|` or `tab` or `space`; default `,`"
+    assert shown.splitlines()[0] == first
     assert "What separates the columns of a text table" in shown
 
 
