@@ -41,8 +41,10 @@ def run(folder: Path, *words: object) -> str:
 
 @pytest.mark.parametrize(
     "program",
-    [(Path(sysconfig.get_path("scripts")) / "watercli",), (sys.executable, "-m", "watercli.cli")],
-    ids=["watercli", "python -m watercli.cli"],
+    [
+        pytest.param((Path(sysconfig.get_path("scripts")) / "watercli",), id="watercli"),
+        pytest.param((sys.executable, "-m", "watercli.cli"), id="python -m watercli.cli", marks=pytest.mark.slow),
+    ],
 )
 def test_commands_beside_modules_of_the_user(
     program: tuple[str | Path, ...], folder: Path, tiny_store: Store, fused_run: Path
@@ -52,6 +54,7 @@ def test_commands_beside_modules_of_the_user(
     assert (folder / "emb.zarr").is_dir()
 
 
+@pytest.mark.slow
 def test_python_beside_modules_of_the_user(folder: Path, tiny_store: Store, fused_run: Path) -> None:
     (folder / "notebook.py").write_text(API.format(run=str(fused_run), store=str(tiny_store.path)))
     assert run(folder, sys.executable, "notebook.py").split()[0] == "multimodal_mae.mae"

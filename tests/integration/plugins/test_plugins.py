@@ -66,6 +66,7 @@ def test_examples_are_short_and_stand_in_the_docs() -> None:
     assert shown["project"]["entry-points"] == settings["project"]["entry-points"]
 
 
+@pytest.mark.slow
 def test_method_and_protocol(installed: Path, tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     out = tmp_path / "evaluation"
     settings = ("evaluate.methods=[simulation, last_year]", "evaluate.protocols=[simulation, highest_flow]")

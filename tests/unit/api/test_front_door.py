@@ -78,6 +78,7 @@ def test_no_submodule_is_called_as_something_offered() -> None:
     assert not submodules & set(wc.__all__)
 
 
+@pytest.mark.slow
 def test_functions_stay_when_submodules_are_imported_first() -> None:
     statements = "import watercli.preparation.prepare, watercli.evaluation.evaluate, watercli.inspection.show, "
     statements += "watercli.evaluation.comparison; import watercli as wc; "

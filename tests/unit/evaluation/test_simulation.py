@@ -195,6 +195,7 @@ def test_a_simulation_is_corrected_by_errors_at_the_neighbours(tiny_store: Store
     assert after < 1.1 * before
 
 
+@pytest.mark.slow
 def test_a_probe_on_fused_features_sees_no_test_flow(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     """It learns what the decoder makes of the weather, of the gauge's own training dates."""
     checkpoint = directory.open_run(fused_run)

@@ -168,6 +168,7 @@ def test_the_validation_period_is_scored_where_the_test_has_no_flow(
     assert "Scored on the validation period" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_quick_evaluation_says_what_it_leaves_out(run: Path, test_first: Store, tmp_path: Path) -> None:
     results = quickly(test_first, run, tmp_path / "out")
     quick = [name for name, method in METHODS.items() if method.is_quick]

@@ -59,6 +59,7 @@ def test_a_killed_process_ends_the_work(task: int) -> None:
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_an_error_of_a_process_is_its_starter_s() -> None:
     with pytest.raises(DataError, match="holds no such block") as failed:
         list(in_processes(2, Maker(refused_at=3), range(8), gpus=False))

@@ -272,6 +272,7 @@ def test_classes_become_zeros_and_ones(data: Path, build: Build, logged: pytest.
         build(**classes)
 
 
+@pytest.mark.slow
 def test_an_attribute_that_does_not_vary_is_left_aside(
     data: Path, build: Build, logged: pytest.LogCaptureFixture
 ) -> None:

@@ -31,6 +31,7 @@ def test_a_complete_run_gets_a_head(recurrent_run: Path, informed_run: Path, tin
         pretrain(config, tiny_store, run, resume=True)
 
 
+@pytest.mark.slow
 def test_a_second_model_that_was_interrupted_goes_on(informed_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     run = shutil.copytree(informed_run, tmp_path / "run")
     best = open_run(run)

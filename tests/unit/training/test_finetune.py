@@ -128,6 +128,7 @@ def test_the_last_layers_alone(recurrent_run: Path, other_store: Store, tmp_path
     assert changed == {"decoders", "feature_maps"}
 
 
+@pytest.mark.slow
 def test_a_model_of_other_names_and_half_precision(
     recurrent_run: Path, other_store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,6 +47,7 @@ def test_the_simulation_is_the_mean_over_members(ensemble_run: Path, recurrent_r
     assert written.attrs["run_fingerprint"] != alone.attrs["run_fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_head_belongs_to_the_members_too(informed_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     """Members that come later make the head that was fitted without them useless; it is fitted anew."""
     run = shutil.copytree(informed_run, tmp_path / "run")
