@@ -70,7 +70,7 @@ def _known_days(column: pd.Series, written: str) -> pd.DatetimeIndex | None:
         index = None if days is None else days.take(column.cat.codes.to_numpy())
         return None if index is None or index.has_duplicates else index
     try:
-        joined = "\n".join(column)
+        joined = "\n".join(column.tolist())
     except TypeError:  # not all of it is text
         return None
     return _same_days(joined, written) if len(joined) < CACHED_LENGTH else _plain_days(column, written)

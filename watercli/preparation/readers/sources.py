@@ -121,7 +121,7 @@ class Sources:
         for column in table.columns:
             size += table[column].memory_usage(index=False)
             if table[column].dtype == object:
-                text = "\n".join(table[column])
+                text = "\n".join(table[column].tolist())
                 size += 0 if text in self._texts else TEXT_BYTES * len(table)
                 table = table.assign(**{column: self._texts.setdefault(text, table[column].to_numpy())})
         if self._remembered + size <= MOST_REMEMBERED:
