@@ -108,6 +108,7 @@ def _section(context: Context, judged: Sequence[Judged]) -> Section:
     explained.insert(1, "gauges", [int(signature.known.sum()) for signature in judged])
     median = explained.drop(columns="signature").median().rename(None).to_frame().T
     median.insert(0, "signature", "median of all")
+    median["gauges"] = median["gauges"].astype(int)
     errors = {name: _mean([signature.errors()[name] for signature in judged]) for name in judged[0].predicted}
     return Section(
         "Regionalisation of flow signatures",

@@ -38,11 +38,13 @@ SHOWN_DAYS = 365
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Picture | None:
-    """Draw training and validation loss of each modality; None without rows."""
-    keys = {"all, weighted": "loss", **{name: f"loss/{name}" for name in names}}
+    """Draw training and validation loss of each modality that has any; None without rows."""
     table = pd.DataFrame(list(rows))
     if table.empty or not {"step", "split"} <= set(table.columns):
         return None
+    by_modality = {name: f"loss/{name}" for name in names}
+    trained = {name: key for name, key in by_modality.items() if key in table and table[key].notna().any()}
+    keys = {"all, weighted": "loss", **trained}
     with mpl.rc_context(STYLE):
         lines = -(-len(keys) // 2)
         figure = Figure(figsize=(6.4, 1.75 * lines + 0.5))

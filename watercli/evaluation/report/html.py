@@ -52,7 +52,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
             for sentence in (
                 *summary_text.flow_sentences(outcome),
                 *summary_text.insight_sentences(outcome),
-                summary_text.reconstruction_sentence(outcome),
+                *([summary_text.reconstruction_sentence(outcome)] if outcome.reconstruction.windows else []),
             )
         ],
         "notes": outcome.notes,

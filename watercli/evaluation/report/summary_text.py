@@ -76,6 +76,8 @@ def insight_sentences(outcome: Outcome) -> list[str]:
 
 def headline(outcome: Outcome) -> str:
     """Return one sentence that says what the main method beats."""
+    if outcome.flow is None and outcome.sections:
+        return f"River flow was not judged; below: {_and([section.title for section in outcome.sections.values()])}"
     if outcome.flow is None or not outcome.flow.counts["catchments"]:
         return "River flow was not judged; the reconstruction of masked values is below"
     against = outcome.comparisons()
