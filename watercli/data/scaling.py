@@ -147,9 +147,9 @@ class Scaling:
         config
             Its configuration: gauges that are held out widen nothing.
         """
-        values = store.dataset["static"].values[~held_out_catchments(store, config)] if self.attributes else None
-        if values is None:
+        if not self.attributes:
             return self
+        values = store.dataset["static"].values[~held_out_catchments(store, config)]
         attributes = {name: scale.widened(values[:, i]) for i, (name, scale) in enumerate(self.attributes.items())}
         return replace(self, attributes=attributes)
 

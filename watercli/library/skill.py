@@ -105,8 +105,8 @@ def _kinds(scored: xr.DataArray, store: Store | None) -> Iterator[Kind]:
         rows = [store.gauge_ids.index(str(gauge)) for gauge in scored["catchment"].values]
         yield from _of_store(store, rows)
     has_groups = store is not None and any(str(name).startswith(GROUP) for name in store.dataset.coords)
-    if not has_groups and {"latitude", "longitude"} <= set(scored.coords) and scored.sizes["catchment"] >= REGIONS:
-        yield _by_place(scored["latitude"].values, scored["longitude"].values)
+    if not has_groups and {"latitude", "longitude"} <= set(scored.coords):
+        yield from by_place(scored["latitude"].values, scored["longitude"].values)
 
 
 def _of_store(store: Store, rows: list[int]) -> Iterator[Kind]:
@@ -124,13 +124,16 @@ def _between(what: str, values: NDArray[Any], bounds: tuple[float, float]) -> Ki
     return Kind(what, names, np.where(np.isnan(values), 3, np.digitize(values, bounds)))
 
 
-def _by_place(latitude: NDArray[Any], longitude: NDArray[Any]) -> Kind:
-    """Return regions that are groups of gauges near each other: no ocean lies in the middle of one."""
+def by_place(latitude: NDArray[Any], longitude: NDArray[Any]) -> Iterator[Kind]:
+    """Yield regions, groups of gauges near each other, by places in degrees ``[C]``; nothing where one has no place."""
     north, east = np.deg2rad(latitude), np.deg2rad(longitude)
+    # On the sphere: degrees of longitude shrink towards the poles, and 180 degrees west is 180 degrees east.
     points = np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=1)
+    if not np.isfinite(points).all() or len(np.unique(points, axis=0)) < REGIONS:
+        return
     number = KMeans(REGIONS, n_init=10, random_state=0).fit_predict(points)
     middles = [(latitude[number == region].mean(), longitude[number == region].mean()) for region in range(REGIONS)]
-    return Kind("region", [f"around {_place(north, 'NS')}, {_place(east, 'EW')}" for north, east in middles], number)
+    yield Kind("region", [f"around {_place(north, 'NS')}, {_place(east, 'EW')}" for north, east in middles], number)
 
 
 def _place(degrees: float, sides: str) -> str:

@@ -147,7 +147,8 @@ def check_parent(parent: Checkpoint, config: Config, store: Store) -> None:
     _check_test_period(parent, store)
     if config.finetune.parent_share and config.train.weight_averaging is None:
         raise ConfigError(
-            "Setting 'finetune.parent_share' needs train.weight_averaging, which is null; set either to 0 or a number"
+            "Setting 'finetune.parent_share' needs train.weight_averaging, which is null; set the one to 0 or "
+            "the other to a number"
         )
     if config.finetune.layers == "last" and config.train.deepspeed.zero_stage > 0:
         raise ConfigError("Setting 'finetune.layers' is last, which needs train.deepspeed.zero_stage 0; set it")
