@@ -33,7 +33,6 @@ RECORDS, RECORD_ODDS = ("none", "single", "stretch", "past", "gap"), (0.3, 0.2, 
 SINGLE_DAYS = (6, 12, 24, 52)
 STRETCHES = (30, 120, 365, 365, 730)
 GAPS = (1, 7, 30, 90, 365)
-MOST_OF_STRETCH = 180
 APART = 10
 """Days between a stretch and the days that are predicted from it."""
 MAX_LAG = 10
@@ -113,7 +112,7 @@ def _draw_days(rng: np.random.Generator, record: Indices) -> tuple[Indices, Indi
         stretch = record[start : start + length]
         apart = record[(record < stretch[0] - APART) | (record > stretch[-1] + APART)]
         if len(apart) >= TARGETS:
-            own = np.sort(rng.choice(stretch, min(MOST_OF_STRETCH, len(stretch)), replace=False))
+            own = stretch
             candidates = apart
     days = np.sort(rng.choice(candidates, min(TARGETS, len(candidates)), replace=False))
     return days, own, np.ones((len(days), len(own)), bool), lags[: len(days)]
