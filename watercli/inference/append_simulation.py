@@ -22,6 +22,7 @@ from watercli.errors import ConfigError
 from watercli.inference import provenance, single_file
 from watercli.inference.export import Arrays, Export
 from watercli.inference.formats import ZarrFormat
+from watercli.inference.kept_simulation import keep, read_kept
 from watercli.inference.layout import Layout
 from watercli.inference.simulate import SimulationBlocks, chosen_dates, warn_of_missing_inputs
 from watercli.inference.simulation_layout import SCHEMA, SCHEMA_VERSION
@@ -30,6 +31,7 @@ from watercli.output.atomic import Target, link, recover
 from watercli.output.resumable import working
 from watercli.output.zarr_files import open_checked, unfinish, zarr_with
 from watercli.run.checkpoint import Checkpoint
+from watercli.run.simulator import continued
 from watercli.store import Store
 
 
@@ -98,7 +100,7 @@ def append_simulation(
     blocks = _in_blocks_of(SimulationBlocks.of(checkpoint, store, settings, device), int(attributes["block_dates"]))
     _check_head(attributes, blocks, out)
     provenance.log_novelty(checkpoint, store, blocks.simulator.catchments)
-    _write(AppendedBlocks(blocks, out, held_days))
+    _write(AppendedBlocks(_with_kept_past(blocks, out), out, held_days))
     added = len(dates) - held_days
     warn_of_missing_inputs(open_checked(out).isel(time=slice(held_days, None)))
     log.info("%d days added to %s, which now ends on %s", added, out, f"{store.times[dates[-1]]:%Y-%m-%d}")
@@ -184,6 +186,16 @@ def _in_blocks_of(blocks: SimulationBlocks, block_dates: int) -> SimulationBlock
     return replace(blocks, layout=replace(blocks.layout, labels=labels, block_dates=block_dates))
 
 
+def _with_kept_past(blocks: SimulationBlocks, out: Path) -> SimulationBlocks:
+    """Return the same, whose evidence head reads the simulation of past days that ``out`` keeps, if it keeps one."""
+    if blocks.informed is None:
+        return blocks
+    every_gauge = replace(blocks.simulator, gauges=())
+    kept = read_kept(out, every_gauge)
+    base = None if kept is None else continued(every_gauge, kept)
+    return replace(blocks, informed=replace(blocks.informed, base=base))
+
+
 def _write(blocks: AppendedBlocks) -> None:
     """Put the extended simulation in the place of the old one."""
     out, layout = blocks.out, blocks.layout
@@ -196,4 +208,6 @@ def _write(blocks: AppendedBlocks) -> None:
         for number in range(blocks.held_days // layout.block_dates):
             export.mark(number).touch()
         export.write("simulate")
+        if informed := blocks.blocks.informed:
+            keep(informed.simulated, informed.simulator, work.store)
         export.finish()

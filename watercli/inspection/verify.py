@@ -55,7 +55,8 @@ def _run(run: Path) -> str:
 def _arrays(store: Path) -> Iterator[str]:
     """Yield a sentence on each damaged file of a Zarr store."""
     group = zarr.open_group(store, mode="r")
-    pieces = [(array, piece) for _, array in sorted(group.arrays()) for piece in _pieces(array)]
+    members = sorted(group.members(max_depth=None))
+    pieces = [(array, piece) for _, array in members if isinstance(array, zarr.Array) for piece in _pieces(array)]
     for array, piece in track(pieces, "verify"):
         try:
             array[piece]

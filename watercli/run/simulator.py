@@ -131,6 +131,21 @@ def simulate_all(simulator: Simulator, period: slice) -> Simulated:
     return joined(list(map(simulator, track(parts, "simulate"))))
 
 
+def continued(simulator: Simulator, earlier: Simulated) -> Simulated:
+    """Simulate every day of the store, of whose first days there is an ``earlier`` simulation.
+
+    Passes through the model are kept whole or made anew, so that the result has the bytes of `simulate_all`. At most
+    one pass of days that are held is made anew, and those whose windows had not ended.
+    """
+    held, window = earlier.flow.shape[1], simulator.checkpoint.config.window_days
+    parts = simulator.parts(np.arange(len(simulator.store.times)))
+    ended = [part[-1] < held and simulator.starts(part[-1:])[0] + window <= held for part in parts]
+    later = parts[sum(ended) :]
+    settled = slice(0, later[0][0] if later else held)
+    kept = Simulated(earlier.flow[:, settled], earlier.available[:, settled], earlier.spread[:, settled])
+    return joined([kept, *map(simulator, track(later, "simulate"))])
+
+
 def joined(parts: list[Simulated]) -> Simulated:
     """Join simulations of dates that follow each other."""
     arrays = ((part.flow, part.available, part.spread) for part in parts)

@@ -19,12 +19,15 @@ import xarray as xr
 from tests.unit.inference.conftest import written
 from tests.unit.inference.test_embed import files
 from watercli.config import Simulate, with_overrides
-from watercli.errors import ConfigError
+from watercli.errors import ConfigError, DataError
 from watercli.inference.append_simulation import _looking_ahead, append_simulation
+from watercli.inference.kept_simulation import read_kept
 from watercli.inference.simulate import SimulationBlocks, export_simulation
+from watercli.inspection.verify import verify
 from watercli.output import atomic
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
+from watercli.run.simulator import Simulator
 from watercli.store import Store
 
 BEFORE, SINCE = 783, "2001-12-15"
@@ -45,7 +48,7 @@ def short(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def extended(tiny_store: Store) -> Store:
     """The same store with its last days."""
-    return replace(tiny_store, dataset=tiny_store.dataset.assign_attrs(ancestry=["short"]))
+    return replace(tiny_store, dataset=tiny_store.dataset.assign_attrs(ancestry=["short", "middle"]))
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +110,42 @@ def test_evidence_of_later_days(
     )
     assert (after["neighbours_used"][:, held:] > 0).all()
     assert (after["own_days_used"][:, held:] > 0).all() == (own_flow == "before")
+
+
+def test_the_past_of_other_gauges_is_kept(
+    informed: Checkpoint, short: Store, extended: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evidence head reads the simulation of every gauge and day, which a file keeps once it was extended."""
+    monkeypatch.setattr("watercli.data.simulation.ROWS", 30)
+    settings = chosen(since="2002-02-10", catchments=("01001",))
+    middle = written(extended, tmp_path / "middle.zarr", BEFORE + 20, fingerprint="middle", ancestry=["short"])
+    out = export_simulation(informed, short, tmp_path / "flow.zarr", settings)
+    append_simulation(informed, middle, out)
+    held = len(middle.times)
+    simulated: list[int] = []
+    simulate = Simulator.__call__
+    with monkeypatch.context() as patch:
+        patch.setattr(Simulator, "__call__", lambda self, dates: (simulated.extend(dates), simulate(self, dates))[1])
+        append_simulation(informed, extended, out)
+    assert held - 60 < min(simulated) < held
+    # It is that of all days at once, to the last bit, and so is what the head makes of it.
+    fresh = SimulationBlocks.of(informed, extended, settings, "cpu")
+    assert fresh.informed is not None
+    every, kept = fresh.informed.simulated, xr.open_zarr(out, group="weather_only", consolidated=False)
+    np.testing.assert_array_equal(kept["flow"].values, every.flow)
+    np.testing.assert_array_equal(kept["input_available"].values, every.available)
+    after = xr.open_zarr(out)
+    for name, values in fresh.on(np.arange(held, len(extended.times))).items():
+        np.testing.assert_array_equal(after[name].values[:, -values.shape[1] :], values)
+    assert "as they were written" in verify(out)
+    # Where a bit was flipped, the next extension makes it anew.
+    file = next(path for path in (out / "weather_only" / "flow" / "c").rglob("*") if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="of array 'flow' cannot be read"):
+        verify(out)
+    assert read_kept(out, fresh.simulator) is None
 
 
 @pytest.mark.parametrize(
