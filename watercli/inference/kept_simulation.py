@@ -1,7 +1,7 @@
 """The simulation from weather that an extended file keeps: of every gauge and day of the store.
 
 An evidence head compares rivers by their simulations, so that it needs those of all gauges from the first day on. An
-extended file keeps them in the group ``weather_only``, and the next extension simulates later days only.
+extended file keeps them in the group ``_weather_only``, and the next extension simulates later days only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from watercli.output import zarr_files
 from watercli.run.checkpoint import versions
 from watercli.run.simulator import Simulated, Simulator
 
-GROUP = "weather_only"
+GROUP = "_weather_only"
+"""No modality has a name that begins so."""
 
 
 def read_kept(file: Path, simulator: Simulator) -> Simulated | None:

@@ -131,7 +131,7 @@ def test_the_past_of_other_gauges_is_kept(
     # It is that of all days at once, to the last bit, and so is what the head makes of it.
     fresh = SimulationBlocks.of(informed, extended, settings, "cpu")
     assert fresh.informed is not None
-    every, kept = fresh.informed.simulated, xr.open_zarr(out, group="weather_only", consolidated=False)
+    every, kept = fresh.informed.simulated, xr.open_zarr(out, group="_weather_only", consolidated=False)
     np.testing.assert_array_equal(kept["flow"].values, every.flow)
     np.testing.assert_array_equal(kept["input_available"].values, every.available)
     after = xr.open_zarr(out)
@@ -139,7 +139,7 @@ def test_the_past_of_other_gauges_is_kept(
         np.testing.assert_array_equal(after[name].values[:, -values.shape[1] :], values)
     assert "as they were written" in verify(out)
     # Where a bit was flipped, the next extension makes it anew.
-    file = next(path for path in (out / "weather_only" / "flow" / "c").rglob("*") if path.is_file())
+    file = next(path for path in (out / "_weather_only" / "flow" / "c").rglob("*") if path.is_file())
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
