@@ -14,13 +14,15 @@ from watercli.config import Attribute, Modality, Period, Splits
 from watercli.errors import DataError
 from watercli.log import log
 from watercli.store import STATISTICS
-from watercli.transforms import TRANSFORMS
+from watercli.transforms import TRANSFORMS, Transform
 
 BARE_PERIODS = {
     "validation": "no checkpoint can be chosen by it",
     "test": "it cannot be scored there",
 }
 """What follows where a period has no value of a modality."""
+PIECE = 16_384
+"""Values that are transformed at once, so that what is made on the way stays in the processor's cache."""
 MUCH_MISSING = 0.2
 """Share of the training days above which a catchment's missing days are reported."""
 
@@ -55,12 +57,19 @@ def moments(values: NDArray[np.floating]) -> NDArray[np.float64]:
     present = values[~np.isnan(values)].astype(np.float64)
     if not present.size:
         return np.array([[0.0, 0.0, 0.0, np.nan, np.nan]] * len(TRANSFORMS))
-    rows = []
-    for transform in TRANSFORMS.values():
-        seen = transform.forward(present)
-        mean = seen.mean()
-        rows.append([seen.size, mean, np.square(seen - mean).sum(), seen.min(), seen.max()])
-    return np.array(rows, dtype=np.float64)
+    return np.array([_moments_of(transform, present) for transform in TRANSFORMS.values()], dtype=np.float64)
+
+
+def _moments_of(transform: Transform, present: NDArray[np.float64]) -> list[float]:
+    """Return the `moments` of values ``[N]`` in the space of a transform, worked through piece by piece."""
+    pieces = [slice(start, start + PIECE) for start in range(0, present.size, PIECE)]
+    seen = np.empty_like(present)
+    for piece in pieces:
+        seen[piece] = transform.forward(present[piece])
+    mean, least, most = seen.mean(), seen.min(), seen.max()
+    for piece in pieces:
+        seen[piece] = np.square(seen[piece] - mean)
+    return [seen.size, mean, seen.sum(), least, most]
 
 
 def merge(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
