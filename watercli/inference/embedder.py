@@ -35,8 +35,8 @@ from watercli.run.compatibility import check_fits, with_absent_series
 from watercli.store import Store
 
 POOLS = ("last", "mean")
-ROWS = 4096
-"""Catchment windows that go through the model at once, at most."""
+CATCHMENT_DAYS = 250_000
+"""Days of catchments that go through the model at once, at most: each takes some 10 kB on the way to an embedding."""
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -249,7 +249,7 @@ class Embedder:
         S, D]``, ``decoder_state`` ``[N, C, targets, decoder width]`` and ``patch_embedding`` ``[N, land patches,
         grids, K, S, D]`` if the settings say so.
         """
-        size = max(min(batch, ROWS // len(self.catchments)), 1)
+        size = max(min(batch, CATCHMENT_DAYS // (len(self.catchments) * self.days)), 1)
         for part in self._in_windows("series" if "series" in self._passes else "grid", dates, size):
             found = [self._encode_pass(kind, part, size) for kind in self._passes]
             yield part, self._in_order(found)
