@@ -20,14 +20,11 @@ from torch.nn.functional import softplus
 
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 """Levels of the quantiles; the middle one is the median."""
-CONTEXT, STATE, DONOR, OWN, RECORD = 7, 7, 19, 5, 3
-"""Numbers that describe a target day, the state of a gauge on a day, a donor, a day of the gauge itself, and which of
-its days are known."""
+CONTEXT, STATE, DONOR, OWN = 7, 7, 19, 5
+"""Numbers that describe a target day, the state of a gauge on a day, a donor, and a day of the gauge itself."""
 MAX_CORRECTION = 2.0
 """Of the logarithm of flow."""
 NEVER = -1e9
-FAR = 36_500.0
-"""Days to the nearest day of a gauge of which no day is known."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class EvidenceHead(nn.Module):
         self.own = _deviation(OWN, hidden, 1)
         self.no_own = nn.Parameter(torch.tensor(0.6))
         self.combine = _deviation(10, hidden, 2)
-        self.spread = _deviation(CONTEXT + 11 + RECORD, hidden, len(QUANTILES))
+        self.spread = _deviation(CONTEXT + 11, hidden, len(QUANTILES))
         last = self.spread[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -102,8 +99,9 @@ class EvidenceHead(nn.Module):
         )  # fmt: skip
         more = 1 + torch.tanh(self.combine(pooled))
         error = (by_donors * more[:, 0] + by_own * more[:, 1]).clamp(-MAX_CORRECTION, MAX_CORRECTION)
-        reach = torch.stack((far.detach(), evidence.trained, *_record(evidence)), dim=-1)
-        seen = torch.cat((evidence.context, pooled[:, :9].detach(), reach), dim=-1)
+        seen = torch.cat(
+            (evidence.context, pooled[:, :9].detach(), torch.stack((far.detach(), evidence.trained), -1)), -1
+        )
         return Correction(error, _ascending(self.spread(seen)), donor_share, own_share)
 
     def _from_donors(self, evidence: Evidence) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -128,16 +126,6 @@ class EvidenceHead(nn.Module):
         none = self.no_own.expand(len(logits), 1)
         weight = torch.cat((logits.masked_fill(~evidence.own_known, NEVER), none), dim=1).softmax(1)[:, :-1]
         return _weighted(weight, evidence.own_errors)
-
-
-def _record(evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
-    """Return how many days of the gauge itself are known, how far the nearest is, and whether there is any.
-
-    A year in one piece tells less of other years than single days do, which the shares of attention do not show.
-    """
-    known = evidence.own_known.sum(1)
-    away = nn.functional.pad(evidence.own_lags.abs().masked_fill(~evidence.own_known, FAR), (0, 1), value=FAR)
-    return torch.log1p(known) / 3, torch.log1p(away.amin(1)) / 5, (known > 0).to(away.dtype)
 
 
 def _weighted(weight: Tensor, errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,20 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from multimodal_mae.evidence import RECORD, EvidenceHead
+from multimodal_mae.evidence import EvidenceHead
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import pad
 
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_file
 from watercli.run.checkpoint import Checkpoint
 
 FILE = "evidence.safetensors"
-SCHEMA_VERSION = 2
-BEFORE_RECORDS, FIRST_OF_QUANTILES = 1, "spread.0.weight"
-"""The schema version whose quantiles read nothing of the own record, and the weights that are zero for it then."""
+SCHEMA_VERSION = 1
 META = "watercli"
 
 
@@ -118,15 +115,13 @@ def _read(checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Tensor]] | 
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
         raise RunError(f"{file} cannot be read; remove it, and fit it anew with --resume") from error
-    if meta.get("schema_version") not in (BEFORE_RECORDS, SCHEMA_VERSION):
+    if meta.get("schema_version") != SCHEMA_VERSION:
         raise RunError(f"{file} has schema version {meta.get('schema_version')}, not {SCHEMA_VERSION}; fit it anew")
     if meta.get("sha256") != _hash(tensors):
         raise RunError(f"{file} does not hold what was written; remove it, and fit it anew with --resume")
     if meta["weights"] != checkpoint.fingerprint_of_weights():
         raise RunError(f"{file} belongs to other weights; remove it, and fit it anew with --resume")
-    if meta["schema_version"] == BEFORE_RECORDS:
-        tensors = tensors | {FIRST_OF_QUANTILES: pad(tensors[FIRST_OF_QUANTILES], (0, RECORD))}
-    return meta | {"schema_version": SCHEMA_VERSION}, tensors
+    return meta, tensors
 
 
 def _tensors(head: EvidenceHead) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ Shapes: C catchments, N days of the store, n target days of a gauge.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,8 @@ DROPPED, DROPPED_ODDS = (0.0, 0.3, 0.6, 0.85, 1.0), (0.3, 0.25, 0.2, 0.1, 0.15)
 RECORDS, RECORD_ODDS = ("none", "single", "stretch", "past", "gap"), (0.3, 0.2, 0.2, 0.15, 0.15)
 SINGLE_DAYS = (6, 12, 24, 52)
 STRETCHES = (30, 120, 365, 365, 730)
-SOME_OF_STRETCH = 180
-"""Days of a stretch that the correction is fitted with: with whole ones it comes to trust own flow too much."""
 GAPS = (1, 7, 30, 90, 365)
+MOST_OF_STRETCH = 180
 APART = 10
 """Days between a stretch and the days that are predicted from it."""
 MAX_LAG = 10
@@ -55,8 +54,6 @@ class Ground:
     """``[N]``: days whose flow may be predicted or be evidence."""
     better: float = 1.0
     """Errors of the model that the head is for, as a share of those of the model that made this simulation."""
-    most_of_stretch: int = max(STRETCHES)
-    """Days of a stretch that are read at most, drawn at random of longer ones."""
 
     def draw(self, rng: np.random.Generator, head: EvidenceHead) -> tuple[Evidence, Tensor, Tensor, Tensor]:
         """Return evidence of a step's target days, and of each the simulation, observed flow and catchment.
@@ -68,7 +65,7 @@ class Ground:
             record = np.flatnonzero(self.days & np.isfinite(self.table.observed[catchment]))
             if len(record) < TARGETS:
                 continue
-            days, own, own_known, lags = _draw_days(rng, record, self.most_of_stretch)
+            days, own, own_known, lags = _draw_days(rng, record)
             usable = self.donors & (rng.random(len(self.donors)) >= _share(rng))
             donors = self.table.donors(catchment, days, lags, usable)
             explained = explain(head, self.table, catchment, own, int(lags[0]), usable)
@@ -86,9 +83,7 @@ def _share(rng: np.random.Generator) -> float:
     return float(rng.choice(DROPPED, p=DROPPED_ODDS))
 
 
-def _draw_days(
-    rng: np.random.Generator, record: Indices, most_of_stretch: int
-) -> tuple[Indices, Indices, Flags, Indices]:
+def _draw_days(rng: np.random.Generator, record: Indices) -> tuple[Indices, Indices, Flags, Indices]:
     """Return target days ``[n]``, days of the gauge ``[M]`` that are known to each ``[n, M]``, and the donors' lags."""
     kind = rng.choice(RECORDS, p=RECORD_ODDS)
     lags = np.zeros(TARGETS, dtype=np.int64)
@@ -118,7 +113,7 @@ def _draw_days(
         stretch = record[start : start + length]
         apart = record[(record < stretch[0] - APART) | (record > stretch[-1] + APART)]
         if len(apart) >= TARGETS:
-            own = np.sort(rng.choice(stretch, min(most_of_stretch, len(stretch)), replace=False))
+            own = np.sort(rng.choice(stretch, min(MOST_OF_STRETCH, len(stretch)), replace=False))
             candidates = apart
     days = np.sort(rng.choice(candidates, min(TARGETS, len(candidates)), replace=False))
     return days, own, np.ones((len(days), len(own)), bool), lags[: len(days)]
@@ -126,7 +121,6 @@ def _draw_days(
 
 def fit_correction(head: EvidenceHead, ground: Ground, steps: int, seed: int) -> None:
     """Fit the correction to squared errors, weighted as basin-averaged NSE weights them (Kratzert et al. 2019)."""
-    ground = replace(ground, most_of_stretch=SOME_OF_STRETCH)
     known = np.where(ground.days, ground.table.observed, np.nan)[ground.targets]
     spread = torch.full((len(ground.donors),), torch.nan)
     spread[ground.targets] = torch.from_numpy(np.nanstd(known, axis=1)).float()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from multimodal_mae.evidence import RECORD, EvidenceHead
+from multimodal_mae.evidence import EvidenceHead
 
 from watercli.data.evidence import (
     CLOSE_DAYS,
@@ -85,18 +85,6 @@ def test_without_evidence_nothing_is_corrected(head: EvidenceHead, table: FlowEr
 
 def test_quantiles_ascend(head: EvidenceHead, table: FlowErrors) -> None:
     assert (estimate(head, table, np.arange(100, 200))[:, 1:].diff(dim=1) > 0).all()
-
-
-def test_quantiles_know_which_days_of_the_gauge_are_known(head: EvidenceHead, table: FlowErrors) -> None:
-    """As many errors of the same days, all of them zero, but more of them: the mean stays, the quantiles change."""
-    zero = replace(table, observed=np.where(np.arange(GAUGES)[:, None] == 0, table.simulated, table.observed))
-    day = np.array([350])
-    few, many = (estimate(head, zero, day, own=np.arange(100, 100 + days), usable=False)[0] for days in (20, 200))
-    assert few[0] == many[0] == 0
-    with torch.no_grad():
-        head.spread[0].weight[:, -RECORD:] = 0
-    alike = [estimate(head, zero, day, own=np.arange(100, 100 + days), usable=False)[0] for days in (20, 200)]
-    assert (few[1:] - many[1:]).abs().max() > 2 * (alike[0][1:] - alike[1][1:]).abs().max()
 
 
 def test_the_flow_of_a_gauge_is_no_evidence_for_itself(head: EvidenceHead, table: FlowErrors) -> None:

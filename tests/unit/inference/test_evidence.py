@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import xarray as xr
-from multimodal_mae.evidence import RECORD
-from safetensors.torch import load_file, save_file
 
 from watercli.config import Simulate
 from watercli.errors import ConfigError, DataError, RunError
@@ -32,10 +27,6 @@ from watercli.training.evidence_phase import WITHHELD
 
 UNTIL, LAST = "2002-01-20", 750
 """A day, and its position in the store."""
-
-
-def fingerprint(tensors: dict[str, torch.Tensor]) -> str:
-    return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -91,25 +82,6 @@ def test_the_head_lies_beside_the_weights_that_it_belongs_to(informed: Checkpoin
         weights.write(b"\0")
     with pytest.raises(RunError, match="other weights"):
         load_evidence(moved, "riverflow")
-
-
-def test_a_head_of_the_first_schema_reads_nothing_of_the_own_record(informed: Checkpoint, tmp_path: Path) -> None:
-    copy = Checkpoint.read(shutil.copytree(informed.path, tmp_path / "copy"))
-    tensors = load_file(copy.path / FILE)
-    weights = tensors["spread.0.weight"]
-    old = tensors | {"spread.0.weight": weights[:, :-RECORD].contiguous()}
-    meta = {"schema_version": 1, "target": "riverflow", "offset": 0.1}
-    meta |= {"weights": copy.fingerprint_of_weights(), "sha256": fingerprint(old)}
-    save_file(old, copy.path / FILE, {"watercli": json.dumps(meta)})
-    fitted = load_evidence(copy, "riverflow")
-    assert fitted is not None
-    read = fitted.head.state_dict()["spread.0.weight"]
-    assert torch.equal(read[:, :-RECORD], weights[:, :-RECORD])
-    assert not read[:, -RECORD:].any()
-    meta["schema_version"] = 3
-    save_file(old, copy.path / FILE, {"watercli": json.dumps(meta)})
-    with pytest.raises(RunError, match="schema version 3"):
-        load_evidence(copy, "riverflow")
 
 
 def test_the_base_is_as_without_a_head(informed: Checkpoint, recurrent_run: Path, tiny_store: Store) -> None:
