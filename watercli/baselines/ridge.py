@@ -1,5 +1,8 @@
 """Linear probes: ridge regressions from features to a target; validation chooses their penalty, and a space for it.
 
+A regression on the logarithm or the root of flow extrapolates without bound, and one such day decides a gauge's
+efficiency. Predictions are therefore held to the range of the flow that was fitted, widened by its own width on both
+sides (`Task.bounds`): flow to about twice its training maximum.
 Shapes: C catchments, N dates (training, validation and test one after the other), F features, A penalties, S spaces.
 """
 
@@ -58,6 +61,14 @@ class Task:
         """Validation and test, along N."""
         return slice(self.train.stop, None)
 
+    def bounds(self, fitted: Floats) -> Floats:
+        """Return the least and the greatest prediction of a regression on physical values ``[rows]``, ``[2, S]``.
+
+        They lie as far beyond the range of these values as it is wide, and are those of every space.
+        """
+        low, high = float(fitted.min()), float(fitted.max())
+        return self.transformed(np.array([2 * low - high, 2 * high - low]))
+
     def empty(self) -> Floats:
         """Return an array for predictions, ``[A, S, C, later]`` of NaN."""
         shape = len(self.alphas), len(self.spaces), *self.physical[:, self.later].shape
@@ -97,10 +108,10 @@ def fit_each_gauge(features: Floats, task: Task) -> Fitted:
     predictions, rows, later = task.empty(), task.rows, task.later
     with threadpool_limits(1):
         for c in track(np.flatnonzero(task.chosen), "probe"):
-            x, y = features[c, task.train][rows[c]], task.transformed(task.physical[c, task.train][rows[c]])
+            x, y = features[c, task.train][rows[c]], task.physical[c, task.train][rows[c]]
             dates = task.complete[c, later]
             if dates.any():
-                predictions[:, :, c, dates] = _Ridges.fit(x, y, task.alphas).predict(features[c, later][dates])
+                predictions[:, :, c, dates] = _Ridges.fit(x, y, task).predict(features[c, later][dates])
     return _choose(predictions, task)
 
 
@@ -115,7 +126,7 @@ def fit_all_gauges(features: Floats, static: Floats, task: Task) -> Fitted:
     thin = np.linspace(0, len(date) - 1, min(len(date), MAX_SHARED_ROWS)).round().astype(np.int64)
     catchment, date = catchment[thin], date[thin] + task.train.start
     x = np.concatenate([features[catchment, date], static[catchment]], axis=1)
-    ridges = _Ridges.fit(x, task.transformed(task.physical[catchment, date]), task.alphas)
+    ridges = _Ridges.fit(x, task.physical[catchment, date], task)
     for c in np.flatnonzero(task.chosen):
         dates = task.complete[c, later]
         if not dates.any():
@@ -132,17 +143,22 @@ class _Ridges:
 
     scaler: StandardScaler
     fits: list[Ridge]
+    bounds: Floats
+    """Least and greatest prediction, ``[2, S]``."""
 
     @classmethod
-    def fit(cls, x: Floats, y: Floats, alphas: Sequence[float]) -> _Ridges:
+    def fit(cls, x: Floats, physical: Floats, task: Task) -> _Ridges:
         scaler = StandardScaler()
         standard = scaler.fit_transform(x.astype(np.float64))
-        return cls(scaler, [Ridge(alpha).fit(standard, y.astype(np.float64)) for alpha in alphas])
+        y = task.transformed(physical).astype(np.float64)
+        return cls(scaler, [Ridge(alpha).fit(standard, y) for alpha in task.alphas], task.bounds(physical))
 
     def predict(self, x: Floats) -> Floats:
-        """Return ``[A, S, rows]`` of ``[rows, F]``."""
+        """Return ``[A, S, rows]`` of ``[rows, F]``, within the bounds."""
         standard = self.scaler.transform(x.astype(np.float64))
-        return np.stack([ridge.predict(standard).reshape(len(x), -1).T for ridge in self.fits])
+        predicted = np.stack([ridge.predict(standard).reshape(len(x), -1).T for ridge in self.fits])
+        low, high = self.bounds
+        return np.clip(predicted, low[:, None], high[:, None])
 
 
 def _choose(predictions: Floats, task: Task) -> Fitted:

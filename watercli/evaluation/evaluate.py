@@ -112,10 +112,11 @@ def judge(checkpoint: Checkpoint, store: Store, config: Config, *, run: Path | N
         flow,
         parts.get("forecast"),
         parts.get("short_records"),
-        [*case.notes, *case.asides],
+        case.notes,
         insight,
         run,
         {name: part for name, part in parts.items() if isinstance(part, Section)},
+        case.asides,
     )
 
 

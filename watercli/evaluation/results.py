@@ -62,6 +62,8 @@ class Outcome:
     """The run directory, whose training curves the page shows."""
     sections: Mapping[str, Section] = field(default_factory=dict)
     """Results that are tables, by protocol."""
+    asides: list[str] = field(default_factory=list)
+    """Protocols of the defaults that the run has no use for: nothing is wrong."""
 
     @property
     def split(self) -> str:
@@ -194,7 +196,7 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
         "splits": outcome.splits.model_dump(mode="json"),
         "scored_split": outcome.split,
         "settings": outcome.config.evaluate.model_dump(mode="json"),
-        "notes": outcome.notes,
+        "notes": [*outcome.notes, *outcome.asides],
         "reconstruction": {"windows": outcome.reconstruction.windows, "scores": reconstruction_rows(outcome)},
         "riverflow": _flow_dict(outcome, outcome.flow) if outcome.flow is not None else None,
         "forecast": _forecast_dict(outcome.forecast) if outcome.forecast is not None else None,

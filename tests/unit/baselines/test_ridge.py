@@ -48,6 +48,24 @@ def test_the_validation_dates_choose_the_space(features: np.ndarray, task: Task,
         assert np.nanmin(found.simulated) >= 0
 
 
+@pytest.mark.parametrize("space", ["log", "sqrt", "identity"])
+def test_predictions_stay_near_the_flow_that_was_fitted(
+    features: np.ndarray, task: Task, space: TransformName
+) -> None:
+    """Days unlike all others: the logarithm of flow would become 1e20 mm/day and more."""
+    flow = TRANSFORMS[space].inverse(0.2 * task.physical + {"log": 0.0, "sqrt": 4.0, "identity": 4.0}[space])
+    positive = replace(task, physical=flow, spaces={space: TRANSFORMS[space]}, floor=0.0)
+    strange = features.copy()
+    strange[:, TEST.start] += 100 * np.sign(np.einsum("cnf,cn->cf", features, task.physical))
+    strange[:, TEST.start + 1] -= 100 * np.sign(np.einsum("cnf,cn->cf", features, task.physical))
+    simulated = fit_each_gauge(strange, positive).simulated
+    low, high = flow[:, TRAIN].min(1), flow[:, TRAIN].max(1)
+    np.testing.assert_allclose(simulated[:, 0], 2 * high - low, rtol=1e-4)
+    np.testing.assert_allclose(simulated[:, 1], np.maximum(2 * low - high, 0), rtol=1e-4, atol=1e-6)
+    shared = fit_all_gauges(strange, np.zeros((3, 1)), positive).simulated
+    assert shared.max() <= (2 * high.max() - low.min()) * 1.0001
+
+
 def _first(task: Task) -> Task:
     """Return the task of the first catchment alone."""
     return replace(task, physical=task.physical[:1], complete=task.complete[:1], chosen=task.chosen[:1])

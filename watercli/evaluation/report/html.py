@@ -56,6 +56,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
             )
         ],
         "notes": outcome.notes,
+        "asides": outcome.asides,
         "flow": flow,
         **(_flow_values(outcome, flow) if flow is not None else {"series": None, "insight": None}),
         "forecast": _forecast_values(outcome.forecast) if outcome.forecast is not None else None,
