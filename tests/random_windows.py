@@ -13,12 +13,17 @@ OVERLAPPING = 2
 """Patches that each catchment overlaps."""
 
 
-def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Batch:
-    """Return windows with catchments that overlap the first land patches in equal shares."""
+def batch_of(config: MAEConfig, days: int, windows: int, catchments: int, grid_days: int | None = None) -> Batch:
+    """Return windows with catchments that overlap the first land patches in equal shares.
+
+    Grids have the last ``grid_days`` of their days; None: all.
+    """
     assert config.grid is not None
     land = config.grid.land_patches
     carried = carried_size(config.antecedent_state) if config.antecedent_state else 0
-    grids = {name: torch.randn(windows, days, len(land), config.grid.values) for name in config.of_kind("grid")}
+    grids = {
+        name: torch.randn(windows, grid_days or days, len(land), config.grid.values) for name in config.of_kind("grid")
+    }
     series = {name: torch.randn(windows, catchments, days) for name in config.of_kind("series")}
     return Batch(
         grids=grids,
@@ -31,6 +36,9 @@ def batch_of(config: MAEConfig, days: int, windows: int, catchments: int) -> Bat
         | {name: torch.randn(windows, catchments, carried) for name in series}
         if carried
         else {},
+        history={name: torch.randn(windows, catchments, config.past_days) for name in series}
+        if config.recurrence
+        else {},
         catchment_grid_past={name: torch.randn(windows, catchments, carried) for name in grids} if carried else {},
     )
 
@@ -39,5 +47,6 @@ def masks_of(batch: Batch, config: MAEConfig) -> dict[str, TokenMask]:
     """Return random masks of a batch, always the same."""
     generator = torch.Generator().manual_seed(0)
     windows, catchments = batch.static.shape[:2]
-    noise = draw_noise(config, windows=windows, catchments=catchments, days=batch.days, generator=generator)
+    noise = draw_noise(config, windows=windows, catchments=catchments, days=batch.days, grid_days=batch.grid_days,
+                       generator=generator)  # fmt: skip
     return mask_windows(batch, config, WindowTasks.same(Task.RANDOM_MASKING, windows), noise)

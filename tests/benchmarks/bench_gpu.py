@@ -37,14 +37,22 @@ class Cost:
     flops: float
 
 
-def measure(structure: MAEConfig, windows: int, days: int, catchments: int, precision: str, rounds: int = 7) -> Cost:
+def measure(
+    structure: MAEConfig,
+    windows: int,
+    days: int,
+    catchments: int,
+    precision: str,
+    grid_days: int | None = None,
+    rounds: int = 7,
+) -> Cost:
     """Return the median of ``rounds`` steps after three that do not count."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     torch.manual_seed(0)
     model = MultiModalMAE(structure).to("cuda")
     adam = torch.optim.AdamW(model.parameters(), fused=True)
-    batch = batch_of(structure, days, windows, catchments).to("cuda")
+    batch = batch_of(structure, days, windows, catchments, grid_days).to("cuda")
     masks = masks_of(batch, structure)
 
     def step() -> float:
@@ -77,13 +85,13 @@ def matmul_rate(dtype: torch.dtype) -> float:
     return 10 * 2 * 8192**3 / (time.perf_counter() - start)
 
 
-def gb() -> tuple[MAEConfig, int]:
-    """Return the structure of ``gb`` on 94 land patches of the 5 km grid, and its window."""
+def gb() -> tuple[MAEConfig, int, int]:
+    """Return the structure of ``gb`` on 94 land patches of the 5 km grid, its window, and the days of its grids."""
     config = load("gb")
     assert config.recipe is not None
     py, px = config.recipe.grid.patch_size
     grid = GridConfig((-(-290 // py) * py, -(-180 // px) * px), (py, px), tuple(range(150, 244)))
-    return model_config(config, grid, scaling.ATTRIBUTES), config.window_days
+    return model_config(config, grid, scaling.ATTRIBUTES), config.window_days, config.grid_days
 
 
 def main() -> None:
@@ -97,12 +105,12 @@ def main() -> None:
     for days in arguments.days:
         for precision in PRECISIONS:
             show_variants(days, precision, rates[precision])
-    structure, window = gb()
+    structure, window, grid_days = gb()
     table = Table("windows", "precision", "ms", "windows/s", "GiB", "GiB a window", "share", title_justify="left",
                   title=f"gb: 94 patches, {window} days, {scaling.CATCHMENTS} catchments a window")  # fmt: skip
     for precision, rate in rates.items():
         for windows in arguments.windows:
-            cost = measure(structure, windows, window, scaling.CATCHMENTS, precision)
+            cost = measure(structure, windows, window, scaling.CATCHMENTS, precision, grid_days)
             table.add_row(str(windows), precision, f"{cost.seconds * 1e3:.1f}", f"{windows / cost.seconds:.1f}",
                           f"{cost.memory / 2**30:.2f}", f"{cost.memory / 2**30 / windows:.3f}",
                           f"{cost.flops / cost.seconds / rate:.1%}")  # fmt: skip

@@ -49,9 +49,9 @@ class Cost:
 
 
 COUNTED = Cost(
-    flops=(23_159_108_454, 643_068_102, 4_680_879),
-    kept=(106_335_663, 3_503_680, 12_430.8),
-    parameters=(28_808_764, 768),
+    flops=(14_392_754_176, 92_064_144, 299_911),
+    kept=(223_197_764, 736_115, 915.24),
+    parameters=(2_610_152, 512),
 )
 """Of a window of the configuration gb: what `measure` returned."""
 
@@ -180,7 +180,8 @@ def count(config: Config, patches: int) -> tuple[float, float, float]:
     py, px = config.recipe.grid.patch_size if config.recipe else (10, 10)
     structure = model_config(config, GridConfig((py, px * patches), (py, px), tuple(range(patches))), ATTRIBUTES)
     torch.manual_seed(0)
-    model, batch = MultiModalMAE(structure), batch_of(structure, config.window_days, 1, CATCHMENTS)
+    model = MultiModalMAE(structure)
+    batch = batch_of(structure, config.window_days, 1, CATCHMENTS, config.grid_days)
     masks = masks_of(batch, structure)
     own = {one.untyped_storage().data_ptr() for one in model.parameters()}
     kept: dict[int, int] = {}
@@ -210,7 +211,7 @@ def measure(config: Config) -> Cost:
 
 def rows() -> Iterator[str]:
     """Yield the lines of the tables in ``docs/results/scaling.md``."""
-    window = load("gb").window_days
+    window = load("gb").grid_days
     found = [(domain, gpus, forecast(domain, gpus, COUNTED, window)) for domain, gpus in CASES]
     yield "| domain | GPUs | FLOP of a window | computing | reading | exchange | a step waits for | an epoch | in all |"
     yield "|---|---|---|---|---|---|---|---|---|"

@@ -16,6 +16,7 @@ from watercli.baselines.boosted_trees import BOOSTED_TREES
 from watercli.baselines.climatology import CLIMATOLOGY
 from watercli.baselines.context import Context, Flags, Floats
 from watercli.baselines.correction import error_updating
+from watercli.baselines.evidence import EVIDENCE
 from watercli.baselines.method import Curve
 from watercli.baselines.neighbours import NEIGHBOUR_CORRECTION
 from watercli.baselines.persistence import PERSISTENCE
@@ -27,6 +28,7 @@ from watercli.evaluation.model_forecasts import ModelForecasts
 from watercli.evaluation.protocol import Case, Protocol
 from watercli.hydrology.climatology import Climatology
 from watercli.hydrology.scores import nse
+from watercli.inference.forecast import Weather
 from watercli.log import log
 
 
@@ -62,6 +64,13 @@ FORECASTS = {
             colour=PROBE_REGIONAL.colour,
             line="--",
             saw="flow and weather up to the day of issue",
+        ),
+        ForecastMethod(
+            name="forecast_evidence",
+            label="forecast by the evidence head, as simulate --init-time",
+            colour=EVIDENCE.colour,
+            saw="flow of the gauge itself and of others up to the day of issue, and weather: of the days after it the "
+            "store's forecast product, or the observed weather where the store has none of the test days",
         ),
         ForecastMethod(
             name="simulation",
@@ -134,10 +143,12 @@ def judge_forecasts(context: Context, notes: list[str]) -> Forecast | None:
     log.info("Forecasting from %d days at %d gauges", len(init_time), len(gauged))
     days = init_time + np.arange(1, lead_times + 1)[:, None]  # [L, F]
     by_model = ModelForecasts(context, init_time, gauged, lead_times)
+    of_product = _with_forecast_weather(by_model, notes)
     forecasts = {
         "known_weather": by_model.with_observed_weather(),
-        **_with_forecast_weather(by_model, notes),
+        **of_product,
         "unknown_weather": by_model.without_weather(),
+        **_with_evidence(by_model, "product" if of_product else "observed"),
         **_without_model_forecast(context, init_time, gauged, days),
     }
     observed = context.flow[gauged][:, days].swapaxes(0, 1)
@@ -177,6 +188,12 @@ def _with_forecast_weather(by_model: ModelForecasts, notes: list[str]) -> dict[s
             f"store's forecast product ({products}) has values"
         )
     return {"forecast_weather": forecasts}
+
+
+def _with_evidence(by_model: ModelForecasts, weather: Weather) -> dict[str, Floats]:
+    """Return the forecasts of the run's evidence head, if it has one."""
+    forecasts = by_model.with_evidence(weather)
+    return {} if forecasts is None else {"forecast_evidence": forecasts}
 
 
 def _answered(forecasts: Sequence[Floats]) -> Flags:

@@ -16,11 +16,14 @@ from multimodal_mae.masking import TokenMask
 from multimodal_mae.tasks import Task, WindowTasks, mask_windows
 
 from watercli.baselines.context import Context, Floats
+from watercli.config import Simulate
 from watercli.data.reader import WindowReader
 from watercli.data.simulation import ROWS
 from watercli.data.windows import Indices
-from watercli.inference.forecast import from_day, in_memory, known_at
+from watercli.inference.archive import ForecastArchive
+from watercli.inference.forecast import Weather, from_day, in_memory, known_at
 from watercli.log import track
+from watercli.run.simulator import Simulator
 from watercli.store import Store
 
 
@@ -61,6 +64,30 @@ class ModelForecasts:
                 yield self._from_issue(store, issued)
 
         return self._kept("forecast_weather_of_product", forecasts)
+
+    def with_evidence(self, weather: Weather) -> Floats | None:
+        """Return the forecasts that ``watercli simulate --init-time`` writes; None without an evidence head.
+
+        They are the simulation, corrected by flow of the gauge itself and of others up to the day of issue.
+        """
+        context, fitted = self.context, self.context.fitted_evidence
+        if fitted is None:
+            return None
+        first, last = (f"{context.store.times[day]:%Y-%m-%d}" for day in self.init_time[[0, -1]])
+        stride = int(self.init_time[1] - self.init_time[0])
+        settings = Simulate(
+            target=context.target, init_time=f"{first}..{last}", stride=stride, lead_time=self.lead_times,
+            forecast_weather=weather,
+        )  # fmt: skip
+        gauges = tuple(context.store.gauge_ids[catchment] for catchment in self.gauged)
+
+        def forecasts() -> Iterator[Floats]:
+            simulator = Simulator(context.checkpoint, context.store, context.target, context.device, gauges)
+            archive = ForecastArchive.of(simulator, settings, fitted)
+            for block in track(range(archive.layout.blocks), "forecast with the evidence head"):
+                yield archive(block)[context.target].swapaxes(0, 1)
+
+        return self._kept("forecast_evidence", forecasts, evidence=context.fingerprint_of_evidence, weather=weather)
 
     def _of_task(self, task: Task) -> Iterator[Floats]:
         reader, size = self._reader(self.context.store), max(ROWS // len(self.gauged), 1)
@@ -114,7 +141,7 @@ class ModelForecasts:
         is_forecast[:, -self.lead_times :] = True
         return replace(mask, target=is_forecast)
 
-    def _kept(self, kind: str, forecasts: Callable[[], Iterator[Floats]]) -> Floats:
+    def _kept(self, kind: str, forecasts: Callable[[], Iterator[Floats]], **depends_on: str) -> Floats:
         """Return forecasts, made for some days of issue at a time, ``[B, C, L]``, or kept from before."""
         shape = len(self.init_time), len(self.gauged), self.lead_times
 
@@ -124,5 +151,5 @@ class ModelForecasts:
                 array[first : first + len(block)] = block
                 first += len(block)
 
-        about = self.context.about_model(init_time=self.init_time.tolist(), gauged=self.gauged.tolist())
+        about = self.context.about_model(init_time=self.init_time.tolist(), gauged=self.gauged.tolist(), **depends_on)
         return self.context.cache.filled(kind, about, shape, fill).transpose(2, 1, 0)

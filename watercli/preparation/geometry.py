@@ -201,7 +201,7 @@ def _take_nearest(weights: Array, rows: NDArray[np.intp], gauges: pd.DataFrame, 
     if len(outside):
         raise DataError(
             f"{listed(outside, 'gauge')} outside the grid's land; give a grid that covers them, mend their latitude "
-            "and longitude, or name the gauges to use in recipe.catchments.gauges"
+            "and longitude (west and south are negative), or name the gauges to use in recipe.catchments.gauges"
         )
     without = listed(gauges.index[rows], "catchment", "meets", "meet")
     log.warning("%s no land patch; the nearest one is taken", without)

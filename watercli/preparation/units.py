@@ -12,6 +12,9 @@ from cf_xarray.units import units as registry
 from watercli.errors import ConfigError, DataError
 from watercli.hydrology.units import WATER, Quantity, area_factor, parse, scale_and_offset
 
+DISCHARGE = registry.Unit("m3/s").dimensionality
+MILLILITRE = 1e-6
+"""m3."""
 Say = Callable[[str, str], None]
 
 RATES = tuple(registry.Unit(unit).dimensionality for unit in ("mm/day", "kg/m2/s", "W/m2", "m3/s"))
@@ -89,11 +92,23 @@ def stated(recipe: str | None, file: str | None, where: str, say: Say) -> str | 
     return recipe
 
 
-def by_area(data: xr.DataArray, given: str | None, target: str, area: np.ndarray) -> xr.DataArray:
-    """Return discharge as runoff depth, or the reverse; ``data`` is ``(catchment, time)``, ``area`` in km2."""
+def by_area(data: xr.DataArray, given: str | None, target: str, area: np.ndarray, where: str) -> xr.DataArray:
+    """Return discharge as runoff depth, or the reverse; ``data`` is ``(catchment, time)``, ``area`` in km2.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If ``target``, or what is ``given``, are millilitres a day.
+    """
+    _given(str(given), where), _target_unit(target, where)
     share = area_factor(str(given), target, area)
     factor = xr.DataArray(share, dims="catchment", coords={"catchment": data["catchment"]})
     return (data * factor).assign_attrs(data.attrs, units=target)
+
+
+def _is_millilitres_a_day(quantity: Quantity) -> bool:
+    """Whether units are of a discharge that no river has: ``ml/d`` is written for ``ML/d``, megalitres, only."""
+    return quantity.dimensionality == DISCHARGE and quantity.to("m3/day").magnitude < 1.01 * MILLILITRE
 
 
 def _target_unit(target: str, where: str) -> pint.Unit:
@@ -101,6 +116,8 @@ def _target_unit(target: str, where: str) -> pint.Unit:
         unit = parse(target)
     except ValueError as error:
         raise ConfigError(f"'{target}', the units of {where}, are no units; write them like 'mm/day'") from error
+    if _is_millilitres_a_day(unit):
+        raise ConfigError(f"'{target}', the units of {where}, are millilitres a day; write megalitres as 'ML/d'")
     if unit.magnitude != 1:
         raise ConfigError(
             f"'{target}', the units of {where}, hold a factor; write them without, like '{unit.units:~C}'"
@@ -110,9 +127,15 @@ def _target_unit(target: str, where: str) -> pint.Unit:
 
 def _given(source: str, where: str) -> Quantity:
     try:
-        return parse(source)
+        given = parse(source)
     except ValueError as error:
         raise DataError(
             f"{where} is in '{source}', which are no known units; mend its units attribute, or state the units in the "
             "modality's source.units"
         ) from error
+    if _is_millilitres_a_day(given):
+        raise DataError(
+            f"{where} is in '{source}', millilitres a day, which no river has; if megalitres are meant, state ML/d in "
+            "the modality's source.units"
+        )
+    return given

@@ -49,9 +49,7 @@ def test_the_validation_dates_choose_the_space(features: np.ndarray, task: Task,
 
 
 @pytest.mark.parametrize("space", ["log", "sqrt", "identity"])
-def test_predictions_stay_near_the_flow_that_was_fitted(
-    features: np.ndarray, task: Task, space: TransformName
-) -> None:
+def test_predictions_stay_near_the_flow_that_was_fitted(features: np.ndarray, task: Task, space: TransformName) -> None:
     """Days unlike all others: the logarithm of flow would become 1e20 mm/day and more."""
     flow = TRANSFORMS[space].inverse(0.2 * task.physical + {"log": 0.0, "sqrt": 4.0, "identity": 4.0}[space])
     positive = replace(task, physical=flow, spaces={space: TRANSFORMS[space]}, floor=0.0)

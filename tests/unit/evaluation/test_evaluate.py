@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from collections.abc import Callable
@@ -74,6 +75,15 @@ def test_files(out: Path, tiny_store: Store) -> None:
     assert list(results["riverflow"]["methods"]) == DEFAULT
     assert "riverflow" not in results["riverflow"]["seen_by_encoder"]
     assert {row["modality"] for row in results["reconstruction"]["scores"]} == set(tiny_store.config.modalities)
+
+
+def test_protocols_that_the_defaults_leave_out_are_no_warning(out: Path, outcome: Outcome) -> None:
+    page = (out / "report.html").read_text()
+    (aside, *_) = outcome.asides
+    assert "Protocol 'evidence' is left out" in aside
+    assert f'<p class="note">{aside}.</p>' in html.unescape(page)
+    assert aside not in re.findall(r'<p class="warning">(.*?)\.</p>', html.unescape(page))
+    assert aside in json.loads((out / "results.json").read_text())["notes"]
 
 
 def test_csv_and_zarr_agree(out: Path) -> None:

@@ -12,13 +12,14 @@ import pytest
 import xarray as xr
 
 from watercli.baselines.cache import Cache
-from watercli.config import ForecastProduct, with_overrides
+from watercli.config import ForecastProduct, Simulate, with_overrides
 from watercli.data.grid_cache import KNOWN_DAYS
 from watercli.evaluation.forecast import Forecast, judge_forecasts
 from watercli.evaluation.protocol import make_context
 from watercli.evaluation.report.figures import forecast_skill
 from watercli.evaluation.report.formatting import DASH
 from watercli.evaluation.results import forecast_rows
+from watercli.inference.simulate import simulated_dataset
 from watercli.run.directory import open_run
 from watercli.store import FORECAST, FORECAST_DIMS, Store
 
@@ -53,9 +54,8 @@ def issued(tiny_store: Store) -> int:
 
 @pytest.fixture(scope="module")
 def judge(recurrent_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Judge:
-    checkpoint = open_run(recurrent_run)
-
-    def judged(store: Store, stride: int = 80) -> tuple[Forecast, list[str]]:
+    def judged(store: Store, stride: int = 80, run: Path = recurrent_run) -> tuple[Forecast, list[str]]:
+        checkpoint = open_run(run)
         overrides = [f"evaluate.forecast_stride={stride}", f"evaluate.max_lead_time={LEADS}"]
         config, notes = with_overrides(checkpoint.config, overrides), []
         context = make_context(checkpoint, store, config, Cache(tmp_path_factory.mktemp("cache")))
@@ -103,6 +103,24 @@ def test_forecasts_with_forecast_weather_see_no_later_observation(
     unseen, _ = judge(replace(perfect_store, dataset=perfect_store.dataset.assign(later)))
     np.testing.assert_array_equal(of(unseen, "forecast_weather"), of(perfect, "forecast_weather"))
     assert not np.allclose(of(unseen, "known_weather"), of(perfect, "known_weather"))
+
+
+def test_the_evidence_head_forecasts_what_simulate_writes_and_sees_no_later_flow(
+    judge: Judge, informed_run: Path, tiny_store: Store, issued: int
+) -> None:
+    forecast, notes = judge(tiny_store, run=informed_run)
+    assert not notes
+    checkpoint, settings = open_run(informed_run), {"init_time": f"{tiny_store.times[issued]:%Y-%m-%d}"}
+    written = simulated_dataset(checkpoint, tiny_store, Simulate.model_validate({**settings, "lead_time": LEADS}))
+    gauges = forecast.data["catchment"].values
+    np.testing.assert_allclose(
+        of(forecast, "forecast_evidence"), written["riverflow"].sel(catchment=gauges).values.T, rtol=1e-4, atol=1e-5
+    )
+    assert not np.allclose(of(forecast, "forecast_evidence"), of(forecast, "simulation"))
+    later = tiny_store.dataset["riverflow"].copy(deep=True)
+    later[:, issued + 1 :] = 5.0
+    unseen, _ = judge(replace(tiny_store, dataset=tiny_store.dataset.assign(riverflow=later)), run=informed_run)
+    np.testing.assert_array_equal(of(unseen, "forecast_evidence"), of(forecast, "forecast_evidence"))
 
 
 def test_all_are_scored_where_the_product_has_values(judge: Judge, tiny_store: Store, issued: int) -> None:

@@ -13,8 +13,9 @@ import pytest
 from tests import factory
 from tests.unit.preparation.test_series import frame as flows
 from tests.unit.preparation.test_series import of
+from watercli.config import load
 from watercli.errors import ConfigError, DataError
-from watercli.preparation.readers import ids
+from watercli.preparation.readers import ids, places
 from watercli.store import Store
 
 Build = Callable[..., Store]
@@ -113,6 +114,23 @@ def test_swapped_coordinates_are_warned_of(place: Callable[..., Store], logged: 
     assert "when latitude and longitude are swapped" not in logged.text
     place(right.rename(columns={"gauge_lat": "gauge_lon", "gauge_lon": "gauge_lat"}))
     assert "inside it when latitude and longitude are swapped" in logged.text
+    assert "longitudes of the other sign" not in logged.text
+    place(table(gauge_lon=[5.1, 5.2, 5.3, 5.4]))
+    assert "inside it with longitudes of the other sign: west is negative" in logged.text
+
+
+def test_a_west_longitude_without_its_sign_is_warned_of(logged: pytest.LogCaptureFixture) -> None:
+    """A gauge of the United States that lies in China; gauges that are alone in their own right are not named."""
+    recipe = load("gb").recipe
+    assert recipe is not None
+    assert recipe.catchments is not None
+    latitude = pd.Series([40.0, 40.1, 40.2, 64.0, -30.0], index=list("abcde"))
+    longitude = pd.Series([-90.0, -90.5, 91.0, -150.0, 145.0], index=latitude.index)
+    places.longitudes(latitude, longitude, recipe.catchments)
+    assert "1 gauge (c) lies more than 1000 km from every other gauge (c: longitude 91)" in logged.text
+    logged.clear()
+    places.longitudes(latitude, longitude.replace(91.0, -91.0), recipe.catchments)
+    assert not logged.records
 
 
 @pytest.mark.parametrize(

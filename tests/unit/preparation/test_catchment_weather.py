@@ -169,6 +169,9 @@ def test_a_disc_half_outside_the_grid_and_swapped_coordinates(
         DataError, match=r"4 catchments .* outside the grid of 'precip'; with latitude and longitude swap"
     ):
         build(modalities__precip_mean=MEAN)
+    table.assign(gauge_lon=-table["gauge_lon"]).to_csv(path)
+    with pytest.raises(DataError, match=r"of 'precip'; with longitudes of the other sign they lie on it: west is neg"):
+        build(modalities__precip_mean=MEAN)
 
 
 def oudin(celsius: np.ndarray, latitude: float, times: pd.DatetimeIndex) -> np.ndarray:

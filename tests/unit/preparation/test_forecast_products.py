@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import xarray as xr
 
 from tests import factory
+from watercli.config import load
 from watercli.errors import DataError
 from watercli.preparation.prepare import append, prepare
 from watercli.preparation.readers.forecast import by_day
+from watercli.preparation.readers.forecast_grid import Catchments, areal_means
+from watercli.preparation.readers.sources import Sources
 from watercli.store import Store
 
 Build = Callable[..., Store]
@@ -130,6 +134,30 @@ def test_a_gridded_product_is_averaged_over_catchments(data: Path, build: Build)
     assert forecast["lead_time"].values.tolist() == [1, 2, 3]  # the first step ends with the day of issue
     expected = store.dataset["latitude"].values[:, None, None] - 50 + np.array([[[10, 15, 20]] * len(issued)])
     np.testing.assert_allclose(forecast.values, expected, atol=0.03)
+
+
+@pytest.mark.parametrize("outlined", [False, True])
+def test_a_gridded_product_across_180_degrees(outlined: bool) -> None:
+    """Fields that are as many as the degrees east of the first gauge; the third lies on both sides."""
+    east = np.arange(176.05, 184, 0.1)
+    longitude = (east + 180) % 360 - 180
+    field = xr.DataArray(
+        np.broadcast_to(east - 178, (2, 30, len(east))),
+        {"init_time": [0, 1], "y": 50.05 + 0.1 * np.arange(30), "x": longitude},
+        ("init_time", "y", "x"),
+        name="e",
+    )
+    gauges = pd.DataFrame({"gauge_y": 51.5, "gauge_x": [178.0, -178.0, 180.0], "area": 2000.0}, index=list("abc"))
+    recipe = load("demo").recipe
+    assert recipe is not None
+    catchments = Catchments(gauges, recipe, Sources(None))
+    if outlined:
+        west, *parts = (shapely.box(x, 51, x + 0.5, 52) for x in (177.75, -178.25, 179.5, -180.0))
+        outlines = {"a": west, "b": parts[0], "c": shapely.union_all(parts[1:])}
+        vars(catchments)["outlines"] = outlines
+    means = areal_means(field, ("y", "x"), catchments, "gauge")
+    assert means["gauge"].values.tolist() == ["a", "b", "c"]
+    np.testing.assert_allclose(means, [[0, 4, 2]] * 2, atol=0.02)
 
 
 def test_amounts_since_the_issue_become_those_of_days(data: Path, build: Build) -> None:

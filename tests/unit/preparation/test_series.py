@@ -13,6 +13,7 @@ import xarray as xr
 
 from tests import factory
 from watercli.errors import ConfigError, DataError
+from watercli.preparation import units
 from watercli.store import Store
 
 Build = Callable[..., Store]
@@ -378,3 +379,19 @@ def test_a_depth_becomes_discharge(data: Path, build: Build) -> None:
     store = build(modalities=of("table", "q", "flows.csv", wanted="m3/s", **source))
     expected = flow(1) / TO_MM[1]
     np.testing.assert_allclose(stored(store, "02002"), expected, rtol=1e-5)
+
+
+def test_millilitres_a_day_are_no_discharge() -> None:
+    """``ml/d`` is written for megalitres, a thousand million times as much."""
+    data = xr.DataArray([[1.0]], dims=("catchment", "time"), coords={"catchment": ["a"]})
+    megalitres = units.convert(data, "ML/d", "m3/day", "'q'", lambda *_: None)
+    np.testing.assert_allclose(megalitres, 1000)
+    for written in ("ml/d", "mL day-1"):
+        with pytest.raises(
+            DataError, match=rf"'q' is in '{written}', millilitres a day, .* state ML/d in the modality"
+        ):
+            units.convert(data, written, "m3/s", "'q'", lambda *_: None)
+        with pytest.raises(DataError, match=r"millilitres a day, .* state ML/d"):
+            units.by_area(data, written, "mm/day", np.array([10.0]), "'q'")
+        with pytest.raises(ConfigError, match=r"the units of 'q', are millilitres a day; write megalitres as 'ML/d'"):
+            units.convert(data, "m3/s", written, "'q'", lambda *_: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -405,6 +406,31 @@ def test_a_netcdf_for_each_gauge(data: Path, build: Build) -> None:
         )
         dataset.to_netcdf(data / "own" / f"{gauge}.nc", engine="netcdf4")
     check(build(modalities=own("q", "own/*.nc", {})))
+
+
+@pytest.mark.parametrize("calendar", ["360_day", "noleap"])
+def test_netcdf_of_other_calendars(data: Path, build: Build, logged: pytest.LogCaptureFixture, calendar: str) -> None:
+    """As in grids: no value moves to another date. Days that are stamped at their end are those of their bounds."""
+    days = factory.days()
+    begins = xr.date_range(str(days[0]), str(days[-1])[:10], calendar=calendar, use_cftime=True)
+    bounds = np.stack([begins, begins + datetime.timedelta(days=1)], axis=1)
+    values = np.stack([1 + np.arange(len(begins)) + 1000.0 * seed for seed in range(len(GAUGES))])
+    dataset = xr.Dataset(
+        {"q": (("station", "date"), values), "date_bnds": (("date", "bnds"), bounds)},
+        coords={"date": ("date", bounds[:, 1], {"bounds": "date_bnds"}), "station": list(GAUGES)},
+    )
+    dataset.to_netcdf(data / "flows.nc", engine="netcdf4")
+    store = build(modalities=own("q", "flows.nc", {"layout": "long", "gauge_id": "station"}))
+    where = next(row for row, day in enumerate(begins) if (day.month, day.day) == (3, 1))
+    area = float(store.dataset["area"].sel(catchment="01001"))
+    flow = store.dataset["riverflow"].sel(catchment="01001")
+    np.testing.assert_allclose(flow.sel(time=f"{begins[0].year}-03-01"), (1 + where) * 86.4 / area, rtol=1e-5)
+    assert f"flows.nc has the calendar {calendar}: dates are kept" in logged.text
+    as_list = dataset.drop_vars("date_bnds").rename(date="row").isel(station=0, row=slice(50))
+    as_list = as_list.assign(date=("row", bounds[:50, 0]), station=("row", ["01001"] * 50)).drop_vars("row")
+    as_list.to_netcdf(data / "flows.nc", engine="netcdf4")
+    with pytest.raises(DataError, match=rf"'date' in flows.nc has dates of the calendar {calendar} in a list; write"):
+        build(modalities=own("q", "flows.nc", {"layout": "long", "gauge_id": "station"}))
 
 
 # Gauge ids.

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import cf_xarray  # noqa: F401  (registers the accessor)
 import numpy as np
@@ -21,6 +21,7 @@ from watercli.errors import DataError
 from watercli.preparation.readers.request import Request
 
 DAY = dt.timedelta(days=1)
+Gridded = TypeVar("Gridded", xr.DataArray, xr.Dataset)
 COORDINATES = {"T": "time", "Y": "latitude", "X": "longitude"}
 
 
@@ -55,7 +56,7 @@ def field(dataset: xr.Dataset, variable: str, where: str, request: Request) -> x
         data = data.assign_coords({axis: np.arange(data.sizes[axis], dtype=np.float64) for axis in ("y", "x")})
         data = data.assign_coords({name: (("y", "x"), values) for name, values in axes.plane.items()})
     elif crs.is_geographic:
-        data = data.assign_coords(x=_without_gap(data["x"]))
+        data = data.assign_coords(x=without_gap(data["x"]))
     if axes.plane and not axes.is_curved and "plane" not in request.said:
         request.said.add("plane")  # once: hundreds of monthly files are alike
         _check_plane(about, axes, crs, where)
@@ -80,7 +81,7 @@ class Axes:
     """Whether nothing but the plane places the cells."""
 
 
-def _without_gap(x: xr.DataArray) -> xr.DataArray:
+def without_gap(x: xr.DataArray) -> xr.DataArray:
     """Return longitudes from -180 to 180, or to 360 where a grid that lies across 180 degrees would be torn apart."""
     west = (x + 180) % 360 - 180 if float(x.max()) > 180 or float(x.min()) < -180 else x
     east = x % 360
@@ -268,18 +269,37 @@ def standard_calendar(data: xr.DataArray, where: str, request: Request) -> xr.Da
     if not isinstance(index, xr.CFTimeIndex):
         raise DataError(f"The times of {where} are no dates; mend the units of the file's time")
     if "begins" in data.coords:
-        begins, ends = data["begins"].values, data["ends"].values
-        # The date of the middle, as `daily` takes it: a day may be stamped at its end.
-        if (abs(ends - begins - DAY) < DAY / 2).all():
-            data = data.assign_coords(time=begins + (ends - begins) / 2)
+        data = data.assign_coords(time=_dates_within(data["begins"].values, data["ends"].values, data["time"].values))
+    return _by_date(data.drop_vars(["begins", "ends"], errors="ignore"), "time", where, request)
+
+
+def in_standard_calendar(dataset: xr.Dataset, where: str, request: Request) -> xr.Dataset:
+    """Return a dataset whose dims of other calendars have dates of the standard one, as `standard_calendar` does."""
+    for time in [str(name) for name, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]:
+        bounds = bounds_of(dataset, time)
+        if bounds is not None:
+            dates = _dates_within(*bounds.T, dataset[time].values)
+            dataset = dataset.assign_coords({time: (time, dates)})
+        dataset = _by_date(dataset, time, where, request)
+    return dataset
+
+
+def _dates_within(begins: NDArray[Any], ends: NDArray[Any], stamps: NDArray[Any]) -> NDArray[Any]:
+    """Return the middles of days, as `daily` takes them: a day may be stamped at its end; other stamps as they are."""
+    are_days = (abs(ends - begins - DAY) < DAY / 2).all()
+    return np.asarray(begins + (ends - begins) / 2) if are_days else stamps
+
+
+def _by_date(data: Gridded, time: str, where: str, request: Request) -> Gridded:
+    """Return data with the dates of the standard calendar along ``time``; what is left out or missing is said."""
+    index = data.indexes[time]
+    assert isinstance(index, xr.CFTimeIndex)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        converted = data.drop_vars(["begins", "ends"], errors="ignore").convert_calendar(
-            "standard", align_on="date", use_cftime=False
-        )
-    days = pd.DatetimeIndex(converted["time"].values).normalize().unique()
+        converted = data.convert_calendar("standard", dim=time, align_on="date", use_cftime=False)
+    days = pd.DatetimeIndex(converted[time].values).normalize().unique()
     lacking = len(pd.date_range(days[0], days[-1])) - len(days)
-    left_out = len(index) - converted.sizes["time"]
+    left_out = len(index) - converted.sizes[time]
     request.say(
         "calendar",
         f"{where} has the calendar {index.calendar}: dates are kept, {left_out:,} times that the standard calendar "

@@ -105,14 +105,20 @@ def _check_covered(name: str, gauges: pd.DataFrame, inside: NDArray[np.floating]
     """Refuse catchments of which the grid covers next to nothing, and warn of those of which it covers a part."""
     outside = gauges[inside < MIN_COVERED]
     if len(outside):
-        y, x = geometry.project(outside["@longitude"].to_numpy(), outside["@latitude"].to_numpy(), crs)
-        edges = data["y"].to_numpy()[[0, -1]], data["x"].to_numpy()[[0, -1]]
-        swapped = (y >= edges[0][0]) & (y <= edges[0][1]) & (x >= edges[1][0]) & (x <= edges[1][1])
+        latitude, longitude = outside["@latitude"].to_numpy(), outside["@longitude"].to_numpy()
         cure = "give a grid that covers them, or name the gauges to use in recipe.catchments.gauges"
-        if swapped.all():
+        if _all_on(data, *geometry.project(longitude, latitude, crs)):
             cure = "with latitude and longitude swapped they lie on it: mend the attribute table"
+        elif _all_on(data, *geometry.project(latitude, -longitude, crs)):
+            cure = "with longitudes of the other sign they lie on it: west is negative, mend the attribute table"
         raise DataError(f"{geometry.listed(outside.index, 'catchment')} outside the grid of '{name}'; {cure}")
     geometry.warn_of_parts(gauges.index, inside, f"the grid of '{name}'")
+
+
+def _all_on(data: xr.DataArray, y: NDArray[np.floating], x: NDArray[np.floating]) -> bool:
+    """Return whether all places lie between the outermost cells of a grid."""
+    (south, north), (west, east) = (data[axis].to_numpy()[[0, -1]] for axis in ("y", "x"))
+    return bool(((y >= south) & (y <= north) & (x >= west) & (x <= east)).all())
 
 
 def _means(fields: da.Array, weights: sparse.csr_matrix) -> NDArray[np.float32]:

@@ -5,21 +5,25 @@ Shapes: N catchments, Y X cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import shapely
 import xarray as xr
+from numpy.typing import NDArray
 from pyproj import CRS
+from shapely import affinity
 
 from watercli.config import Recipe
 from watercli.hydrology.areal_mean import MIN_OBSERVED, areal_mean
 from watercli.preparation import geometry
-from watercli.preparation.readers import boundaries
+from watercli.preparation.readers import boundaries, cf
 from watercli.preparation.readers.sources import Sources
 
+Floats = NDArray[np.floating[Any]]
 WGS84 = CRS("EPSG:4326")
 ISSUES_AT_ONCE = 32
 """Forecasts whose fields are held in memory at a time."""
@@ -46,6 +50,14 @@ class Catchments:
     def outlines(self) -> geometry.Outlines | None:
         """Boundaries in degrees; None where the recipe names none."""
         return boundaries.read(self.recipe, self.sources, WGS84)
+
+    def around(self, centre: float) -> Catchments:
+        """Return the catchments with longitudes within 180 degrees of ``centre``, as a grid across 180 degrees has."""
+        turned = replace(self, gauges=self.gauges.assign(gauge_x=_turned(self.gauges["gauge_x"].to_numpy(), centre)))
+        if self.outlines is not None:
+            outlines = {gauge: _outline_around(self.outlines[gauge], centre) for gauge in self.gauges.index}
+            vars(turned)["outlines"] = outlines
+        return turned
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -76,7 +88,10 @@ def areal_means(data: xr.DataArray, axes: tuple[str, str], catchments: Catchment
 
     Catchments of which less than half lies on the grid are left out.
     """
-    grid = _around(_ascending(data.rename(dict(zip(axes, ("y", "x"), strict=True)))), catchments.bounds)
+    grid = _ascending(data.rename(dict(zip(axes, ("y", "x"), strict=True))))
+    if float(grid["x"].max()) > 180:
+        catchments = catchments.around(float(grid["x"].mean()))
+    grid = _around(grid, catchments.bounds)
     y, x = (grid[axis].values for axis in ("y", "x"))
     weights = geometry.cell_shares(catchments.gauges, y, x, WGS84, catchments.outlines)
     inside = np.asarray(weights.sum(axis=1)).ravel()
@@ -100,9 +115,22 @@ def areal_means(data: xr.DataArray, axes: tuple[str, str], catchments: Catchment
 
 
 def _ascending(grid: xr.DataArray) -> xr.DataArray:
-    """Return a grid from south to north and from west to east, its longitudes within -180 and 180 degrees."""
-    y, x = (grid[axis].values.astype(np.float64) for axis in ("y", "x"))
-    return grid.assign_coords(y=y, x=(x + 180) % 360 - 180).sortby(["y", "x"])
+    """Return a grid from south to north and from west to east, its longitudes as `cf.without_gap` has them."""
+    grid = grid.assign_coords({axis: grid[axis].astype(np.float64) for axis in ("y", "x")})
+    return grid.assign_coords(x=cf.without_gap(grid["x"])).sortby(["y", "x"])
+
+
+def _turned(longitude: Floats, centre: float) -> Floats:
+    """Return longitudes within 180 degrees of ``centre``."""
+    return np.asarray((longitude - centre + 180) % 360 - 180 + centre)
+
+
+def _outline_around(outline: shapely.Geometry, centre: float) -> shapely.Geometry:
+    """Return an outline around ``centre``: its polygons, which may lie on both sides of 180 degrees, as wholes."""
+    parts = shapely.get_parts(outline)
+    places = shapely.get_x(shapely.centroid(parts))
+    shifts = _turned(places, centre) - places
+    return shapely.union_all([affinity.translate(part, shift) for part, shift in zip(parts, shifts, strict=True)])
 
 
 def _around(grid: xr.DataArray, bounds: tuple[float, float, float, float]) -> xr.DataArray:

@@ -172,7 +172,7 @@ def assemble(
     if are_discharge_and_depth(given, target):
         area = request.area(list(records))
         request.say("area", f"{where} is converted from {given} to {target} by the area of each catchment")
-        data = units.by_area(data, given, target, area)
+        data = units.by_area(data, given, target, area, where)
     else:
         data = units.convert(data, given, target, where, request.say)
     return data.astype(np.float32)

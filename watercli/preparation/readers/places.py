@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pint
+from numpy.typing import NDArray
 from pyproj import CRS
+from scipy.spatial import cKDTree
 
 from watercli.config import Catchments
 from watercli.errors import ConfigError, DataError
+from watercli.hydrology.distances import EARTH_RADIUS_KM
 from watercli.hydrology.units import parse
 from watercli.log import log
 from watercli.preparation.geometry import listed
@@ -16,6 +19,8 @@ from watercli.preparation.quality import marks
 
 GREATEST_AREA = 7e6
 """km2: more than any river's; the Amazon has 6.2 million at most."""
+ALONE, NEAR = 1000, 300
+"""km: a gauge is alone if no other is as near as the first; the second is the distance to neighbours."""
 LEAST_AREA = 0.01
 """km2, a hectare: gauged catchments are larger."""
 
@@ -108,14 +113,49 @@ def longitudes(latitude: pd.Series, longitude: pd.Series, catchments: Catchments
             f"{listed(east, 'gauge', 'has', 'have')} a longitude of {longitude[east[0]]:g}; columns {names} must hold "
             "degrees"
         )
-    return longitude.where(longitude <= 180, longitude - 360)
+    longitude = longitude.where(longitude <= 180, longitude - 360)
+    _warn_of_mirrored(latitude, longitude)
+    return longitude
+
+
+def _warn_of_mirrored(latitude: pd.Series, longitude: pd.Series) -> None:
+    """Warn of a gauge that is far from all others, and near one where its longitude has the other sign."""
+    if len(latitude) < 2 or latitude.isna().any() or longitude.isna().any():
+        return
+    north = latitude.to_numpy(np.float64)
+    places, mirrored = (_on_sphere(north, sign * longitude.to_numpy(np.float64)) for sign in (1, -1))
+    tree = cKDTree(places)
+    alone = tree.query(places, k=2)[0][:, 1] > ALONE
+    distance, nearest = tree.query(mirrored)
+    doubtful = latitude.index[alone & (distance < NEAR) & (nearest != np.arange(len(latitude)))]
+    if len(doubtful):
+        log.warning(
+            "%s more than %d km from every other gauge (%s: longitude %g), and near one with a longitude of the other "
+            "sign: west is negative; mend the attribute table",
+            listed(doubtful, "gauge"), ALONE, doubtful[0], longitude[doubtful[0]],
+        )  # fmt: skip
+
+
+def _on_sphere(latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places ``[C, 3]`` in km from the centre of the Earth; their distances are chords."""
+    north, east = np.deg2rad(latitude), np.deg2rad(longitude)
+    axes = np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)
+    return EARTH_RADIUS_KM * np.stack(axes, axis=1)
 
 
 def warn_if_swapped(latitude: pd.Series, longitude: pd.Series, crs: CRS) -> None:
-    """Warn where all gauges lie outside the area for which the grid's CRS is made, and inside it when swapped."""
+    """Warn where all gauges lie outside the area for which the grid's CRS is made, and inside it when mended.
+
+    Mended are latitude and longitude that are swapped, and west longitudes that are written as positive numbers.
+    """
     use = crs.area_of_use
     if use is None:
         return
+    if not _inside(latitude, longitude, use.bounds).any() and _inside(latitude, -longitude, use.bounds).all():
+        log.warning(
+            "All gauges lie outside %s, where recipe.grid.crs '%s' is used, and inside it with longitudes of the other "
+            "sign: west is negative; mend the attribute table", use.name, crs.name,
+        )  # fmt: skip
     if not _inside(latitude, longitude, use.bounds).any() and _inside(longitude, latitude, use.bounds).all():
         log.warning(
             "All gauges lie outside %s, where recipe.grid.crs '%s' is used, and inside it when latitude and longitude "

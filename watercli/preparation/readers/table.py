@@ -168,7 +168,8 @@ def _of_netcdf(request: Request, path: Path, gauge: str) -> tuple[Records, str |
     """
     name = request.name(path)
     with netcdf.peeked(path, name) as dataset:
-        _check_calendar(dataset, name)
+        dataset = cf.in_standard_calendar(dataset, name, request)
+        _check_calendar(request, dataset, name)
         if request.source.table.layout == "wide":
             return _columns_by_gauge(request, dataset, name)
         for column in (request.source.variable, *_when(request)):
@@ -295,10 +296,16 @@ def _every_day(request: Request, record: pd.Series) -> pd.Series:
     return pd.Series(record.reindex(days.dayofyear.to_numpy().clip(max=last)).to_numpy(), index=days)
 
 
-def _check_calendar(dataset: xr.Dataset, name: str) -> None:
-    strange = [coordinate for coordinate, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]
-    if strange:
-        raise DataError(f"'{strange[0]}' in {name} is no date of the standard calendar; convert the file")
+def _check_calendar(request: Request, dataset: xr.Dataset, name: str) -> None:
+    """Refuse a list of values, each with its date in another calendar: a date that does not exist has no day."""
+    for column in _when(request):
+        values = dataset[column].values.ravel() if column in dataset.variables else np.empty(0)
+        calendar = getattr(values[0], "calendar", None) if values.dtype.kind == "O" and len(values) else None
+        if calendar is not None:
+            raise DataError(
+                f"'{column}' in {name} has dates of the calendar {calendar} in a list; write them as text such as "
+                "2001-12-31, without those that the standard calendar lacks"
+            )
 
 
 def _parquet(request: Request, path: Path, name: str, needed: Sequence[str]) -> pd.DataFrame:
