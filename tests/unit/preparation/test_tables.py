@@ -412,7 +412,7 @@ def test_a_netcdf_for_each_gauge(data: Path, build: Build) -> None:
 def test_netcdf_of_other_calendars(data: Path, build: Build, logged: pytest.LogCaptureFixture, calendar: str) -> None:
     """As in grids: no value moves to another date. Days that are stamped at their end are those of their bounds."""
     days = factory.days()
-    begins = xr.date_range(str(days[0]), str(days[-1])[:10], calendar=calendar, use_cftime=True)
+    begins = xr.date_range(f"{days[0]:%Y-%m-%d}", f"{days[-2]:%Y-%m-%d}", calendar=calendar, use_cftime=True)
     bounds = np.stack([begins, begins + datetime.timedelta(days=1)], axis=1)
     values = np.stack([1 + np.arange(len(begins)) + 1000.0 * seed for seed in range(len(GAUGES))])
     dataset = xr.Dataset(
