@@ -158,7 +158,8 @@ class _Ridges:
         standard = self.scaler.transform(x.astype(np.float64))
         predicted = np.stack([ridge.predict(standard).reshape(len(x), -1).T for ridge in self.fits])
         low, high = self.bounds
-        return np.clip(predicted, low[:, None], high[:, None])
+        bounded: Floats = np.clip(predicted, low[:, None], high[:, None])
+        return bounded
 
 
 def _choose(predictions: Floats, task: Task) -> Fitted:

@@ -74,7 +74,7 @@ class ModelForecasts:
         if fitted is None:
             return None
         first, last = (f"{context.store.times[day]:%Y-%m-%d}" for day in self.init_time[[0, -1]])
-        stride = int(self.init_time[1] - self.init_time[0])
+        stride = context.settings.forecast_stride
         settings = Simulate(
             target=context.target, init_time=f"{first}..{last}", stride=stride, lead_time=self.lead_times,
             forecast_weather=weather,

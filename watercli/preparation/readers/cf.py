@@ -278,7 +278,7 @@ def in_standard_calendar(dataset: xr.Dataset, where: str, request: Request) -> x
     for time in [str(name) for name, index in dataset.indexes.items() if isinstance(index, xr.CFTimeIndex)]:
         bounds = bounds_of(dataset, time)
         if bounds is not None:
-            dates = _dates_within(*bounds.T, dataset[time].values)
+            dates = _dates_within(bounds[:, 0], bounds[:, 1], dataset[time].values)
             dataset = dataset.assign_coords({time: (time, dates)})
         dataset = _by_date(dataset, time, where, request)
     return dataset
