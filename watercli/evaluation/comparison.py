@@ -79,6 +79,11 @@ class Evaluated:
         return bool(self.results["riverflow"]["ungauged"])
 
     @property
+    def split(self) -> str:
+        """The period that is scored: ``test``, or ``validation``."""
+        return str(self.results["scored_split"])
+
+    @property
     def scored(self) -> xr.Dataset:
         """The catchments that have scored days."""
         return self.data.sel(catchment=self.data["days"] > 0)
@@ -133,6 +138,8 @@ class Compared:
     catchments: int
     target: str
     units: str
+    split: str
+    """The period that is scored: ``test``, or ``validation``."""
 
 
 def compare_runs(runs: Sequence[Path], seed: int = 0) -> Compared:
@@ -161,6 +168,7 @@ def compare_runs(runs: Sequence[Path], seed: int = 0) -> Compared:
         catchments=int(common.any("time").sum()),
         target=riverflow["target"],
         units=riverflow["units"],
+        split=evaluations[0].split,
     )
 
 
@@ -172,7 +180,7 @@ def _check_comparable(evaluations: Sequence[Evaluated]) -> None:
             "data": (first.results["store"]["fingerprint"], evaluation.results["store"]["fingerprint"]),
             "target": (first.results["riverflow"]["target"], evaluation.results["riverflow"]["target"]),
             "splits": (first.results["splits"], evaluation.results["splits"]),
-            "split": (first.results["scored_split"], evaluation.results["scored_split"]),
+            "split": (first.split, evaluation.split),
         }.items():
             if expected != actual:
                 raise ConfigError(
@@ -245,6 +253,9 @@ def _row(folds: list[Evaluated], labels: Sequence[str]) -> Row:
 
 def _intervals(folds: Sequence[Evaluated]) -> xr.Dataset | None:
     """Return the intervals of folds; None if their evaluations lack simulations of the validation dates."""
+    if folds[0].split == "validation":
+        log.info("No predictive intervals: they are made of errors of the validation period, which is scored itself")
+        return None
     lacking = [fold.run for fold in folds if not set(VALIDATED) <= set(fold.data)]
     if lacking:
         if all(fold.main == "simulation" for fold in folds):
@@ -289,6 +300,7 @@ def to_dict(compared: Compared) -> dict[str, Any]:
     return {
         SCHEMA: 1,
         "target": compared.target,
+        "scored_split": compared.split,
         "units": compared.units,
         "catchments": compared.catchments,
         "catchment_days": compared.days,

@@ -54,11 +54,26 @@ def test_two_runs_stand_in_one_report(judged: Path, tiny_store: Store, tmp_path:
     write(found, target_of(tmp_path / "comparison", overwrite=False), "Twins.")
     page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
     assert "Twins." in page
+    assert "test period" in page
     assert "nan" not in page[: page.index("<script>")].lower().split()
     rows = (tmp_path / "comparison" / "comparison.csv").read_text().splitlines()
     assert len(rows) == 1 + found.catchments * len(found.summaries)
     with pytest.raises(ConfigError, match="exists"):
         write(found, target_of(tmp_path / "comparison", overwrite=False))
+
+
+def test_scores_of_the_validation_period_are_said_to_be_optimistic(judged: Path, tmp_path: Path) -> None:
+    runs = [Path(shutil.copytree(judged, tmp_path / name)) for name in ("first", "second")]
+    file = runs[0] / "evaluation" / "results.json"
+    chosen_on = file.read_text().replace('"scored_split": "test"', '"scored_split": "validation"')
+    file.write_text(chosen_on)
+    with pytest.raises(ConfigError, match="other split"):
+        compare_runs(runs)
+    (runs[1] / "evaluation" / "results.json").write_text(chosen_on)
+    write(compare_runs(runs), target_of(tmp_path / "comparison", overwrite=False))
+    page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
+    assert "validation period" in page
+    assert "scores are optimistic" in page
 
 
 def test_an_evaluation_is_of_its_weights_and_settings(judged: Path, fused_run: Path) -> None:

@@ -67,6 +67,7 @@ def _values(compared: Compared, description: str) -> dict[str, Any]:
         "target": compared.target,
         "units": compared.units,
         "catchments": compared.catchments,
+        "split": compared.split,
         "days": f"{compared.days:,}",
         "first": first,
         "sentences": _sentences(compared),
