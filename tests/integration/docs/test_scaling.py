@@ -31,7 +31,7 @@ def test_tables_are_what_the_script_prints() -> None:
 def test_cost_is_a_polynomial_in_patches() -> None:
     """Coefficients from three sizes say what a fourth, twice as large, costs."""
     config = load("gb", SMALL)
-    assert measure(config).at(400) == pytest.approx(count(config, 400), rel=0.06)
+    assert measure(config).at(400) == pytest.approx(count(config, 400), rel=0.08)
 
 
 @pytest.mark.slow
