@@ -25,7 +25,7 @@ def held_out_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
     Raises
     ------
     ConfigError
-        If it names a gauge, a group or a fold that the store lacks.
+        If it names a gauge, a group or a fold that the store lacks, or a fold without a gauge.
     """
     settings = config.train.held_out_gauges
     if settings is None:
@@ -33,6 +33,11 @@ def held_out_catchments(store: Store, config: Config) -> NDArray[np.bool_]:
     if settings.fold is None:
         return _named(store, settings)
     held_out: NDArray[np.bool_] = _folds(store, settings) == settings.fold
+    if not held_out.any():
+        raise ConfigError(
+            f"Setting '{SETTING}' holds out none of the {len(held_out)} gauges of {store.path}, as it asks for "
+            f"{settings.folds} folds; ask for at most {len(held_out)}"
+        )
     return held_out
 
 

@@ -21,7 +21,7 @@ from tests.conftest import TINY, Once
 from watercli import config
 from watercli.cli.main import _run, app
 from watercli.config.loading import section_in
-from watercli.evaluation.study import Study
+from watercli.evaluation.study import Study, shipped_studies
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
@@ -60,7 +60,8 @@ TINY_GB12 = (
 )
 """gb12, cut down: real files, few days, few steps."""
 TINY_US = (
-    "recipe.catchments.gauges=['01013500', '01022500', '01030500', '01031500']",
+    "recipe.catchments.gauges=['01013500', '01022500', '01030500', '01031500', '01047000', '01052500', '01054200', "
+    "'01055000', '01057000', '01073000']",
     "train.steps=2",
     "train.validate_every=2",
     "train.validation_catchments=2",
@@ -137,7 +138,7 @@ def parse(arguments: list[str]) -> None:
         config.load(name, [override for override in parsed.get("settings") or () if "NAME" not in override])
 
 
-TINY = {"gb12": TINY_GB12, "camels-us": TINY_US, "gb-wide": TINY_GB}
+TINY_OF = {"gb12": TINY_GB12, "camels-us": TINY_US, "gb-wide": TINY_GB}
 
 
 def shrink(command: str) -> list[str]:
@@ -149,8 +150,19 @@ def shrink(command: str) -> list[str]:
     ]
     tiny: tuple[str, ...] = ()
     if name == "prepare":
-        tiny = next((settings for config, settings in TINY.items() if config in rest), TINY_DEMO)
+        tiny = next((settings for config, settings in TINY_OF.items() if config in rest), TINY_DEMO)
+    if name == "compare" and rest[0].startswith("camels-us"):
+        tiny, rest[0] = ("evaluate.lstm_steps=2",), two_variants(rest[0])
     return [name, *(word for setting in tiny for word in ("--set", setting)), *rest]
+
+
+def two_variants(study: str) -> str:
+    """Write a shipped study with its first two variants alone into the working folder; return the file."""
+    raw = yaml.safe_load(shipped_studies()[study].read_text(encoding="utf-8"))
+    raw["variants"] = dict(list(raw["variants"].items())[:2])
+    file = Path(f"{study}-two.yaml")
+    file.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return str(file)
 
 
 def needs_data(command: str) -> bool:

@@ -48,6 +48,8 @@ def test_rank_needs_its_number_of_folds(grouped: Store) -> None:
     [
         ("{by: huc_02, fold: 3}", r"fold' is 3, but 'huc_02' has 3 classes in .* \(01, 03, 17\)"),
         ("{by: huc_2, fold: 0}", r"by' is 'huc_2', which .* lacks.*did you mean 'huc_02'"),
+        ("{folds: 10, fold: 6}", r"holds out none of the 6 gauges of .* 10 folds; ask for at most 6"),
+        ("{by: region, folds: 10, fold: 0}", r"holds out none of the 6 gauges of .* 10 folds; ask for at most 6"),
     ],
 )
 def test_what_the_store_lacks_is_said(grouped: Store, settings: str, message: str) -> None:
