@@ -159,6 +159,46 @@ class MultiModalMAE(nn.Module):
             predictions[name], states[name] = self._decode(batch, name, masks[name], encoded, antecedent.get(name))
         return ModelOutput(predictions, encoded, states)
 
+    def forecast(
+        self, batch: Batch, masks: Mapping[str, TokenMask], name: str, issued: Tensor, ahead: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Predict a series on the days after each of some days, from the recurrence's state of that day.
+
+        One pass over the window serves all days of issue.
+
+        Parameters
+        ----------
+        batch, masks
+            The windows, and what is visible of them: on a day of issue, what is visible up to it.
+        name
+            The series.
+        issued
+            ``[F]``: days of the window.
+        ahead
+            ``[B, C, F, L]`` of every modality that the recurrence reads: what is known of the L days after each day of
+            issue, NaN where nothing is.
+
+        Returns
+        -------
+        Tensor
+            ``[B, C, F, L]``, in the space of the targets.
+
+        Raises
+        ------
+        ValueError
+            If the model has no recurrence of series.
+        """
+        decoder = self.decoders[name]
+        if self.recurrence is None or not isinstance(decoder, StateDecoder):
+            raise ValueError("forecast: goes on from the state of a recurrence; this model has none")
+        layers = self.recurrence.forecast(batch, masks, issued, ahead)
+        day = torch.arange(layers[0].shape[1], device=layers[0].device).expand(layers[0].shape[:2])
+        predicted, _ = decoder(
+            layers, Selection(day, torch.ones_like(day, dtype=torch.bool)), partial(self._maps, name)
+        )
+        forecast: Tensor = predicted.view(batch.windows, -1, *ahead[name].shape[2:])
+        return forecast
+
     def _without_unread(
         self, masks: Mapping[str, TokenMask], predicted: Sequence[str], features: Sequence[str], windows: int
     ) -> dict[str, TokenMask]:

@@ -9,8 +9,8 @@ depend on the visible values of the day and on the static attributes, never on h
 at once and one multiply-add a day is all that is sequential (gated linear recurrences: Martin & Cundy 2018,
 arXiv:1709.04057; Qin et al. 2023, arXiv:2311.04823). Gates begin at time constants of 1 to 500 days, as the stores of a
 catchment have them: snow, soil, groundwater.
-Shapes: R rows (B windows * C catchments), H days of warm-up, T days of the window, S = H + T, M modalities that are
-read, A attributes, D width. Inside, days come first: ``[S, R, D]``.
+Shapes: R rows (B windows * C catchments), H days of warm-up, T days of the window, S = H + T, F days of issue, L days
+after each, M modalities that are read, A attributes, D width. Inside, days come first: ``[S, R, D]``, ``[L, F, R, D]``.
 """
 
 from __future__ import annotations
@@ -104,12 +104,28 @@ class RecurrentBlock(nn.Module):
 
     def forward(self, x: Tensor, warmup: int, *, keep: int | None = None) -> Tensor:
         """Return ``[S, R, D]`` of ``[S, R, D]``, or its last ``keep`` days; the state settles over ``warmup`` days."""
+        normed, states = self._states(x, lambda packed: balanced_state(packed, warmup))
+        if keep is not None:
+            states, normed, x = states[-keep:], normed[-keep:], x[-keep:]
+        return self._with_read_out(x, normed, states)
+
+    def forecast(self, x: Tensor, warmup: int, issued: Tensor, ahead: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``[S, R, D]`` of ``[S, R, D]``, and ``[L, F, R, D]`` of the days after its days ``issued`` ``[F]``.
+
+        Each goes on from the state of its day of issue.
+        """
+        normed, states = self._states(x, lambda packed: balanced_state(packed, warmup))
+        normed_ahead, states_ahead = self._states(ahead, lambda _: states[issued])
+        return self._with_read_out(x, normed, states), self._with_read_out(ahead, normed_ahead, states_ahead)
+
+    def _states(self, x: Tensor, initial: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the normed input, and the states; ``initial`` makes the one before the first day of packed inputs."""
         normed = self.norm(x)
         # In float32 whatever the precision of the products: a slow store changes by a thousandth a day.
         packed = self.recurrence(normed).float()
-        states: Tensor = GatedScan.apply(packed, balanced_state(packed, warmup))  # type: ignore[no-untyped-call]
-        if keep is not None:
-            states, normed, x = states[-keep:], normed[-keep:], x[-keep:]
+        return normed, GatedScan.apply(packed, initial(packed))  # type: ignore[no-untyped-call]
+
+    def _with_read_out(self, x: Tensor, normed: Tensor, states: Tensor) -> Tensor:
         changed: Tensor = x + self.out(states.to(normed.dtype) * silu(self.read_gate(normed)))
         return changed
 
@@ -133,10 +149,7 @@ class Recurrence(nn.Module):
         if not torch.is_grad_enabled() and len(values) > ROWS:
             parts = zip(values.split(ROWS), visible.split(ROWS), static.split(ROWS), strict=True)
             return [torch.cat(layer) for layer in zip(*(self(*part, days) for part in parts), strict=True)]
-        # Squares too: of a square root of rain, the rain itself.
-        channels = torch.cat((values * visible, values.square() * visible, visible), dim=1).permute(2, 0, 1)
-        weight = self.values.weight.dtype
-        x: Tensor = self.values(channels.to(weight)) + self.static(static.to(weight))
+        x = self._embedded(values, visible, static)
         warmup = len(x) - days
         layers = [x[-days:]]
         for number, block in enumerate(self.blocks, start=1):
@@ -144,6 +157,37 @@ class Recurrence(nn.Module):
             x = block(self._dropped(x), warmup, keep=days if last else None)
             layers.append(x[-days:])
         return [layer.transpose(0, 1) for layer in layers]
+
+    def forecast(
+        self, values: Tensor, visible: Tensor, static: Tensor, issued: Tensor, ahead: Tensor, shown: Tensor, warmup: int
+    ) -> list[Tensor]:
+        """Return the embedded input and every block's output ``[R, F * L, D]`` on the days after some days of S.
+
+        ``issued`` is ``[F]``, ``ahead`` and ``shown`` are ``[R, M, F, L]``: values and how visible they are on the days
+        after these.
+        """
+        if not torch.is_grad_enabled() and len(values) > ROWS:
+            split = (tensor.split(ROWS) for tensor in (values, visible, static, ahead, shown))
+            parts = [
+                self.forecast(of_past, seen, attributes, issued, later, of_later, warmup)
+                for of_past, seen, attributes, later, of_later in zip(*split, strict=True)
+            ]
+            return [torch.cat(layer) for layer in zip(*parts, strict=True)]
+        x, later = self._embedded(values, visible, static), self._embedded(ahead, shown, static).transpose(0, 1)
+        layers = [later]
+        for block in self.blocks:
+            assert isinstance(block, RecurrentBlock)
+            x, later = block.forecast(self._dropped(x), warmup, issued, self._dropped(later))
+            layers.append(later)
+        return [layer.permute(2, 1, 0, 3).flatten(1, 2) for layer in layers]
+
+    def _embedded(self, values: Tensor, visible: Tensor, static: Tensor) -> Tensor:
+        """Return ``[..., R, D]`` of values and how visible they are ``[R, M, ...]``, and attributes ``[R, I]``."""
+        # Squares too: of a square root of rain, the rain itself.
+        channels = torch.cat((values * visible, values.square() * visible, visible), dim=1)
+        weight = self.values.weight.dtype
+        embedded: Tensor = self.values(channels.movedim((0, 1), (-2, -1)).to(weight)) + self.static(static.to(weight))
+        return embedded
 
     def _dropped(self, x: Tensor) -> Tensor:
         """Drop features for the whole sequence of a row: a mask for each day costs more than the recurrence."""
@@ -168,12 +212,35 @@ class RecurrentEncoder(nn.Module):
 
     def forward(self, batch: Batch, masks: Mapping[str, TokenMask]) -> tuple[Tensor, ...]:
         """Return the layers that are handed over, ``[R, T, D]`` each."""
-        days = [self._days(name, batch, masks[name]) for name in self.inputs]
-        values = torch.stack([value for value, _ in days], dim=1)
-        visible = torch.stack([shown for _, shown in days], dim=1)
-        embedded, *blocks = self.recurrence(values, visible, read_attributes(batch, self.config), batch.days)
+        values, visible = self._inputs(batch, masks)
+        return self._handed(self.recurrence(values, visible, read_attributes(batch, self.config), batch.days))
+
+    def forecast(
+        self, batch: Batch, masks: Mapping[str, TokenMask], issued: Tensor, ahead: Mapping[str, Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Return the layers that are handed over, ``[R, F * L, D]`` each, of days after some days of the windows.
+
+        ``issued`` ``[F]`` are days of the window, ``ahead`` ``[B, C, F, L]`` values of the days after them, NaN where
+        nothing is known.
+        """
+        values, visible = self._inputs(batch, masks)
+        later = torch.stack([ahead[name].flatten(0, 1) for name in self.inputs], dim=1)
+        warmup = values.shape[-1] - batch.days
+        layers = self.recurrence.forecast(
+            values, visible, read_attributes(batch, self.config), warmup + issued,
+            later.nan_to_num(0.0), torch.isfinite(later).to(later.dtype), warmup,
+        )  # fmt: skip
+        return self._handed(layers)
+
+    def _handed(self, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        embedded, *blocks = layers
         chosen = [blocks[number] for number in self.handed]
         return (embedded, *chosen) if self.config.use_input else tuple(chosen)
+
+    def _inputs(self, batch: Batch, masks: Mapping[str, TokenMask]) -> tuple[Tensor, Tensor]:
+        """Return values and how visible they are, ``[R, M, S]`` both."""
+        days = [self._days(name, batch, masks[name]) for name in self.inputs]
+        return torch.stack([value for value, _ in days], dim=1), torch.stack([shown for _, shown in days], dim=1)
 
     def _days(self, name: str, batch: Batch, mask: TokenMask) -> tuple[Tensor, Tensor]:
         """Return values and how visible they are (0 to 1), ``[R, S]`` both: of the warm-up, then of the window."""

@@ -59,8 +59,8 @@ class Evaluate(Section):
     """Gauges, spread over those scored, at which ``evidence`` calibrates GR4J and fine-tunes the LSTM."""
     max_lead_time: Positive = 7
     """Longest lead time of a forecast, in days; at most the window less one day."""
-    forecast_stride: Positive = 3
-    """Days between two forecasts."""
+    forecast_stride: Positive | None = None
+    """Days between two forecasts; by default 3, and more in a long test period, so that there are no more than 250."""
     min_training_rows: Annotated[int, Field(gt=1)] = 60
     """A catchment with fewer training samples of the probe than this is not scored."""
     cache: bool = True

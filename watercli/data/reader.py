@@ -180,6 +180,15 @@ class WindowReader:
             basin_std={name: std[positions] for name, std in self._basin_std.items()},
         )
 
+    def ahead(self, catchments: Indices, days: Indices) -> dict[str, Tensor]:
+        """Return what a recurrence reads of catchments ``[C]`` on days ``[F, L]`` of the store, ``[1, C, F, L]`` each.
+
+        NaN where missing, and after the store's last day.
+        """
+        last, index = len(self.store.times) - 1, torch.from_numpy(days)
+        at = torch.from_numpy(catchments)[:, None, None], index.clamp_max(last)
+        return {name: values[at].masked_fill(index > last, torch.nan)[None] for name, values in self._daily.items()}
+
     def _windows(self, series: dict[str, Tensor], first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
         """Return windows ``[B, C, T]`` of each series ``[C, D]``."""
         days = first[:, None] + torch.arange(self.days)

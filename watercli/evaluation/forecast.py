@@ -31,6 +31,9 @@ from watercli.hydrology.scores import nse
 from watercli.inference.forecast import Weather
 from watercli.log import log
 
+MOST_FORECASTS = 250
+"""Forecasts of a gauge, unless a stride is given: more tell little, and take long at hundreds of gauges."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastMethod(Curve):
@@ -126,7 +129,7 @@ class Forecast:
 
 
 def judge_forecasts(context: Context, notes: list[str]) -> Forecast | None:
-    """Forecast from every ``forecast_stride``-th day of the test period; None, with a note, of fewer than two.
+    """Forecast from days of the test period; None, with a note, of fewer than two.
 
     Every method is scored on the same days: those that are observed, and that all methods have forecast.
     """
@@ -134,7 +137,7 @@ def judge_forecasts(context: Context, notes: list[str]) -> Forecast | None:
     lead_times = min(settings.max_lead_time, context.embedder.days - 1)
     test = store.period("test")
     gauged = np.flatnonzero(~context.unseen & np.isfinite(context.flow[:, test]).any(1))
-    init_time = np.arange(max(test.start, context.embedder.days), test.stop - lead_times, settings.forecast_stride)
+    init_time = days_of_issue(max(test.start, context.embedder.days), test.stop - lead_times, settings.forecast_stride)
     if not len(gauged) or len(init_time) < 2:
         notes.append(
             "Forecasts are left out: the test period is too short, or has no flow of a gauge that training saw"
@@ -155,6 +158,11 @@ def judge_forecasts(context: Context, notes: list[str]) -> Forecast | None:
     scored = np.isfinite(observed) & _answered(list(forecasts.values()))
     units = context.checkpoint.config.modalities[context.target].units
     return Forecast(_dataset(context, gauged, init_time, observed, forecasts, scored, units), units)
+
+
+def days_of_issue(first: int, stop: int, stride: int | None = None) -> Indices:
+    """Return every ``stride``-th day; by default every third, or as many as there are at most `MOST_FORECASTS` of."""
+    return np.arange(first, stop, stride or max(-(-(stop - first) // MOST_FORECASTS), 3))
 
 
 def _without_model_forecast(context: Context, init_time: Indices, gauged: Indices, days: Indices) -> dict[str, Floats]:

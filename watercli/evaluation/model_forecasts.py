@@ -12,16 +12,17 @@ from functools import cached_property
 import numpy as np
 import torch
 from multimodal_mae.mae import MultiModalMAE
-from multimodal_mae.masking import TokenMask
+from multimodal_mae.masking import TokenMask, show_all
 from multimodal_mae.tasks import Task, WindowTasks, mask_windows
+from torch import Tensor
 
 from watercli.baselines.context import Context, Floats
 from watercli.config import Simulate
 from watercli.data.reader import WindowReader
-from watercli.data.simulation import ROWS
+from watercli.data.simulation import ROWS, window_starts
 from watercli.data.windows import Indices
 from watercli.inference.archive import ForecastArchive
-from watercli.inference.forecast import Weather, from_day, in_memory, known_at
+from watercli.inference.forecast import Weather, from_day, in_memory, known_at, latest_forecast
 from watercli.log import track
 from watercli.run.simulator import Simulator
 from watercli.store import Store
@@ -40,10 +41,14 @@ class ModelForecasts:
 
     def with_observed_weather(self) -> Floats:
         """Return the forecasts that know the weather of the days to come."""
+        if self._goes_on:
+            return self._kept("forecast_known_weather", lambda: self._continued("observed"))
         return self._kept("forecast_known_weather", lambda: self._of_task(Task.FORECAST))
 
     def without_weather(self) -> Floats:
         """Return the forecasts that know nothing of the days to come."""
+        if self._goes_on:
+            return self._kept("forecast_unknown_weather", lambda: self._continued("none"))
         return self._kept("forecast_unknown_weather", lambda: self._of_task(Task.FORECAST_WITHOUT_FORCING))
 
     @property
@@ -59,6 +64,9 @@ class ModelForecasts:
         """
 
         def forecasts() -> Iterator[Floats]:
+            if self._goes_on:
+                yield from self._continued("product")
+                return
             store = in_memory(self.context.store)
             for issued in track(self.init_time.tolist(), "forecast with forecast weather"):
                 yield self._from_issue(store, issued)
@@ -74,7 +82,7 @@ class ModelForecasts:
         if fitted is None:
             return None
         first, last = (f"{context.store.times[day]:%Y-%m-%d}" for day in self.init_time[[0, -1]])
-        stride = context.settings.forecast_stride
+        stride = int(self.init_time[1] - self.init_time[0])
         settings = Simulate(
             target=context.target, init_time=f"{first}..{last}", stride=stride, lead_time=self.lead_times,
             forecast_weather=weather,
@@ -88,6 +96,52 @@ class ModelForecasts:
                 yield archive(block)[context.target].swapaxes(0, 1)
 
         return self._kept("forecast_evidence", forecasts, evidence=context.fingerprint_of_evidence, weather=weather)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the model has a state that forecasts go on from, so that one pass serves many days of issue."""
+        return self.context.checkpoint.structure.recurrence is not None
+
+    @torch.inference_mode()
+    def _continued(self, weather: Weather) -> Iterator[Floats]:
+        """Go on from the states of the days of issue, window by window.
+
+        With the weather of a product, NaN on days of which it has no value at all.
+        """
+        context, checkpoint = self.context, self.context.checkpoint
+        reader = self._reader(context.store)
+        starts = window_starts(self.init_time, checkpoint.config.window_days, checkpoint.structure)
+        for start in track(np.unique(starts).tolist(), f"forecast, weather: {weather}"):
+            issues = self.init_time[starts == start]
+            batch = reader.read(np.array([start]), self.gauged[None], with_grids=False).to(context.device)
+            ahead = self._ahead(reader, issues, weather)
+            predicted = self._model.forecast(
+                batch, show_all(batch, checkpoint.structure), context.target,
+                torch.from_numpy(issues - start).to(context.device),
+                {name: values.to(context.device) for name, values in ahead.items()},
+            )[0]  # fmt: skip
+            values = checkpoint.scaling.predicted(context.target).inverse(predicted.cpu().numpy())  # [C, F, L]
+            if weather == "product":
+                known = torch.stack([ahead[name][0] for name in self.products]).isfinite().any(0)
+                values = np.where(known.numpy(), values, np.nan)
+            yield values.swapaxes(0, 1)
+
+    def _ahead(self, reader: WindowReader, issues: Indices, weather: Weather) -> dict[str, Tensor]:
+        """Return what is known of the days after the issues, ``[1, C, F, L]``, standardised, by input of the model."""
+        context = self.context
+        observed = reader.ahead(self.gauged, issues[:, None] + np.arange(1, self.lead_times + 1))
+        unknown = torch.full_like(observed[context.target], torch.nan)
+        if weather == "observed":
+            return observed | {context.target: unknown}
+        ahead = dict.fromkeys(observed, unknown)
+        for name in self.products if weather == "product" else ():
+            of_issue = [
+                latest_forecast(context.store.forecasts[name], context.store.times[issued], self.lead_times)
+                for issued in issues
+            ]
+            scale = context.checkpoint.scaling.modalities[name]
+            ahead[name] = torch.from_numpy(scale.forward(np.stack(of_issue, axis=1)[self.gauged]))[None]
+        return ahead
 
     def _of_task(self, task: Task) -> Iterator[Floats]:
         reader, size = self._reader(self.context.store), max(ROWS // len(self.gauged), 1)

@@ -79,7 +79,14 @@ class ForecastArchive:
     @cached_property
     def _resimulation(self) -> Resimulation:
         simulator = replace(self.simulator, gauges=())
-        return Resimulation(simulator, simulate_all(simulator, slice(0, int(self.layout.dates[-1]) + 1)))
+        stop = min(int(self.layout.dates[-1]) + 1 + self._same_days, len(simulator.store.times))
+        return Resimulation(simulator, simulate_all(simulator, slice(0, stop)), self._same_days)
+
+    @property
+    def _same_days(self) -> int:
+        """Days after an issue whose simulation is that of the whole store: all, if a recurrence knows their weather."""
+        causal = self.simulator.checkpoint.structure.recurrence is not None
+        return self.settings.lead_time if causal and self.weather == "observed" else 0
 
     def _forecast(self, position: int) -> Arrays:
         """Return the arrays of one forecast, ``[C, L, ...]``: those beyond the store's weather are missing."""

@@ -21,7 +21,7 @@ from watercli.data.grid_cache import FIRST_DAY, KNOWN_DAYS
 from watercli.data.windows import Indices
 from watercli.errors import ConfigError
 from watercli.log import log
-from watercli.run.simulator import Simulated, Simulator
+from watercli.run.simulator import Simulated, Simulator, cut, joined
 from watercli.store import GRID_DIMS, SERIES_DIMS, Store
 
 Weather = Literal["observed", "product", "none"]
@@ -129,15 +129,19 @@ class Resimulation:
     """Of all catchments of the store that the others are like."""
     base: Simulated
     """Its simulation, from the first day on."""
+    same_days: int = 0
+    """Days after an issue on which the stores do not differ in what a simulation reads."""
 
     def __call__(self, known: Store, issued: int) -> Simulated:
         """Return the simulation of all days of a store that differs from the day after ``issued`` on."""
+        if issued + self.same_days >= len(known.times) - 1:
+            return cut(self.base, len(known.times))
         days, every = self.simulator.checkpoint.config.window_days, np.arange(len(known.times))
         starts = self.simulator.starts(every)
         first = int(np.argmax(starts + days - 1 > issued))
         begin = self._beginning(int(starts[first]), days)
         latest = self.simulator.on(from_day(known, begin))
-        return _joined(self.base, latest(every[first:] - begin), first)
+        return joined([cut(self.base, first), latest(every[first:] - begin)])
 
     def _beginning(self, start: int, days: int) -> int:
         """Return the latest day before a window from which on the window is simulated as from the first day on.
@@ -147,12 +151,6 @@ class Resimulation:
         structure = self.simulator.checkpoint.structure
         step = days if structure.recurrence else max(days // 2, 1)
         return max((start - structure.past_days) // step * step, 0)
-
-
-def _joined(base: Simulated, latest: Simulated, first: int) -> Simulated:
-    """Return the earlier simulation before a day, and the later one from it on."""
-    pairs = ((base.flow, latest.flow), (base.available, latest.available), (base.spread, latest.spread))
-    return Simulated(*(np.concatenate([earlier[:, :first], later], axis=1) for earlier, later in pairs))
 
 
 def without_inputs(simulated: Simulated, catchments: Indices, issued: int) -> NDArray[np.bool_]:

@@ -141,9 +141,13 @@ def continued(simulator: Simulator, earlier: Simulated) -> Simulated:
     parts = simulator.parts(np.arange(len(simulator.store.times)))
     ended = [part[-1] < held and simulator.starts(part[-1:])[0] + window <= held for part in parts]
     later = parts[sum(ended) :]
-    settled = slice(0, later[0][0] if later else held)
-    kept = Simulated(earlier.flow[:, settled], earlier.available[:, settled], earlier.spread[:, settled])
+    kept = cut(earlier, later[0][0] if later else held)
     return joined([kept, *map(simulator, track(later, "simulate"))])
+
+
+def cut(simulated: Simulated, days: int) -> Simulated:
+    """Return the first days of a simulation."""
+    return Simulated(simulated.flow[:, :days], simulated.available[:, :days], simulated.spread[:, :days])
 
 
 def joined(parts: list[Simulated]) -> Simulated:

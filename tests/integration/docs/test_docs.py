@@ -151,8 +151,8 @@ def shrink(command: str) -> list[str]:
     tiny: tuple[str, ...] = ()
     if name == "prepare":
         tiny = next((settings for config, settings in TINY_OF.items() if config in rest), TINY_DEMO)
-    if name == "compare" and rest[0].startswith("camels-us"):
-        tiny, rest[0] = ("evaluate.lstm_steps=2",), two_variants(rest[0])
+    if name == "compare" and rest[0] in shipped_studies():
+        tiny, rest[0] = ("evaluate.lstm_steps=2", "evaluate.ema_mlp_steps=10"), two_variants(rest[0])
     return [name, *(word for setting in tiny for word in ("--set", setting)), *rest]
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 from watercli.baselines.cache import Cache
 from watercli.config import ForecastProduct, Simulate, with_overrides
 from watercli.data.grid_cache import KNOWN_DAYS
-from watercli.evaluation.forecast import Forecast, judge_forecasts
+from watercli.evaluation.forecast import MOST_FORECASTS, Forecast, days_of_issue, judge_forecasts
 from watercli.evaluation.protocol import make_context
 from watercli.evaluation.report.figures import forecast_skill
 from watercli.evaluation.report.formatting import DASH
@@ -146,3 +146,11 @@ def test_a_product_of_other_days_adds_no_row(judge: Judge, tiny_store: Store) ->
     assert "has no test day" in note
     assert "forecast_weather" not in forecast.medians()
     assert forecast.catchments
+
+
+def test_a_long_period_has_no_more_forecasts_than_a_short_one() -> None:
+    assert days_of_issue(10, 20).tolist() == [10, 13, 16, 19]
+    assert days_of_issue(10, 20, 6).tolist() == [10, 16]
+    for days in (3 * MOST_FORECASTS + 1, 3285, 10_000):
+        assert MOST_FORECASTS * 0.75 < len(days_of_issue(365, 365 + days)) <= MOST_FORECASTS
+    assert len(days_of_issue(0, 3285, 3)) == 1095

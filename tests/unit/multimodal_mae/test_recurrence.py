@@ -217,3 +217,39 @@ def test_a_forecast_that_begins_before_its_grids_sees_nothing_of_them(model: Mul
     changed = replace(batch, grids=grids, history={**later.history, **{n: batch.history[n] for n in of_series}})
     torch.testing.assert_close(forecast(changed, 3), forecast(batch, 3), rtol=0, atol=0)
     assert not torch.equal(forecast(changed, 2), forecast(batch, 2))  # what came before its grids is known
+
+
+@pytest.mark.parametrize("task", [Task.FORECAST, Task.FORECAST_WITHOUT_FORCING])
+def test_one_pass_forecasts_from_many_days_as_a_window_for_each_does(model: MultiModalMAE, task: Task) -> None:
+    batch, lead_time = batch_with_history(), 2
+    grids = {name: torch.randn_like(grid) for name, grid in batch.grids.items()}
+    batch = replace(batch, grids=grids)
+    masks, issued = show_all(batch, RECURRENT), torch.tensor([1, 3])
+    days = issued[:, None] + torch.arange(1, lead_time + 1)
+    daily = {name: batch.series[name][:, :, days] for name in batch.series}
+    for name in grids:
+        assert RECURRENT.grid is not None
+        means, _ = catchment_means(batch, name, masks[name], RECURRENT.grid)
+        daily[name] = means.unflatten(0, batch.static.shape[:2])[:, :, days]
+    hidden = ["flow"] if task is Task.FORECAST else list(daily)
+    ahead = daily | {name: torch.full_like(daily[name], torch.nan) for name in hidden}
+    forecast = model.forecast(batch, masks, "flow", issued, ahead)
+    assert forecast.shape == (*batch.static.shape[:2], 2, lead_time)
+    for number, day in enumerate(issued.tolist()):
+        stop = day + 1 + lead_time
+        ended = replace(
+            batch,
+            grids={name: grid[:, :stop] for name, grid in grids.items()},
+            series={name: values[..., :stop] for name, values in batch.series.items()},
+        )
+        flow = list(RECURRENT.modalities).index("flow")
+        tasks = WindowTasks.same(task, batch.windows, target=flow, lead_time=lead_time)
+        of_window = model(ended, mask_windows(ended, RECURRENT, tasks), names=("flow",)).predictions["flow"]
+        wanted = of_window.full(stop)[..., -lead_time:, 0].unflatten(0, batch.static.shape[:2])
+        torch.testing.assert_close(forecast[:, :, number], wanted)
+
+
+def test_a_model_without_a_recurrence_has_no_state_to_go_on_from() -> None:
+    batch = make_batch(SMALL)
+    with pytest.raises(ValueError, match="this model has none"):
+        MultiModalMAE(SMALL).forecast(batch, show_all(batch, SMALL), "flow", torch.tensor([1]), {})
