@@ -109,14 +109,14 @@ def shifts(values: Series, reference: Series, index: pd.DatetimeIndex, of: str) 
     """Yield the years in which a record follows its ``reference`` ``[N, T]`` days earlier or later than otherwise."""
     rises = changes(values)
     years = index.year.to_numpy()
+    begun, starts = np.unique(years, return_index=True)
     for row in range(len(values)):
-        lags: dict[int, int] = {}
-        scores: dict[int, Series] = {}
-        for year in np.unique(years):
-            chosen = years == year
-            scores[int(year)] = np.array([_correlation(rises[row], reference[row], chosen, lag) for lag in LAGS])
-            if np.isfinite(scores[int(year)]).all() and scores[int(year)].max() >= LEAST_CORRELATION:
-                lags[int(year)] = LAGS[int(np.argmax(scores[int(year)]))]
+        scores = dict(zip(begun.tolist(), _correlations(rises[row], reference[row], starts), strict=True))
+        lags = {
+            year: LAGS[int(np.argmax(by_lag))]
+            for year, by_lag in scores.items()
+            if np.isfinite(by_lag).all() and by_lag.max() >= LEAST_CORRELATION
+        }
         if len(lags) < 3:
             continue
         usual = int(np.median(list(lags.values())))
@@ -140,9 +140,9 @@ def whole_shifts(values: Series, reference: Series, of: str, *, only_earlier: bo
 
     With ``only_earlier``, those alone that rise before it: flow may be late after rain, but not early.
     """
-    rises, every = changes(values), np.ones(values.shape[1], dtype=np.bool_)
+    rises = changes(values)
     for row in range(len(values)):
-        scores = np.array([_correlation(rises[row], reference[row], every, lag) for lag in LAGS])
+        scores = _correlations(rises[row], reference[row], np.array([0]))[0]
         if not np.isfinite(scores).all() or scores.max() < LEAST_CORRELATION:
             continue
         lag = LAGS[int(np.argmax(scores))]
@@ -187,14 +187,46 @@ def _median(rows: Series) -> Series:
     return middle
 
 
-def _correlation(rises: Series, reference: Series, chosen: Mask, lag: int) -> float:
-    """Return the correlation of rises with what the reference was ``lag`` days before."""
-    earlier = np.full(len(reference), np.nan)
+def _correlations(rises: Series, reference: Series, starts: NDArray[np.intp]) -> Series:
+    """Return the correlations ``[P, L]`` of rises with what the reference was each of `LAGS` before, in each period.
+
+    A period lasts from its first day, one of ``starts`` ``[P]``, to the next; NaN where it has too few days.
+    """
+    if not len(rises):
+        return np.full((len(starts), len(LAGS)), np.nan)
+    return np.stack([_by_period(rises, _delayed(reference, lag), starts) for lag in LAGS], axis=1)
+
+
+def _delayed(values: Series, lag: int) -> Series:
+    """Return what each value was ``lag`` days before; NaN beyond the ends."""
+    earlier = np.full(len(values), np.nan)
     if lag >= 0:
-        earlier[lag:] = reference[: len(reference) - lag]
+        earlier[lag:] = values[: len(values) - lag]
     else:
-        earlier[:lag] = reference[-lag:]
-    both = chosen & np.isfinite(rises) & np.isfinite(earlier)
-    if both.sum() < LEAST_DAYS or np.ptp(rises[both]) == 0 or np.ptp(earlier[both]) == 0:
-        return float("nan")
-    return float(np.corrcoef(rises[both], earlier[both])[0, 1])
+        earlier[:lag] = values[-lag:]
+    return earlier
+
+
+def _by_period(x: Series, y: Series, starts: NDArray[np.intp]) -> Series:
+    """Return the correlation of two series ``[T]`` in each period ``[P]``."""
+    both = np.isfinite(x) & np.isfinite(y)
+    days = np.add.reduceat(both, starts, dtype=np.intp)
+    x, y = (_centred(values, both, days, starts) for values in (x, y))
+    covariance, of_x, of_y = (np.add.reduceat(product, starts) for product in (x * y, x * x, y * y))
+    varies = (_range(x, both, starts) > 0) & (_range(y, both, starts) > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(varies & (days >= LEAST_DAYS), covariance / np.sqrt(of_x * of_y), np.nan)
+
+
+def _centred(values: Series, known: Mask, days: NDArray[np.intp], starts: NDArray[np.intp]) -> Series:
+    """Return the deviations from each period's mean ``[T]``; zero where nothing is known."""
+    filled = np.where(known, values, 0.0)
+    means = np.add.reduceat(filled, starts) / np.maximum(days, 1)
+    lengths = np.diff(starts, append=len(values))
+    return np.where(known, filled - np.repeat(means, lengths), 0.0)
+
+
+def _range(values: Series, known: Mask, starts: NDArray[np.intp]) -> Series:
+    """Return the range of the known values of each period ``[P]``; negative without any."""
+    highest = np.maximum.reduceat(np.where(known, values, -np.inf), starts)
+    return highest - np.minimum.reduceat(np.where(known, values, np.inf), starts)
