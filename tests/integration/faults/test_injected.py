@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import re
-import resource
 import shutil
 import sys
 import time
@@ -22,7 +20,7 @@ import xarray as xr
 
 from tests import factory
 from tests.conftest import TINY
-from watercli.cli.main import _run
+from tests.forked import start
 from watercli.config import load
 from watercli.errors import ConfigError, DataError
 from watercli.inference.embed import embed
@@ -38,9 +36,6 @@ SEED = 20
 FLIPS, FUZZED, KILLS, LIMITS = 30, 100, 4, 4
 PIECES = (b"\x00", b"\xff", b": ", b"[", b"- ", b"'", b"1e999", b"2000-13-45", b"\n", b"&", b"*a")
 """What is put into a configuration."""
-START = multiprocessing.get_context("forkserver")
-START.set_forkserver_preload(["watercli.cli.main", "watercli.inference.simulate", "watercli.preparation.prepare",
-                              "watercli.training.pretrain", "watercli.api.run"])  # fmt: skip
 
 
 @pytest.fixture
@@ -150,29 +145,6 @@ def test_fuzzed_configurations(tmp_path: Path, chance: random.Random, counts: Co
         assert not refused or "fuzzed.yaml" in refused
 
 
-def command(arguments: list[str], limit: int | None, said: str) -> None:
-    """Run a command in a process of its own, whose files may not be longer than ``limit``."""
-    os.environ["SOURCE_DATE_EPOCH"] = "0"
-    with Path(said).open("w", encoding="utf-8") as stream:
-        os.dup2(stream.fileno(), 2)
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    sys.exit(_run(arguments, debug=False))
-
-
-def start(arguments: list[str], said: Path, limit: int | None = None) -> multiprocessing.context.ForkServerProcess:
-    process = START.Process(target=command, args=(arguments, limit, str(said)))
-    process.start()
-    return process
-
-
-def ended(arguments: list[str], said: Path, limit: int | None = None) -> int:
-    process = start(arguments, said, limit)
-    process.join(120)
-    assert process.exitcode is not None, "it hangs"
-    return process.exitcode
-
-
 def prepare(out: Path, store: Path, run: Path) -> list[str]:
     settings = [word for change in TINY for word in ("--set", change)]
     return ["prepare", "--config", "demo", "--out", str(out), *settings]
@@ -207,10 +179,10 @@ def test_kills(
 ) -> None:
     said, whole, out = tmp_path / "said", tmp_path / "whole", tmp_path / "out"
     began = time.monotonic()
-    assert ended(make(whole, tiny_store.path, tiny_run), said) == 0, said.read_text()
+    assert start(make(whole, tiny_store.path, tiny_run), said).end() == 0, said.read_text()
     seconds = time.monotonic() - began
     for _ in range(KILLS):
-        process = start(again(make(out, tiny_store.path, tiny_run), out), said)
+        process = start(again(make(out, tiny_store.path, tiny_run), out), said).process
         process.join(chance.uniform(0.1, 0.9) * seconds)
         counts["killed" if process.exitcode is None else "ended before"] += 1
         process.kill()
@@ -218,7 +190,7 @@ def test_kills(
         if process.exitcode == 0:
             break
     if process.exitcode != 0:
-        code = ended(again(make(out, tiny_store.path, tiny_run), out), said)
+        code = start(again(make(out, tiny_store.path, tiny_run), out), said).end()
         assert code == 0 or "already has 6 steps" in said.read_text(), said.read_text()
     assert comparable(out) == comparable(whole)
     assert not list(tmp_path.glob(".*")), "something is left beside the output"
@@ -232,7 +204,7 @@ def test_full_disks(
     said, out = tmp_path / "said", tmp_path / "out"
     for _ in range(LIMITS):
         limit = int(10 ** chance.uniform(2.5, 5.5))
-        code = ended(again(make(out, tiny_store.path, tiny_run), out), said, limit)
+        code = start(again(make(out, tiny_store.path, tiny_run), out), said, limit).end()
         text = said.read_text()
         assert code in (0, 1, 2), text
         assert "Traceback" not in text
@@ -240,6 +212,6 @@ def test_full_disks(
         counts[f"exit code {code}"] += 1
         if code == 0:
             break
-    code = ended(again(make(out, tiny_store.path, tiny_run), out), said)
+    code = start(again(make(out, tiny_store.path, tiny_run), out), said).end()
     assert code == 0 or "exists" in said.read_text() or "already has 6 steps" in said.read_text(), said.read_text()
     assert comparable(out)

@@ -24,6 +24,7 @@ import torch
 import zarr
 from torch.utils.data import DataLoader, Dataset
 
+from tests.forked import start
 from tests.unit.training.conftest import longer, rows
 from watercli.config import with_overrides
 from watercli.errors import ConfigError, RunError
@@ -179,21 +180,16 @@ def test_a_killed_reader_ends_in_one_sentence(
 def test_ctrl_c_reaches_readers_too_and_saves(tiny_store: Store, tmp_path: Path) -> None:
     """A terminal sends it to the whole group of processes."""
     settings = ("train.workers=1", "train.steps=3000", "train.checkpoint_every=20", "train.validate_every=1000")
-    process = subprocess.Popen(
-        [*(sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(tiny_store.path)),
-         *("--run", str(tmp_path / "run")), *(word for one in settings for word in ("--set", one))],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    while process.poll() is None and not directory.all_checkpoints(tmp_path / "run"):
+    words = (word for setting in settings for word in ("--set", setting))
+    run = tmp_path / "run"
+    command = start(["pretrain", "--store", str(tiny_store.path), "--run", str(run), *words], tmp_path / "stderr")
+    while command.runs() and not directory.all_checkpoints(run):
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 1, said
-    step = directory.all_checkpoints(tmp_path / "run")[-1].step
-    assert said.splitlines()[-1].startswith(f"Error: Stopped after step {step}; continue with ")
-    assert "Traceback" not in said
+    os.killpg(command.pid, signal.SIGINT)
+    assert command.end() == 1, command.said()
+    last = command.said().splitlines()[-1]
+    assert last.startswith(f"Error: Stopped after step {directory.all_checkpoints(run)[-1].step}; continue with ")
+    assert "Traceback" not in command.said()
 
 
 class Threads(Dataset[tuple[int, int, list[int]]]):

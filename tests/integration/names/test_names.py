@@ -1,4 +1,7 @@
-"""What is installed has names of its own: a user's files hide none of it, and it hides none of theirs."""
+"""What is installed has names of its own: a user's files hide none of it, and it hides none of theirs.
+
+Workers of several processes beside such files: `tests/integration/processes`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ import pytest
 
 from watercli.store import Store
 
-USERS = ("model", "configs", "tests", "docs")
-"""Names of modules that a user may well have; the repository has folders of these names."""
 API = """
 import watercli as wc
 run = wc.open_run({run!r})
@@ -20,14 +21,6 @@ store = wc.open_store({store!r})
 features = run.model.encode(run.batch(store, "2002-01-20", ["01001"]))
 print(type(run.model).__module__, *features)
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A working folder with such modules, which fail when they are imported."""
-    for name in USERS:
-        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name}.py of the user was imported')\n")
-    return tmp_path
 
 
 def run(folder: Path, *words: object) -> str:
@@ -58,10 +51,3 @@ def test_commands_beside_modules_of_the_user(
 def test_python_beside_modules_of_the_user(folder: Path, tiny_store: Store, fused_run: Path) -> None:
     (folder / "notebook.py").write_text(API.format(run=str(fused_run), store=str(tiny_store.path)))
     assert run(folder, sys.executable, "notebook.py").split()[0] == "multimodal_mae.mae"
-
-
-@pytest.mark.slow
-def test_workers_beside_modules_of_the_user(folder: Path, tiny_store: Store) -> None:
-    words = ("pretrain", "--store", tiny_store.path, "--run", "run", "--processes", 2, "--set", "train.steps=3")
-    run(folder, sys.executable, "-m", "watercli.cli", *words)
-    assert (folder / "run" / "checkpoints").is_dir()

@@ -1,6 +1,7 @@
 """Several processes, through DeepSpeed's launcher: the same losses, whoever is killed, however many go on.
 
-DeepSpeed takes about ten seconds to start its processes, so all tests that start some are slow.
+DeepSpeed's launcher, and what it starts, import for half a minute of a processor: tests of the training alone do
+without it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,34 +21,38 @@ import pytest
 import torch
 
 from tests.conftest import FUSED, RECURRENT, Trained
+from tests.forked import Started, start
 from tests.unit.training.conftest import LONGER, halved, longer, rows, same_losses
-from watercli.config import with_overrides
-from watercli.errors import ConfigError
+from watercli.config import Config, with_overrides
+from watercli.errors import ConfigError, RunError
 from watercli.run import directory
 from watercli.store import Store
 from watercli.training import launch
 from watercli.training.deepspeed_engine import deepspeed_config
-from watercli.training.launch import Processes, slots
+from watercli.training.launch import LAUNCHER_LOG, LOGS, Processes, slots
 from watercli.training.pretrain import pretrain
 
-EIGHT = ("train.steps=8", "train.checkpoint_every=4", "train.log_every=1", "model.dropout=0")
+EIGHT = (*LONGER, "model.dropout=0")
+TWO = Processes(processes=2)
 LONG = ("train.steps=3000", "train.checkpoint_every=20", "train.validate_every=1000", "model.dropout=0")
 
 
 def words(store: Store, run: Path, *options: str, settings: tuple[str, ...] = EIGHT) -> list[str]:
     """Return a command line; of its settings, those that an option repeats are overruled."""
     chosen = [word for setting in settings for word in ("--set", setting)]
-    return [sys.executable, "-m", "watercli.cli", "pretrain", "--store", str(store.path), "--run", str(run),
-            *chosen, *options]  # fmt: skip
+    return ["pretrain", "--store", str(store.path), "--run", str(run), *chosen, *options]
 
 
-def command(store: Store, run: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def command(
+    store: Store, run: Path, *options: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words(store, run, *options),
+        [sys.executable, "-m", "watercli.cli", *words(store, run, *options)],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
+        cwd=cwd,
         env=os.environ | environment,
     )
 
@@ -68,16 +73,20 @@ def whole_stateful(trained: Trained) -> Path:
     return trained("whole-stateful", *LONGER, *STATEFUL)
 
 
+def goes_on(config: Config, store: Store, run: Path, processes: Processes = TWO) -> None:
+    """Continue a run in several processes, from step 4."""
+    pretrain(config, store, run, resume=True, processes=processes)
+    assert "step 4 of 8" in (run / LOGS / LAUNCHER_LOG).read_text()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_launcher")
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_any_zero_stage_does_what_one_process_does_goes_on_from_it_and_back(
     tiny_store: Store, whole_stateful: Path, tmp_path: Path, stage: int
 ) -> None:
-    options = [word for one in (*STATEFUL, f"train.deepspeed.zero_stage={stage}") for word in ("--set", one)]
-    done = command(tiny_store, tmp_path / "spread", "--processes", "2", *options)
-    assert done.returncode == 0, done.stderr
-    assert "step 8/8" in done.stderr, "rank 0 is heard"
-    assert "left)" in done.stderr, "and relays its reports"
+    config = longer(tiny_store.config, *STATEFUL, f"train.deepspeed.zero_stage={stage}")
+    pretrain(config, tiny_store, tmp_path / "spread", processes=TWO)
     same_losses(whole_stateful, tmp_path / "spread")
     assert all(row["gradient_norm"] for row in rows(tmp_path / "spread") if row["split"] == "train")
     one, two = (directory.all_checkpoints(run)[-1].model() for run in (whole_stateful, tmp_path / "spread"))
@@ -87,9 +96,7 @@ def test_any_zero_stage_does_what_one_process_does_goes_on_from_it_and_back(
         assert torch.equal(buffer, other)
         assert len(buffer.unique()) > 10
     there = halved(whole_stateful, tmp_path / "there")
-    done = command(tiny_store, there, "--resume", "--processes", "2", *options)
-    assert done.returncode == 0, done.stderr
-    assert "step 4 of 8" in done.stderr
+    goes_on(config, tiny_store, there)
     same_losses(whole_stateful, there)
     back = halved(tmp_path / "spread", tmp_path / "back")
     pretrain(longer(tiny_store.config, *STATEFUL), tiny_store, back, resume=True)
@@ -97,63 +104,69 @@ def test_any_zero_stage_does_what_one_process_does_goes_on_from_it_and_back(
 
 
 @pytest.mark.slow
-def test_two_go_on_as_four_with_another_stage(tiny_store: Store, tmp_path: Path) -> None:
-    pretrain(longer(tiny_store.config, "model.dropout=0", "train.batch_size=4"), tiny_store, tmp_path / "one")
-    four = ("--set", "train.batch_size=4")
-    two = ("--processes", "2", "--set", "train.deepspeed.zero_stage=2")
-    done = command(tiny_store, tmp_path / "two", *two, *four)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.usefixtures("no_launcher")
+def test_two_go_on_as_four_with_another_stage_and_activations_computed_anew(tiny_store: Store, tmp_path: Path) -> None:
+    config = longer(tiny_store.config, "model.dropout=0", "train.batch_size=4", "train.deepspeed.zero_stage=2")
+    pretrain(config, tiny_store, tmp_path / "one")
+    pretrain(config, tiny_store, tmp_path / "two", processes=TWO)
+    same_losses(tmp_path / "one", tmp_path / "two")
     run = halved(tmp_path / "two", tmp_path / "four")
-    zero = ("--set", "train.deepspeed.zero_stage=3")
-    done = command(tiny_store, run, "--resume", "--processes", "4", *four, *zero)
-    assert done.returncode == 0, done.stderr
+    changes = ("train.deepspeed.zero_stage=3", "train.activation_checkpointing=true")
+    goes_on(with_overrides(config, changes), tiny_store, run, Processes(processes=4))
     same_losses(tmp_path / "one", run)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", [0, 2, 3])
-def test_bf16_learns_as_in_one_process(tiny_store: Store, tmp_path: Path, stage: int) -> None:
-    """Weights stay in fp32. DeepSpeed's own bf16 was 2.5 % off fp32 after 10 steps; this is never more than 1 %."""
-    settings = ["model.dropout=0", "train.steps=20", "train.log_every=1", "train.learning_rate=0.003"]
+BF16 = (
+    *("model.dropout=0", "train.steps=10", "train.log_every=1", "train.learning_rate=0.003"),
     # All modalities weigh alike, as when the bounds were measured.
-    settings += [f"modalities.{name}.loss_weight=1" for name in ("precip", "soil", "temp", "evap")]
-    for name, precision in (("fp32", "fp32"), ("bf16", "bf16")):
-        config = with_overrides(tiny_store.config, [*settings, f"train.precision={precision}"])
-        pretrain(config, tiny_store, tmp_path / name)
-    shared = [*settings, "train.checkpoint_every=3", "train.precision=bf16", f"train.deepspeed.zero_stage={stage}"]
-    options = [word for setting in shared for word in ("--set", setting)]
-    done = command(tiny_store, tmp_path / "two", "--processes", "2", *options)
-    assert done.returncode == 0, done.stderr
-    same_losses(tmp_path / "fp32", tmp_path / "two", rel=0.01)
-    if stage != 3:  # its own linear layers round the product before they add the bias: once more than PyTorch's
-        same_losses(tmp_path / "bf16", tmp_path / "two", rel=0.005)
+    *(f"modalities.{name}.loss_weight=1" for name in ("precip", "soil", "temp", "evap")),
+)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_launcher")
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_bf16_learns_as_in_one_process(trained: Trained, tiny_store: Store, tmp_path: Path, stage: int) -> None:
+    """Weights stay in fp32. DeepSpeed's own bf16 was 2.5 % off fp32 after 10 steps; this is never more than 1 %."""
+    fp32, bf16 = (trained(name, *BF16, f"train.precision={name}") for name in ("fp32", "bf16"))
+    settings = ("train.checkpoint_every=3", "train.precision=bf16", f"train.deepspeed.zero_stage={stage}")
+    pretrain(with_overrides(tiny_store.config, [*BF16, *settings]), tiny_store, tmp_path / "two", processes=TWO)
+    same_losses(fp32, tmp_path / "two", rel=0.01)
+    if stage != 3:  # its own linear layers round the product before they add the bias: once more than PyTorch's
+        same_losses(bf16, tmp_path / "two", rel=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_launcher")
 def test_fp16_goes_on_with_its_loss_scale(tiny_store: Store, tmp_path: Path) -> None:
-    options = ("--processes", "2", "--set", "train.precision=fp16")
-    assert command(tiny_store, tmp_path / "whole", *options).returncode == 0
+    config = longer(tiny_store.config, "model.dropout=0", "train.precision=fp16")
+    pretrain(config, tiny_store, tmp_path / "whole", processes=TWO)
     run = halved(tmp_path / "whole", tmp_path / "half")
-    done = command(tiny_store, run, "--resume", *options)
-    assert done.returncode == 0, done.stderr
+    goes_on(config, tiny_store, run)
     assert rows(run) == rows(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_the_launcher_relays_what_rank_0_says_beside_modules_of_the_user(
+    tiny_store: Store, whole: Path, folder: Path
+) -> None:
+    options = ("--processes", "2", "--set", "train.deepspeed.zero_stage=1")
+    done = command(tiny_store, folder / "run", *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "step 8/8" in done.stderr, "rank 0 is heard"
+    assert "left)" in done.stderr, "and relays its reports"
+    same_losses(whole, folder / "run")
+
+
 @pytest.fixture
-def started(tiny_store: Store, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Start a long run of two processes and wait until it has a checkpoint; see that nothing of it is left."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        options = words(tiny_store, tmp_path / "run", "--processes", "2", settings=LONG)
-        processes.append(subprocess.Popen(options, stderr=subprocess.PIPE, text=True))
-        while processes[0].poll() is None and not directory.all_checkpoints(tmp_path / "run"):
-            time.sleep(0.2)
-        return processes[0]
-
-    yield start
-    for process in processes:
-        process.kill()
+def started(tiny_store: Store, tmp_path: Path) -> Iterator[Started]:
+    """A long run of two processes that has a checkpoint; see that nothing of it is left."""
+    arguments = words(tiny_store, tmp_path / "run", "--processes", "2", settings=LONG)
+    command = start(arguments, tmp_path / "stderr")
+    while command.runs() and not directory.all_checkpoints(tmp_path / "run"):
+        time.sleep(0.2)
+    yield command
+    command.process.kill()
     deadline = time.monotonic() + 60
     while (left := of_run(tmp_path / "run")) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -180,15 +193,22 @@ def part(run: Path, module: str) -> psutil.Process:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_on_all_ranks(
-    tiny_store: Store, tmp_path: Path, started: Callable[[], subprocess.Popen[str]], number: int
-) -> None:
-    process = started()
-    process.send_signal(number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 1, said
+def test_a_first_signal_asks_and_a_second_one_breaks(tmp_path: Path, number: int) -> None:
+    before = signal.getsignal(number)
+    with launch._stop_on_signal(tmp_path / "stop"):
+        signal.raise_signal(number)
+        assert (tmp_path / "stop").exists()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.slow
+def test_a_signal_saves_on_all_ranks(tiny_store: Store, tmp_path: Path, started: Started) -> None:
+    started.process.terminate()
+    assert started.end() == 1, started.said()
+    said = started.said()
     step = directory.all_checkpoints(tmp_path / "run")[-1].step
     assert said.splitlines()[-1].startswith(f"Error: Stopped after step {step}; continue with ")
     assert "--resume" in said.splitlines()[-1]
@@ -203,13 +223,10 @@ def test_a_signal_saves_on_all_ranks(
 @pytest.mark.parametrize(
     "module", ["watercli.training.worker", "deepspeed.launcher.launch", "deepspeed.launcher.runner"]
 )
-def test_whoever_is_killed_it_ends_in_one_sentence(
-    tiny_store: Store, tmp_path: Path, started: Callable[[], subprocess.Popen[str]], module: str
-) -> None:
-    process = started()
+def test_whoever_is_killed_it_ends_in_one_sentence(tmp_path: Path, started: Started, module: str) -> None:
     part(tmp_path / "run", module).kill()
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 1, said
+    assert started.end() == 1, started.said()
+    said = started.said()
     assert said.splitlines()[-1].startswith("Error: ")
     assert "--resume" in said.splitlines()[-1]
     assert "Traceback" not in said
@@ -217,12 +234,9 @@ def test_whoever_is_killed_it_ends_in_one_sentence(
 
 
 @pytest.mark.slow
-def test_the_command_killed_leaves_a_checkpoint_and_no_orphans(
-    tmp_path: Path, started: Callable[[], subprocess.Popen[str]]
-) -> None:
-    process = started()
-    process.kill()
-    process.wait()
+def test_the_command_killed_leaves_a_checkpoint_and_no_orphans(tmp_path: Path, started: Started) -> None:
+    started.process.kill()
+    started.process.join()
     deadline = time.monotonic() + 60
     while of_run(tmp_path / "run") and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -233,15 +247,13 @@ def test_the_command_killed_leaves_a_checkpoint_and_no_orphans(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_launcher")
 def test_a_failing_process_names_its_log(tiny_store: Store, tmp_path: Path) -> None:
     given = tmp_path / "ds.json"
     given.write_text('{"zero_optimization": {"reduce_bucket_size": "many"}}')
-    done = command(tiny_store, tmp_path / "run", "--processes", "2", "--set", f"train.deepspeed.config={given}",
-                   "--set", "train.deepspeed.zero_stage=1")  # fmt: skip
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert "reduce_bucket_size" in last
-    assert "rank-" in last
+    config = longer(tiny_store.config, f"train.deepspeed.config={given}", "train.deepspeed.zero_stage=1")
+    with pytest.raises(RunError, match=r"reduce_bucket_size.*rank-"):
+        pretrain(config, tiny_store, tmp_path / "run", processes=TWO)
     assert "Traceback" in (tmp_path / "run" / "logs" / "rank-0.log").read_text()
 
 
@@ -275,14 +287,6 @@ def test_two_machines_do_what_one_process_does(tiny_store: Store, whole: Path, t
     assert done.returncode == 0, done.stderr
     same_losses(whole, tmp_path / "run")
     assert {path.name for path in (tmp_path / "run" / "logs").iterdir()} >= {"rank-0.log", "rank-1.log", "launcher.log"}
-
-
-@pytest.mark.slow
-def test_activations_computed_anew_give_the_same_losses(tiny_store: Store, whole: Path, tmp_path: Path) -> None:
-    done = command(tiny_store, tmp_path / "run", "--processes", "2", "--set", "train.activation_checkpointing=true",
-                   "--set", "train.deepspeed.zero_stage=3")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    same_losses(whole, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -369,17 +373,14 @@ def test_deepspeed_settings_of_a_file_are_taken(tiny_store: Store, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [0, 3])
-def test_a_recurrence_learns_alike_in_several_processes_and_goes_on(
-    tiny_store: Store, tmp_path: Path, stage: int
+@pytest.mark.usefixtures("no_launcher")
+def test_a_recurrence_learns_alike_in_several_processes_and_goes_on_in_another_stage(
+    tiny_store: Store, tmp_path: Path
 ) -> None:
-    settings = ("model.dropout=0", *RECURRENT)
-    pretrain(longer(tiny_store.config, *settings), tiny_store, tmp_path / "one")
-    options = [word for one in (*settings, f"train.deepspeed.zero_stage={stage}") for word in ("--set", one)]
-    done = command(tiny_store, tmp_path / "two", "--processes", "2", *options)
-    assert done.returncode == 0, done.stderr
+    config = longer(tiny_store.config, "model.dropout=0", *RECURRENT)
+    pretrain(config, tiny_store, tmp_path / "one")
+    pretrain(config, tiny_store, tmp_path / "two", processes=TWO)
     same_losses(tmp_path / "one", tmp_path / "two")
     run = halved(tmp_path / "two", tmp_path / "half")
-    done = command(tiny_store, run, "--resume", "--processes", "2", *options)
-    assert done.returncode == 0, done.stderr
+    goes_on(with_overrides(config, ["train.deepspeed.zero_stage=3"]), tiny_store, run)
     same_losses(tmp_path / "one", run)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from tests.forked import START
 from tests.unit.inference.conftest import written
 from tests.unit.inference.test_embed import files
 from watercli.config import Simulate, with_overrides
@@ -226,31 +223,32 @@ def test_a_failure_leaves_it_as_it_was(
     assert str(xr.open_zarr(out)["time"].values[-1])[:10] == "2002-03-31"
 
 
+def extend(run: Path, store: Path, out: Path, ready: Event) -> None:
+    """Extend a simulation, in a process of its own."""
+    later = Store.open(store)
+    later = replace(later, dataset=later.dataset.assign_attrs(ancestry=["short"]))
+    checkpoint = open_run(run)
+    ready.set()
+    append_simulation(checkpoint, later, out)
+
+
 @pytest.mark.slow
 def test_a_kill_leaves_the_old_or_the_new(
     fused_run: Path, fused: Checkpoint, short: Store, extended: Store, tmp_path: Path
 ) -> None:
-    """The whole process is killed at times spread over its work; what is there can be read, and is extended after."""
+    """The process is killed at times spread over its work; what is there can be read, and is extended after."""
     store = shutil.copytree(extended.path, tmp_path / "store.zarr")
     kept = export_simulation(fused, short, tmp_path / "kept.zarr", chosen(since="2002-02-10"))
-    code = (
-        "from watercli.inference.append_simulation import append_simulation\n"
-        "from watercli.run.directory import open_run\nfrom watercli.store import Store\n"
-        "from dataclasses import replace\nfrom pathlib import Path\nimport sys\n"
-        "store = Store.open(sys.argv[2])\n"
-        "store = replace(store, dataset=store.dataset.assign_attrs(ancestry=['short']))\n"
-        "print('ready', flush=True)\n"
-        "append_simulation(open_run(Path(sys.argv[1])), store, Path(sys.argv[3]))\n"
-    )
     ends = set()
     for delay in (0.05, 0.3, 0.6, 1.0, 1.6):
         out = Path(shutil.copytree(kept, tmp_path / "flow.zarr"))
-        command = [sys.executable, "-c", code, str(fused_run), str(store), str(out)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            time.sleep(delay)
-            os.killpg(process.pid, signal.SIGKILL)
+        ready = START.Event()
+        process = START.Process(target=extend, args=(fused_run, store, out, ready))
+        process.start()
+        assert ready.wait(60)
+        process.join(delay)
+        process.kill()
+        process.join()
         if out.exists():
             ends.add(str(xr.open_zarr(out)["time"].values[-1])[:10])
         append_simulation(fused, extended, out)

@@ -6,9 +6,8 @@ import datetime as dt
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 import xarray as xr
 from rich.console import Console
 
+from tests.forked import Started, start
 from tests.unit.inference.conftest import Settings, written
 from watercli.config import Embed
 from watercli.errors import ConfigError, RunError
@@ -360,61 +360,59 @@ def test_two_processes_make_what_one_does(
     xr.testing.assert_allclose(xr.open_zarr(one), xr.open_zarr(two), rtol=1e-5, atol=1e-6)
 
 
-def command(run: Path, store: Store, out: Path, *more: str) -> list[str]:
-    arguments = ["embed", "--run", run, "--store", store.path, "--out", out, "--stride", "1", *more]
-    return [sys.executable, "-m", "watercli.cli", *map(str, arguments)]
+def begin(run: Path, store: Store, out: Path, *options: str) -> Started:
+    """Start an export in a process of its own."""
+    arguments = ["embed", "--run", run, "--store", store.path, "--out", out, "--stride", "1", *options]
+    return start(list(map(str, arguments)), out.with_suffix(".stderr"))
 
 
-def until(moment: object, process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and not moment():  # type: ignore[operator]
+def until(moment: Callable[[], bool], command: Started) -> None:
+    while command.runs() and not moment():
         time.sleep(0.005)
-    assert process.poll() is None, process.communicate()
+    assert command.runs(), command.said()
+
+
+def children(command: Started) -> list[int]:
+    listed = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
+    return [int(child) for child in listed]
 
 
 @SLOW
 def test_killed_and_started_again(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
-    """In two processes; `tests/integration/faults` kills one."""
-    processes = ("--processes", "2")
+    """In two processes, which make what one does; `tests/integration/faults` kills one."""
+    two = ("--processes", "2")
     whole, out = tmp_path / "whole.zarr", tmp_path / "emb.zarr"
-    subprocess.run(command(fused_run, tiny_store, whole, *processes), check=True)
+    assert begin(fused_run, tiny_store, whole).end() == 0
     marks = Work.beside(out).marks("embedding")
     for done in (1, 3):
-        process = subprocess.Popen(command(fused_run, tiny_store, out, *processes), text=True, stderr=subprocess.PIPE)
-        until(lambda done=done: len(list(marks.glob("*"))) >= done, process)
-        children = [int(one) for one in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        command = begin(fused_run, tiny_store, out, *two)
+        until(lambda done=done: len(list(marks.glob("*"))) >= done, command)
+        begun = children(command)
+        command.process.kill()
+        command.end()
         deadline = time.monotonic() + 20
-        while any(Path(f"/proc/{child}/exe").exists() for child in children):
+        while any(Path(f"/proc/{child}/exe").exists() for child in begun):
             assert time.monotonic() < deadline, "a process outlived the one that started it"
             time.sleep(0.1)
     assert not out.exists()
-    ended = subprocess.run(
-        command(fused_run, tiny_store, out, *processes), check=True, text=True, stderr=subprocess.PIPE
-    )
-    assert "Continuing what was begun" in ended.stderr
+    command = begin(fused_run, tiny_store, out, *two)
+    assert command.end() == 0
+    assert "Continuing what was begun" in command.said()
     assert files(out) == files(whole)
 
 
 @SLOW
-def test_a_killed_process_ends_in_one_sentence(
-    fused_run: Path, fused: Checkpoint, tiny_store: Store, tmp_path: Path
-) -> None:
+def test_a_killed_process_ends_in_one_sentence(fused_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     out = tmp_path / "emb.zarr"
-    process = subprocess.Popen(
-        command(fused_run, tiny_store, out, "--processes", "2"), text=True, stderr=subprocess.PIPE
-    )
+    command = begin(fused_run, tiny_store, out, "--processes", "2")
     marks = Work.beside(out).marks("embedding")
-    until(lambda: list(marks.glob("*")), process)
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-            os.kill(int(child), signal.SIGKILL)
-            break
-    said = process.communicate(timeout=240)[1]
-    assert process.returncode == RunError.exit_code
+    until(lambda: bool(list(marks.glob("*"))), command)
+    workers = [child for child in children(command) if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    os.kill(workers[0], signal.SIGKILL)
+    assert command.end() == RunError.exit_code
     sentence = "Error: A process was killed (out of memory?); give the same command again"
-    assert any(line.startswith(sentence) for line in said.splitlines())
-    assert "Traceback" not in said
+    assert any(line.startswith(sentence) for line in command.said().splitlines())
+    assert "Traceback" not in command.said()
     assert not out.exists()
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests import factory
+from tests.forked import EPOCH, Started, start
 from watercli.config import load
 from watercli.errors import ConfigError, DataError
 from watercli.output import zarr_files
@@ -25,7 +23,6 @@ from watercli.preparation.readers.sources import Snapshot, Sources
 from watercli.store import Store
 
 YEARS = 6
-EPOCH = "1000000000"
 CHANGES = {
     "recipe__period": {"start": "2001-01-01", "end": f"{2000 + YEARS}-12-31"},
     "recipe__splits__train": {"start": "2001-01-01", "end": "2004-12-31"},
@@ -49,17 +46,10 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(root: Path, out: Path, before: Callable[[], None] | None = None, *more: str) -> subprocess.Popen[str]:
-    """Start the real command; its standard error is kept."""
-    command = [sys.executable, "-m", "watercli.cli", "prepare", "--config", root / "recipe.yaml"]
-    environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, "--data", root / "data", "--out", out, *more],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=before,
-    )
+def begin(root: Path, out: Path, *more: str, limit: int | None = None) -> Started:
+    """Start the command in a process of its own."""
+    command = ["prepare", "--config", root / "recipe.yaml", "--data", root / "data", "--out", out, *more]
+    return start(list(map(str, command)), out.with_suffix(".stderr"), limit)
 
 
 def files(store: Path) -> dict[str, bytes]:
@@ -76,12 +66,14 @@ def whole(years: Path) -> dict[str, bytes]:
     return files(years / "whole.zarr")
 
 
-def stop_when(process: subprocess.Popen[str], moment: Callable[[], bool], sign: signal.Signals) -> str:
-    """Send a signal at a moment; return what the process said."""
-    while process.poll() is None and not moment():
+def stop_when(command: Started, moment: Callable[[], bool], sign: signal.Signals) -> str:
+    """Send a signal at a moment; return what the command said."""
+    while command.runs() and not moment():
         time.sleep(0.0005)
-    process.send_signal(sign)
-    return process.communicate()[1]
+    if command.runs():
+        os.kill(command.pid, sign)
+    command.end()
+    return command.said()
 
 
 def blocks(out: Path, number: int) -> Callable[[], bool]:
@@ -92,26 +84,21 @@ def blocks(out: Path, number: int) -> Callable[[], bool]:
 
 def go_on(years: Path, out: Path) -> str:
     """Give the command once more, which now ends well; return what it said."""
-    process = start(years, out)
-    said = process.communicate()[1]
-    assert process.returncode == 0, said
+    command = begin(years, out)
+    assert command.end() == 0, command.said()
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
-    return said
+    return command.said()
 
 
 @pytest.mark.slow
 def test_stopped_by_a_full_disk_and_killed(years: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "store.zarr"
-
-    def no_large_file() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-
-    full = start(years, out, no_large_file)
-    said = full.communicate()[1]
-    assert full.returncode == 1
+    full = begin(years, out, limit=30_000)
+    assert full.end() == 1
+    said = full.said()
     assert said.splitlines()[-1].startswith(f"Error: The disk of {out} can take no more (File too large); make room")
     assert "Traceback" not in said
-    assert "Continuing what was begun" in stop_when(start(years, out), blocks(out, 3), signal.SIGKILL)
+    assert "Continuing what was begun" in stop_when(begin(years, out), blocks(out, 3), signal.SIGKILL)
     assert not out.exists()
     assert "Continuing what was begun" in go_on(years, out)
     assert files(out) == whole
@@ -132,7 +119,7 @@ def test_killed_again_and_again(years: Path, whole: dict[str, bytes], tmp_path: 
                 lambda work=work: (work.store / "static").is_dir(),  # type: ignore[misc]
             ]
         for moment in moments:
-            stop_when(start(years, out), moment, sign)
+            stop_when(begin(years, out), moment, sign)
             if out.exists():  # the signal came too late
                 break
         else:
@@ -229,15 +216,14 @@ def test_a_cluster_of_which_a_worker_is_killed(years: Path, whole: dict[str, byt
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         with distributed.Client(cluster) as client:
             victim = sorted(client.run(os.getpid).values())[0]
-        process = start(years, out, None, "--scheduler", cluster.scheduler_address)
-        while process.poll() is None and not list(marks.glob("*.npz")):
+        command = begin(years, out, "--scheduler", cluster.scheduler_address)
+        while command.runs() and not list(marks.glob("*.npz")):
             time.sleep(0.0005)
         os.kill(victim, signal.SIGKILL)
         assert len(list(marks.glob("*.npz"))) < 7, "nothing was left to do when the worker was killed"
-        said = process.communicate()[1]
+        assert command.end() == 0, command.said()
         assert any("write_block" in str(event) for event in cluster.scheduler.transition_log), "the cluster did nothing"
-    assert process.returncode == 0, said
-    assert "Grids are written by 2 workers" in said
+    assert "Grids are written by 2 workers" in command.said()
     assert files(out) == whole
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

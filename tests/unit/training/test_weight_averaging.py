@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tests.integration.processes.test_processes import command, halved
-from tests.unit.training.conftest import longer, rows, same_losses
+from tests.unit.training.conftest import halved, longer, rows, same_losses
+from watercli.config import with_overrides
 from watercli.run import checkpoint as checkpoints
 from watercli.run import directory
 from watercli.store import Store
+from watercli.training.launch import Processes
 from watercli.training.pretrain import pretrain
 from watercli.training.weight_averaging import EVERY, Average, Kept
 
@@ -95,15 +96,16 @@ def test_goes_on_as_if_never_stopped(averaged: Path, tiny_store: Store, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [0, 3])
-def test_the_same_in_several_processes(averaged: Path, tiny_store: Store, tmp_path: Path, stage: int) -> None:
-    options = ("--processes", "2", "--set", AVERAGED, "--set", f"train.deepspeed.zero_stage={stage}")
-    done = command(tiny_store, tmp_path / "two", *options)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.usefixtures("no_launcher")
+def test_the_same_in_several_processes_that_go_on_in_another_stage(
+    averaged: Path, tiny_store: Store, tmp_path: Path
+) -> None:
+    config, two = longer(tiny_store.config, "model.dropout=0", AVERAGED), Processes(processes=2)
+    pretrain(config, tiny_store, tmp_path / "two", processes=two)
     same_losses(averaged, tmp_path / "two")
     run = halved(tmp_path / "two", tmp_path / "half")
-    done = command(tiny_store, run, "--resume", *options)
-    assert done.returncode == 0, done.stderr
+    spread = with_overrides(config, ["train.deepspeed.zero_stage=3"])
+    pretrain(spread, tiny_store, run, resume=True, processes=two)
     same_losses(averaged, run)
     one, other = (directory.all_checkpoints(place)[-1].model().state_dict() for place in (run, averaged))
     for name, weight in other.items():
