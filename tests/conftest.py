@@ -83,6 +83,10 @@ RECURRENT = (
 Of six gauges, 1 and 4 are held out."""
 
 
+EVIDENCE = "train.evidence={steps: 12, quantile_steps: 6}"
+"""An evidence head."""
+
+
 Once = Callable[[str, Callable[[Path], object]], Path]
 """``once(name, make)`` returns the path that ``make(path)`` has written."""
 Trained = Callable[..., Path]
@@ -146,7 +150,7 @@ def recurrent_run(trained: Trained) -> Path:
 @pytest.fixture(scope="session")
 def informed_run(trained: Trained) -> Path:
     """A run like `recurrent_run`, with an evidence head."""
-    return trained("informed", *RECURRENT, "train.evidence={steps: 30, quantile_steps: 10}")
+    return trained("informed", *RECURRENT, EVIDENCE)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import resource
 import socket
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Listener
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -52,8 +56,9 @@ class Started:
         return self.process.exitcode
 
 
-def _command(arguments: list[str], limit: int | None, stderr: str) -> None:
+def _command(arguments: list[str], limit: int | None, stderr: str, folder: Path) -> None:
     os.setsid()  # a terminal's Ctrl-C reaches a group of processes
+    os.chdir(folder)
     os.environ["SOURCE_DATE_EPOCH"] = EPOCH
     _redirect_stderr(Path(stderr), "w")
     if limit is not None:
@@ -68,11 +73,42 @@ def _redirect_stderr(file: Path, mode: str) -> None:
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1, closefd=False)
 
 
-def start(arguments: list[str], stderr: Path, limit: int | None = None) -> Started:
-    """Start a command, none of whose files may be longer than ``limit`` bytes."""
-    process = START.Process(target=_command, args=(arguments, limit, str(stderr)))
+def start(arguments: list[str], stderr: Path, limit: int | None = None, folder: Path | None = None) -> Started:
+    """Start a command in a folder; none of its files may be longer than ``limit`` bytes."""
+    process = START.Process(target=_command, args=(arguments, limit, str(stderr), folder or Path.cwd()))
     process.start()
     return Started(process, stderr)
+
+
+PROGRAM = """#!{python}
+# Has the test fork a command.
+import os, sys
+from multiprocessing.connection import Client
+with Client({address!r}) as test:
+    test.send((os.getcwd(), sys.argv[1:]))
+    code, said = test.recv()
+sys.stderr.write(said)
+sys.exit(code)
+"""
+
+
+@contextlib.contextmanager
+def program(path: Path, stderr: Path) -> Iterator[None]:
+    """Make a program that does what ``watercli`` does, in forked processes, as long as the context lasts."""
+    with Listener() as listener:
+        path.write_text(PROGRAM.format(python=sys.executable, address=listener.address), encoding="utf-8")
+        path.chmod(0o755)
+        threading.Thread(target=_serve, args=(listener, stderr), daemon=True).start()
+        yield
+
+
+def _serve(listener: Listener, stderr: Path) -> None:
+    with contextlib.suppress(OSError):  # the listener is closed
+        while True:
+            with listener.accept() as script:
+                folder, arguments = script.recv()
+                command = start(arguments, stderr, folder=Path(folder))
+                script.send((command.end(), command.said()))
 
 
 def _worker(run: Path, rank: int, world: int, port: int, launcher: str) -> None:

@@ -8,14 +8,15 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import xarray as xr
 
 from tests import factory
-from tests.integration.docs.test_docs import DOCS, ROOT, blocks, parse
+from tests.forked import program
+from tests.integration.docs.test_docs import DOCS, blocks, parse
 from tests.unit.preparation.test_extend import chunks, config, give
 from watercli.config import with_overrides
 from watercli.preparation.prepare import prepare
@@ -48,7 +49,7 @@ def test_commands_of_the_script_parse(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder as the page has it, with a store and a run of the days that were known first."""
     folder = tmp_path_factory.mktemp("service")
     give(folder / "data", "2002-01-31")
@@ -56,11 +57,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pretrain(with_overrides(store.config, MODEL), store, folder / "run")
     bin_ = folder / "bin"
     bin_.mkdir()
-    (bin_ / "watercli").write_text(f'#!/bin/sh\nexec {sys.executable} -m watercli.cli "$@"\n', encoding="utf-8")
     (folder / "service.sh").write_text(SCRIPT, encoding="utf-8")
-    for script in (bin_ / "watercli", folder / "service.sh"):
-        script.chmod(0o755)
-    return folder
+    (folder / "service.sh").chmod(0o755)
+    with program(bin_ / "watercli", bin_ / "stderr"):
+        yield folder
 
 
 def came(folder: Path, files_until: str, last_day: str) -> None:
@@ -74,10 +74,7 @@ def call(folder: Path) -> tuple[int, str]:
     """Return what the script ends with, and what it has written to its log."""
     (folder / "service.log").unlink(missing_ok=True)
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "model")))
-    ended = subprocess.run(
-        [folder / "service.sh", folder], env=os.environ | {"PATH": path, "PYTHONPATH": paths}, check=False
-    )
+    ended = subprocess.run([folder / "service.sh", folder], env=os.environ | {"PATH": path}, check=False)
     return ended.returncode, (folder / "service.log").read_text(encoding="utf-8")
 
 

@@ -52,8 +52,9 @@ FAST = (
 
 
 @pytest.fixture(scope="module")
-def flow(checkpoint: Checkpoint, tiny_store: Store, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Flow:
-    return judged(checkpoint, tiny_store, config, tmp_path_factory.mktemp("cache"))
+def flow(outcome: Outcome) -> Flow:
+    assert outcome.flow is not None
+    return outcome.flow
 
 
 def judged(checkpoint: Checkpoint, store: Store, config: Config, cache: Path) -> Flow:
@@ -379,7 +380,7 @@ def test_a_flow_that_never_changes_is_named_and_left_out(
     flow = tiny_store.dataset["riverflow"].load().copy()
     flow[1, tiny_store.period("test")] = 0.3
     frozen = replace(tiny_store, dataset=tiny_store.dataset.assign(riverflow=flow))
-    judged_flow = judged(checkpoint, frozen, config, tmp_path)
+    judged_flow = judged(checkpoint, frozen, with_overrides(config, [FAST]), tmp_path)
     assert judged_flow.left_out[gauge] == "flow that never changes on the test days, and so no NSE"
     assert judged_flow.data["days"].sel(catchment=gauge) == 0
     assert judged_flow.counts["catchments"] == len(tiny_store.gauge_ids) - len(judged_flow.left_out)

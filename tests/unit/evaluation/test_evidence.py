@@ -243,15 +243,15 @@ def test_rivals_get_the_same_evidence(context: Context) -> None:
 @pytest.mark.slow
 def test_the_evaluation_shows_the_head(informed_run: Path, tiny_store: Store, tmp_path: Path) -> None:
     checkpoint = open_run(informed_run)
-    methods = "evaluate.methods=[simulation, evidence, neighbour_correction, boosted_trees, gr4j_donors]"
-    changes = (methods, "evaluate.protocols=[ungauged, evidence, gaps]", "evaluate.boosted_trees=5",
-               "evaluate.cache=false", "evaluate.record_rivals=[level_and_slope, lstm]",
+    methods = "evaluate.methods=[simulation, evidence, neighbour_correction, gr4j_donors]"
+    changes = (methods, "evaluate.protocols=[ungauged, evidence, gaps]", "evaluate.cache=false",
+               "evaluate.record_rivals=[level_and_slope, lstm]",
                "evaluate.slow_rival_gauges=1")  # fmt: skip
     out = evaluate(
         checkpoint, tiny_store, tmp_path / "out", with_overrides(checkpoint.config, changes), run=informed_run
     )
     scores = pd.read_csv(out / "riverflow.csv")
-    assert set(scores["method"]) == {"simulation", "evidence", "neighbour_correction", "boosted_trees", "gr4j_donors"}
+    assert set(scores["method"]) == {"simulation", "evidence", "neighbour_correction", "gr4j_donors"}
     assert "LSTM, fine-tuned" in set(pd.read_csv(out / "evidence.csv")["method"])
     assert {"evidence_catchments.csv", "gaps.csv", "gaps_catchments.csv"} <= {path.name for path in out.iterdir()}
     page = (out / "report.html").read_text(encoding="utf-8")

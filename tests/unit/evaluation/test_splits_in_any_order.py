@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 
-from tests.conftest import FUSED, TINY
+from tests.conftest import EVIDENCE, FUSED, TINY
 from tests.unit.evaluation.test_simulation import altered
 from watercli.baselines.cache import Cache
 from watercli.baselines.features import Features
@@ -38,8 +38,7 @@ TEST_FIRST = (
 @pytest.fixture(scope="module")
 def test_first(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The tiny store with its test period before the others."""
-    head = "train.evidence={steps: 30, quantile_steps: 10}"
-    config = with_overrides(load("demo"), [*TINY, *FUSED, "train.held_out_gauges=null", head, *TEST_FIRST])
+    config = with_overrides(load("demo"), [*TINY, *FUSED, "train.held_out_gauges=null", EVIDENCE, *TEST_FIRST])
     return prepare(config, tmp_path_factory.mktemp("test-first") / "store.zarr", data=None)
 
 
@@ -74,6 +73,7 @@ def test_every_method_is_scored_on_a_test_period_that_comes_first(run: Path, tes
         f"evaluate.methods={list(METHODS)}",
         "evaluate.protocols=[simulation, forecast, short_records, reconstruction]",
         "evaluate.fine_tune_steps=2",
+        "evaluate.boosted_trees=5",
         "evaluate.record_years=[1]",
         "evaluate.max_lead_time=2",
     ]
@@ -156,7 +156,8 @@ def test_the_validation_period_is_scored_where_the_test_has_no_flow(
     run: Path, test_first: Store, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    results = quickly(without_test_flow(test_first), run, out, "evaluate.split=validation")
+    settings = ("evaluate.methods=[simulation, weather_ridge, climatology]", "evaluate.protocols=[simulation]")
+    results = quickly(without_test_flow(test_first), run, out, "evaluate.split=validation", *settings)
     data, days = xr.open_zarr(out / "results.zarr"), test_first.period("validation")
     np.testing.assert_array_equal(data["time"].values, test_first.times[days])
     np.testing.assert_array_equal(data["observed"].values, test_first.dataset["riverflow"].values[:, days])

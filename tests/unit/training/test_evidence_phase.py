@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RECURRENT
+from tests.conftest import EVIDENCE, RECURRENT
 from watercli.config import with_overrides
 from watercli.errors import ConfigError
 from watercli.run.directory import open_run
@@ -16,8 +16,6 @@ from watercli.run.evidence import FILE, load_evidence
 from watercli.store import Store
 from watercli.training.evidence_phase import WITHHELD, fit_evidence
 from watercli.training.pretrain import pretrain
-
-EVIDENCE = "train.evidence={steps: 30, quantile_steps: 10}"
 
 
 def test_a_complete_run_gets_a_head(recurrent_run: Path, informed_run: Path, tiny_store: Store, tmp_path: Path) -> None:

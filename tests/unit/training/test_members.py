@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import RECURRENT
+from tests.conftest import EVIDENCE, RECURRENT
 from watercli.config import Simulate, with_overrides
 from watercli.errors import RunError
 from watercli.inference.simulate import simulated_dataset
@@ -54,8 +54,7 @@ def test_a_head_belongs_to_the_members_too(informed_run: Path, tiny_store: Store
     assert has_evidence(open_run(run))
     save_member(open_run(run), 1, open_run(run))
     assert not has_evidence(open_run(run))
-    evidence = "train.evidence={steps: 30, quantile_steps: 10}"
-    pretrain(with_overrides(tiny_store.config, (*RECURRENT, evidence, "train.members=2")), tiny_store, run, resume=True)
+    pretrain(with_overrides(tiny_store.config, (*RECURRENT, EVIDENCE, "train.members=2")), tiny_store, run, resume=True)
     assert has_evidence(open_run(run))
 
 
