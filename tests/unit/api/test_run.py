@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ def test_mistakes_are_the_commands_sentences(tiny_store: wc.Store, fused_run: Pa
 def test_whatever_reconstructs_only_has_no_scores(tiny_store: wc.Store, tiny_run: Path, tmp_path: Path) -> None:
     run = wc.open_run(tiny_run)
     result = run.evaluate(tiny_store, protocols="reconstruction", out=tmp_path / "out")
-    assert (tmp_path / "out" / "report.html").is_file()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "results.json", "reconstruction.csv"}
+    assert json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["riverflow"] is None
     with pytest.raises(wc.RunError, match="name the protocol 'simulation' or 'ungauged'"):
         _ = result.scores
 

@@ -14,7 +14,6 @@ from tests.conftest import FUSED
 from watercli.config import load, with_overrides
 from watercli.errors import ConfigError
 from watercli.evaluation.comparison import compare_runs
-from watercli.evaluation.evaluate import evaluate
 from watercli.evaluation.report.comparison import target_of, write
 from watercli.evaluation.results import is_of
 from watercli.evaluation.self_check import case, compute, deviations, stored_numbers
@@ -208,14 +207,6 @@ def test_deviations_are_told() -> None:
 @pytest.mark.slow
 def test_this_machine_reproduces_the_stored_numbers(tmp_path: Path) -> None:
     assert not deviations(compute(tmp_path), stored_numbers())
-
-
-def test_a_quick_evaluation_has_only_what_was_asked_for(tiny_run: Path, tiny_store: Store, tmp_path: Path) -> None:
-    checkpoint = open_run(tiny_run)
-    config = with_overrides(checkpoint.config, ["evaluate.protocols=reconstruction"])
-    out = evaluate(checkpoint, tiny_store, tmp_path / "out", config, run=tiny_run)
-    assert {path.name for path in out.iterdir()} == {"report.html", "results.json", "reconstruction.csv"}
-    assert json.loads((out / "results.json").read_text())["riverflow"] is None
 
 
 @pytest.mark.slow

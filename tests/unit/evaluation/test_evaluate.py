@@ -304,14 +304,6 @@ def test_a_result_is_an_object_too(outcome: Outcome, out: Path, tmp_path: Path) 
     assert page.split("Where this comes from")[0] == written.split("Where this comes from")[0]
 
 
-def test_scores_of_an_evaluation_without_river_flow_are_refused(
-    checkpoint: Checkpoint, tiny_store: Store, config: Config, tiny_run: Path
-) -> None:
-    only = with_overrides(config, ["evaluate.protocols=[reconstruction]"])
-    with pytest.raises(RunError, match="judged no river flow"):
-        _ = judge(checkpoint, tiny_store, only, run=tiny_run).scores
-
-
 @pytest.mark.parametrize(
     ("protocols", "held_out", "sentence"),
     [
