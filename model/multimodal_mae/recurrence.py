@@ -74,6 +74,12 @@ class GatedScan(torch.autograd.Function):
         return packed, gate[0] * total[0]
 
 
+def scan(packed: Tensor, initial: Tensor) -> Tensor:
+    """Return the states ``[S, ..., D]`` of packed gate logits and candidates; see `GatedScan`."""
+    states: Tensor = GatedScan.apply(packed, initial)  # type: ignore[no-untyped-call]
+    return states
+
+
 def balanced_state(packed: Tensor, days: int) -> Tensor:
     """Return the state ``[R, D]`` at which gains and losses of the first ``days`` cancel: no store begins empty.
 
@@ -104,26 +110,28 @@ class RecurrentBlock(nn.Module):
 
     def forward(self, x: Tensor, warmup: int, *, keep: int | None = None) -> Tensor:
         """Return ``[S, R, D]`` of ``[S, R, D]``, or its last ``keep`` days; the state settles over ``warmup`` days."""
-        normed, states = self._states(x, lambda packed: balanced_state(packed, warmup))
+        normed, packed = self._packed(x)
+        states = scan(packed, balanced_state(packed, warmup))
         if keep is not None:
             states, normed, x = states[-keep:], normed[-keep:], x[-keep:]
         return self._with_read_out(x, normed, states)
 
     def forecast(self, x: Tensor, warmup: int, issued: Tensor, ahead: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``[S, R, D]`` of ``[S, R, D]``, and ``[L, F, R, D]`` of the days after its days ``issued`` ``[F]``.
+        """Return ``[S, R, D]`` of ``[S, R, D]``, and ``[L, F, R, D]`` of ``ahead``, the days after ``issued`` ``[F]``.
 
-        Each goes on from the state of its day of issue.
+        Each goes on from the state of its day of issue, one of S.
         """
-        normed, states = self._states(x, lambda packed: balanced_state(packed, warmup))
-        normed_ahead, states_ahead = self._states(ahead, lambda _: states[issued])
-        return self._with_read_out(x, normed, states), self._with_read_out(ahead, normed_ahead, states_ahead)
+        normed, packed = self._packed(x)
+        states = scan(packed, balanced_state(packed, warmup))
+        normed_ahead, packed_ahead = self._packed(ahead)
+        later = self._with_read_out(ahead, normed_ahead, scan(packed_ahead, states[issued]))
+        return self._with_read_out(x, normed, states), later
 
-    def _states(self, x: Tensor, initial: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the normed input, and the states; ``initial`` makes the one before the first day of packed inputs."""
+    def _packed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normed input, and packed gate logits and candidates."""
         normed = self.norm(x)
         # In float32 whatever the precision of the products: a slow store changes by a thousandth a day.
-        packed = self.recurrence(normed).float()
-        return normed, GatedScan.apply(packed, initial(packed))  # type: ignore[no-untyped-call]
+        return normed, self.recurrence(normed).float()
 
     def _with_read_out(self, x: Tensor, normed: Tensor, states: Tensor) -> Tensor:
         changed: Tensor = x + self.out(states.to(normed.dtype) * silu(self.read_gate(normed)))

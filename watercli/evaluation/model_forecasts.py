@@ -41,15 +41,11 @@ class ModelForecasts:
 
     def with_observed_weather(self) -> Floats:
         """Return the forecasts that know the weather of the days to come."""
-        if self._goes_on:
-            return self._kept("forecast_known_weather", lambda: self._continued("observed"))
-        return self._kept("forecast_known_weather", lambda: self._of_task(Task.FORECAST))
+        return self._kept("forecast_known_weather", lambda: self._forecasts("observed"))
 
     def without_weather(self) -> Floats:
         """Return the forecasts that know nothing of the days to come."""
-        if self._goes_on:
-            return self._kept("forecast_unknown_weather", lambda: self._continued("none"))
-        return self._kept("forecast_unknown_weather", lambda: self._of_task(Task.FORECAST_WITHOUT_FORCING))
+        return self._kept("forecast_unknown_weather", lambda: self._forecasts("none"))
 
     @property
     def products(self) -> list[str]:
@@ -62,16 +58,7 @@ class ModelForecasts:
 
         What it lacks is missing to the model, as in `watercli simulate`. NaN on days of which it has no value at all.
         """
-
-        def forecasts() -> Iterator[Floats]:
-            if self._goes_on:
-                yield from self._continued("product")
-                return
-            store = in_memory(self.context.store)
-            for issued in track(self.init_time.tolist(), "forecast with forecast weather"):
-                yield self._from_issue(store, issued)
-
-        return self._kept("forecast_weather_of_product", forecasts)
+        return self._kept("forecast_weather_of_product", lambda: self._forecasts("product"))
 
     def with_evidence(self, weather: Weather) -> Floats | None:
         """Return the forecasts that ``watercli simulate --init-time`` writes; None without an evidence head.
@@ -97,10 +84,13 @@ class ModelForecasts:
 
         return self._kept("forecast_evidence", forecasts, evidence=context.fingerprint_of_evidence, weather=weather)
 
-    @property
-    def _goes_on(self) -> bool:
-        """Whether the model has a state that forecasts go on from, so that one pass serves many days of issue."""
-        return self.context.checkpoint.structure.recurrence is not None
+    def _forecasts(self, weather: Weather) -> Iterator[Floats]:
+        """Return the forecasts of some days of issue at a time, ``[F, C, L]``."""
+        if self.context.checkpoint.structure.recurrence is not None:
+            return self._continued(weather)
+        if weather == "product":
+            return self._of_product()
+        return self._of_task(Task.FORECAST if weather == "observed" else Task.FORECAST_WITHOUT_FORCING)
 
     @torch.inference_mode()
     def _continued(self, weather: Weather) -> Iterator[Floats]:
@@ -148,6 +138,11 @@ class ModelForecasts:
         starts = self.init_time + self._first_day
         for first in track(range(0, len(starts), size), task.name.lower()):
             yield self._predicted(reader, starts[first : first + size], task)
+
+    def _of_product(self) -> Iterator[Floats]:
+        store = in_memory(self.context.store)
+        for issued in track(self.init_time.tolist(), "forecast with forecast weather"):
+            yield self._from_issue(store, issued)
 
     def _from_issue(self, store: Store, issued: int) -> Floats:
         """Return the forecasts of one day of issue, ``[1, C, L]``, from the store as it was known then."""
