@@ -53,7 +53,7 @@ def boosted_trees(weather: Floats, regional: Regional, days: slice, trees: int) 
 
 def simulate(context: Context) -> Floats | None:
     """Return the flow ``[C, simulated_days]`` of the trees."""
-    return context.regionally("boosted_trees", boosted_trees, context.settings.boosted_trees)
+    return context.regionally("boosted_trees", boosted_trees, trees=context.settings.boosted_trees)
 
 
 BOOSTED_TREES = Method(

@@ -285,12 +285,13 @@ class Context:
         """Return the test days ``[C, T]`` of a simulation ``[C, simulated_days]``."""
         return None if simulated is None else simulated[:, self.of_simulated(self.test)]
 
-    def regionally(self, kind: str, fit: Callable[[Floats, Regional, slice, int], Floats], steps: int) -> Floats | None:
+    def regionally(self, kind: str, fit: Callable[..., Floats], **sizes: int) -> Floats | None:
         """Return the simulation ``[C, simulated_days]`` of a method that learns from all gauges at once.
 
-        None if no gauge has flow for it.
+        ``fit`` gets the weather, what is known of the gauges, the days, and all ``sizes``. None if no gauge has
+        flow for it.
         """
         if not np.isfinite(self.seen_flow[:, self.store.period("train")]).any():
             return None
-        depends_on = self.about(steps=steps)
-        return self.cached(kind, depends_on, lambda days: fit(self.weather_of_model, self.regional, days, steps))
+        depends_on = self.about(**sizes)
+        return self.cached(kind, depends_on, lambda days: fit(self.weather_of_model, self.regional, days, **sizes))

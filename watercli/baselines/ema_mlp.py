@@ -59,7 +59,7 @@ def ema_mlp(weather: Floats, regional: Regional, days: slice, steps: int) -> Flo
 
 def simulate(context: Context) -> Floats | None:
     """Return the flow ``[C, simulated_days]`` of the network."""
-    return context.regionally("ema_mlp", ema_mlp, context.settings.ema_mlp_steps)
+    return context.regionally("ema_mlp", ema_mlp, steps=context.settings.ema_mlp_steps)
 
 
 EMA_MLP = Method(

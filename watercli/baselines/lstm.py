@@ -28,6 +28,7 @@ from watercli.log import log, track
 
 Floats = NDArray[np.floating[Any]]
 WIDTH = 64
+"""Cells, unless others are asked for."""
 DROPOUT = 0.4
 SEQUENCES = 32
 WARM_UP = 365
@@ -44,13 +45,13 @@ TUNED_OFFSET = 0.1
 class Network(nn.Module):
     """An LSTM, and a linear head that reads its states."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(inputs, WIDTH, batch_first=True)
-        self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(WIDTH, 1), nn.Softplus())
+        self.lstm = nn.LSTM(inputs, width, batch_first=True)
+        self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(width, 1), nn.Softplus())
         # Forget gates that begin open (Gers et al. 2000, doi:10.1162/089976600300015015): rivers remember long.
         with torch.no_grad():
-            self.lstm.get_parameter("bias_hh_l0")[WIDTH : 2 * WIDTH] = 3.0
+            self.lstm.get_parameter("bias_hh_l0")[width : 2 * width] = 3.0
 
     def forward(self, weather: Tensor, attributes: Tensor) -> Tensor:
         """Return ``[B, S]`` of weather ``[B, S, I]`` and attributes ``[B, A]``."""
@@ -84,10 +85,10 @@ class Fitted:
     """What flow is divided by."""
 
     @classmethod
-    def begun(cls, weather: Floats, regional: Regional) -> Fitted:
+    def begun(cls, weather: Floats, regional: Regional, width: int = WIDTH) -> Fitted:
         """Return one with random weights, of weather ``[I, C, T]`` and attributes."""
         x, attributes = inputs(weather, all_flagged=regional.all_flagged), regional.attributes()
-        network = Network(x.shape[-1] + attributes.shape[1])
+        network = Network(x.shape[-1] + attributes.shape[1], width)
         return cls(network, nn.functional.pad(x, (0, 0, WARM_UP, 0)), attributes, regional.scale)
 
     def simulate(self, catchments: slice | list[int], days: slice) -> Floats:
@@ -103,7 +104,15 @@ class Fitted:
         return simulated
 
 
-def fit(weather: Floats, regional: Regional, steps: int, *, start: Fitted | None = None, rate: float = RATE) -> Fitted:
+def fit(
+    weather: Floats,
+    regional: Regional,
+    steps: int,
+    width: int = WIDTH,
+    *,
+    start: Fitted | None = None,
+    rate: float = RATE,
+) -> Fitted:
     """Fit the LSTM to all catchments that have flow.
 
     Parameters
@@ -112,6 +121,8 @@ def fit(weather: Floats, regional: Regional, steps: int, *, start: Fitted | None
         ``[I, C, T]`` standardised, NaN where missing. What lies before the store's first day counts as missing: 0.
     steps
         Of 32 sequences each.
+    width
+        Cells; those of ``start`` if that is given.
     start
         An LSTM of the same inputs that training begins with; None for random weights.
     rate
@@ -128,7 +139,7 @@ def fit(weather: Floats, regional: Regional, steps: int, *, start: Fitted | None
     log.info("Fitting the LSTM to %s observed days", f"{regional.training_days:,}")
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(regional.seed, 10))
-        fitted = Fitted.begun(weather, regional)
+        fitted = Fitted.begun(weather, regional, width if start is None else start.network.lstm.hidden_size)
         if start is not None:
             fitted = _with_weights_of(start, fitted)
             unit = regional.scale / start.scale
@@ -172,9 +183,9 @@ def _step(network: Network, optimiser: torch.optim.Optimizer, error: Tensor) -> 
     return True
 
 
-def lstm(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats:
+def lstm(weather: Floats, regional: Regional, days: slice, steps: int, width: int) -> Floats:
     """Fit the LSTM as `fit` does, and return its flow of ``days``, ``[C, days]``."""
-    return fit(weather, regional, steps).simulate(slice(None), days)
+    return fit(weather, regional, steps, width).simulate(slice(None), days)
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,8 @@ class FineTuned:
         """Fit the LSTM that is trained on; None if no gauge has flow for it."""
         if not np.isfinite(context.seen_flow[:, context.store.period("train")]).any():
             return None
-        fitted = fit(context.weather_of_model, context.regional, context.settings.lstm_steps)
+        settings = context.settings
+        fitted = fit(context.weather_of_model, context.regional, settings.lstm_steps, settings.lstm_width)
         return cls(fitted, context.flow, context.config.seed)
 
     def __call__(self, catchment: int, own: Indices, days: slice) -> Floats:
@@ -221,7 +233,7 @@ class FineTuned:
 
 def simulate(context: Context) -> Floats | None:
     """Return the flow ``[C, simulated_days]`` of the LSTM."""
-    return context.regionally("lstm", lstm, context.settings.lstm_steps)
+    return context.regionally("lstm", lstm, steps=context.settings.lstm_steps, width=context.settings.lstm_width)
 
 
 LSTM = Method(

@@ -46,6 +46,8 @@ class Evaluate(Section):
     """Steps of the EMA-MLP, and of the network on the embeddings."""
     lstm_steps: Positive = 500
     """Steps of the LSTM, of 32 years each."""
+    lstm_width: Positive = 64
+    """Cells of the LSTM."""
     boosted_trees: Positive = 300
     """Trees of the method ``boosted_trees``."""
     fine_tune_steps: Positive = 500

@@ -208,7 +208,8 @@ def _informed(case: Case, checkpoint: Checkpoint) -> Floats | None:
 
 def lstm_from_scratch(case: Case) -> Floats:
     """Return the flow by the LSTM, fitted to the local gauges."""
-    fitted = lstm.fit(_weather(case, case.store), _regional(case), case.parent.checkpoint.config.evaluate.lstm_steps)
+    settings = case.parent.checkpoint.config.evaluate
+    fitted = lstm.fit(_weather(case, case.store), _regional(case), settings.lstm_steps, settings.lstm_width)
     return fitted.simulate(slice(None), case.days)
 
 
@@ -246,12 +247,13 @@ def _pretrained_lstm(case: Case) -> lstm.Fitted | None:
     store = replace(store, dataset=store.dataset.isel(catchment=np.flatnonzero(is_trained)))
     flow = store.dataset[case.target].values.astype(np.float64)
     regional = replace(_regional_of(case, store, flow), all_flagged=True)
+    settings = parent.config.evaluate
     weather, file = _weather(case, store), case.folder / f"lstm-seed{case.cell.seed}.safetensors"
     if file.is_file():
-        fitted = lstm.Fitted.begun(weather, regional)
+        fitted = lstm.Fitted.begun(weather, regional, settings.lstm_width)
         fitted.network.load_state_dict(load_file(file))
     else:
-        fitted = lstm.fit(weather, regional, parent.config.evaluate.lstm_steps)
+        fitted = lstm.fit(weather, regional, settings.lstm_steps, settings.lstm_width)
         with written_file(file) as partial:
             save_file(fitted.network.state_dict(), partial)
     return fitted
