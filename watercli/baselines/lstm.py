@@ -183,7 +183,7 @@ def _step(network: Network, optimiser: torch.optim.Optimizer, error: Tensor) -> 
     return True
 
 
-def lstm(weather: Floats, regional: Regional, days: slice, steps: int, width: int) -> Floats:
+def lstm(weather: Floats, regional: Regional, days: slice, steps: int, width: int = WIDTH) -> Floats:
     """Fit the LSTM as `fit` does, and return its flow of ``days``, ``[C, days]``."""
     return fit(weather, regional, steps, width).simulate(slice(None), days)
 
