@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 DATA ?= ../shared/data
+# Further options of gb12's pretrain and evaluate.
+PRETRAIN ?=
+EVALUATE ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo gb12 test test-slow check bench clean
@@ -35,8 +38,8 @@ demo: $(READY)
 gb12: $(READY)
 	@rm -rf gb12 && mkdir gb12
 	cd gb12 && ../$(BIN)/watercli prepare --config gb12 --data $(abspath $(DATA)) --out gb12.zarr
-	cd gb12 && ../$(BIN)/watercli pretrain --store gb12.zarr
-	cd gb12 && ../$(BIN)/watercli evaluate --run runs/gb12
+	cd gb12 && ../$(BIN)/watercli pretrain --store gb12.zarr $(PRETRAIN)
+	cd gb12 && ../$(BIN)/watercli evaluate --run runs/gb12 $(EVALUATE)
 	cd gb12 && ../$(BIN)/watercli embed --run runs/gb12 --out gb12-emb.zarr
 
 # One process for each core, each with one thread: most tests are too small for two.
