@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.forked import no_launcher
 from watercli.config import load, with_overrides
 from watercli.preparation.prepare import prepare
 from watercli.run.checkpoint import Checkpoint
@@ -17,6 +18,7 @@ from watercli.run.directory import open_run
 from watercli.store import Store
 from watercli.training.pretrain import pretrain
 
+__all__ = ["no_launcher"]
 TINY = (
     "recipe.demo.cells=[24, 20]",
     "recipe.demo.catchments=6",

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked import no_launcher
 from tests.unit.training.conftest import copied, said, uninterrupted
 
-__all__ = ["copied", "no_launcher", "said", "uninterrupted"]
+__all__ = ["copied", "said", "uninterrupted"]
 USERS = ("model", "configs", "tests", "docs")
 """Names of modules that a user may well have; the repository has folders of these names."""
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked import no_launcher
 from watercli.config import Config, Evaluate, with_overrides
 from watercli.evaluation.evaluate import judge, target_of, write
 from watercli.evaluation.results import Outcome
@@ -14,7 +13,6 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
 from watercli.store import Store
 
-__all__ = ["no_launcher"]
 MORE = (
     "evaluate.probe_stride=8",
     "evaluate.min_training_rows=20",

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import Trained
-from tests.forked import no_launcher
 from watercli.config import Config, with_overrides
 from watercli.log import log
 from watercli.run import checkpoint as checkpoints
 from watercli.training.metrics_log import read_metrics
 
-__all__ = ["no_launcher"]
 TIMES = {"windows_per_second", "data_share", "peak_memory_gib"}
 """What depends on the clock and the machine."""
 
