@@ -382,6 +382,8 @@ class Pretrained:
         *,
         name: str | None = None,
         half: bool = False,
+        evaluation: StrPath | None = None,
+        store: Store | StrPath | None = None,
         overwrite: bool = False,
     ) -> Path:
         """Write the model to a folder that can be given to others: ``model.json``, weights, and a card.
@@ -394,19 +396,32 @@ class Pretrained:
             Name of the model; by default that of the folder.
         half
             Weights of 16 bits, half the size.
+        evaluation
+            Folder of the evaluation whose scores the card shows; None for that of the run.
+        store
+            The store of that evaluation, or its path, by which the card tells climates apart; None for that of the run.
         overwrite
             Replace the model at ``out``.
 
         Raises
         ------
         ConfigError
-            If ``out`` may not be written.
+            If ``out`` may not be written, or ``evaluation`` is none of these weights.
         RunError
             If the weights cannot be read, or the disk is full.
         """
         from watercli.library.export import export
 
-        return export(self.checkpoint, Path(out), name=name, run=self.run, half=half, overwrite=overwrite)
+        return export(
+            self.checkpoint,
+            Path(out),
+            name=name,
+            run=self.run,
+            half=half,
+            evaluation=None if evaluation is None else Path(evaluation),
+            store=None if store is None else self.store(store),
+            overwrite=overwrite,
+        )
 
     def batch(
         self,

@@ -16,6 +16,12 @@ def export(
     model: ModelOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the model; by default that of the folder.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Write weights of 16 bits: half the size.")] = False,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="Evaluation whose scores the card shows; by default that of the run.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Store of that evaluation, for scores by climate; by default the run's own.")
+    ] = None,
     overwrite: OverwriteOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -23,5 +29,6 @@ def export(
     from watercli.api.run import open_pretrained
     from watercli.log import log
 
-    written = open_pretrained(run, model).export(out, name=name, half=half, overwrite=overwrite)
+    opened = open_pretrained(run, model)
+    written = opened.export(out, name=name, half=half, evaluation=evaluation, store=store, overwrite=overwrite)
     log.info("Done: %s. Next: watercli simulate --model %s", written, written)

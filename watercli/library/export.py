@@ -11,13 +11,14 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from watercli.errors import RunError
+from watercli.errors import ConfigError, RunError
 from watercli.library import card, folder
-from watercli.library.skill import skill
+from watercli.library.skill import skill, store_of
 from watercli.output.atomic import Target
 from watercli.run.checkpoint import Checkpoint, save_tensors, sha256
 from watercli.run.evidence import copy_evidence
 from watercli.run.members import member_files, named, number_of
+from watercli.store import Store
 from watercli.training.metrics_log import read_metrics
 
 
@@ -28,6 +29,8 @@ def export(
     name: str | None = None,
     run: Path | None = None,
     half: bool = False,
+    evaluation: Path | None = None,
+    store: Store | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a model's folder; `watercli.library.folder` says what it holds.
@@ -44,24 +47,31 @@ def export(
         The run directory, whose record, metrics and evaluation go into the model; None if there is none.
     half
         Weights of 16 bits.
+    evaluation
+        Folder of the evaluation whose scores go into the model; None for that of the run.
+    store
+        The store of that evaluation, which knows of kinds of catchments; None for that of the run.
     overwrite
         Replace a model at ``out``.
 
     Raises
     ------
     ConfigError
-        If ``out`` may not be written.
+        If ``out`` may not be written, or ``evaluation`` is none of these weights.
     RunError
         If the weights cannot be read, or the disk is full.
     """
     target = Target(out, overwrite, "model", folder.is_model)
     target.check()
+    scores = _skill(checkpoint, run, evaluation, store)
     checkpoint.verify(checkpoint.weights)
     try:
         with target.writing() as partial:
             partial.mkdir(parents=True)
             weights = _write_weights(checkpoint, partial, half)
             content = _content(checkpoint, name or out.name, run) | {"weights": weights}
+            if scores is not None:
+                content["scores"] = content["scores"] | {"evaluation": scores}
             folder.write(partial, content)
             (partial / folder.CARD).write_text(card.text(content), encoding="utf-8")
     except OSError as error:
@@ -129,10 +139,25 @@ def _content(checkpoint: Checkpoint, name: str, run: Path | None) -> dict[str, A
         "scores": {
             "validation_loss": checkpoint.validation_loss,
             "validation_nse": checkpoint.validation_nse,
-            "evaluation": skill(run, checkpoint) if run else None,
+            "evaluation": None,
         },
         "checkpoint": {key: value for key, value in raw.items() if key != "files"},
     }
+
+
+def _skill(
+    checkpoint: Checkpoint, run: Path | None, evaluation: Path | None, store: Store | None
+) -> dict[str, Any] | None:
+    """Return the scores of an evaluation, by default the run's; None if there is none of these weights."""
+    if evaluation is None:
+        return skill(run / "evaluation", checkpoint, store or store_of(run)) if run else None
+    scores = skill(evaluation, checkpoint, store or (store_of(run) if run else None))
+    if scores is None:
+        raise ConfigError(
+            f"{evaluation} holds no evaluation of river flow by these weights; make one with watercli evaluate --out "
+            f"{evaluation}"
+        )
+    return scores
 
 
 def _inputs(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The skill of a model by kinds of catchments, from the evaluation of its run."""
+"""The skill of a model by kinds of catchments, from an evaluation of it."""
 
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ class Kind:
     """Position in ``classes`` of each catchment, ``[C]``."""
 
 
-def skill(run: Path, checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Return the median NSE of each method in a run's evaluation, over all catchments and by kind of catchment.
+def skill(evaluation: Path, checkpoint: Checkpoint, store: Store | None) -> dict[str, Any] | None:
+    """Return the median NSE of each method in an evaluation, over all catchments and by kind of catchment.
 
-    None if the run has no evaluation of these weights with river flow.
+    None if the folder holds no evaluation of these weights with river flow. The store, if it is still there, knows of
+    more kinds.
     """
-    results = _results(run)
+    results = _results(evaluation)
     if results is None or results["run"]["weights_fingerprint"] != checkpoint.fingerprint_of_weights():
         return None
     flow = results["riverflow"]
-    data = xr.open_zarr(run / "evaluation" / "results.zarr").load()
+    data = xr.open_zarr(evaluation / "results.zarr").load()
     nse = data["score"].sel(metric="nse")
     scored = nse.isel(catchment=np.flatnonzero(data["days"].values > 0))
     return {
@@ -59,27 +60,27 @@ def skill(run: Path, checkpoint: Checkpoint) -> dict[str, Any] | None:
         "all": _medians(scored),
         "by": [
             {"what": kind.what, "class": name, **_medians(scored.isel(catchment=np.flatnonzero(kind.number == number)))}
-            for kind in _kinds(scored, _store(run))
+            for kind in _kinds(scored, store)
             for number, name in enumerate(kind.classes)
             if (kind.number == number).any()
         ],
     }
 
 
-def _results(run: Path) -> dict[str, Any] | None:
+def _results(evaluation: Path) -> dict[str, Any] | None:
     try:
-        results: dict[str, Any] = json.loads((run / "evaluation" / "results.json").read_text(encoding="utf-8"))
+        results: dict[str, Any] = json.loads((evaluation / "results.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not results.keys() >= NEEDED:
         log.warning(
-            "The evaluation of %s is of another version of watercli, and no part of the card; evaluate again", run
+            "The evaluation %s is of another version of watercli, and no part of the card; evaluate again", evaluation
         )
         return None
     return results if results.get("riverflow") else None
 
 
-def _store(run: Path) -> Store | None:
+def store_of(run: Path) -> Store | None:
     """Return the store of the run, if it is still there."""
     try:
         return Store.open(Path(json.loads((run / "run.json").read_text(encoding="utf-8"))["store"]))

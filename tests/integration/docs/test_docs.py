@@ -171,7 +171,11 @@ def needs_data(command: str) -> bool:
 
 
 def takes_long(command: str) -> bool:
-    return command.startswith(("watercli evaluate", "watercli compare")) or "--processes" in command
+    return (
+        command.startswith(("watercli evaluate", "watercli compare"))
+        or "--processes" in command
+        or "--evaluation" in command
+    )
 
 
 def run(command: str) -> None:
