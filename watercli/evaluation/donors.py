@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata
 
 from watercli.data.windows import Indices
 from watercli.hydrology.scores import nse
@@ -161,17 +161,29 @@ def _correlation(x: Floats, y: Floats, seed: int) -> tuple[float, float, float]:
     """Return the rank correlation of two distances over pairs, and the 95 % interval by bootstrap over catchments."""
     rng = np.random.default_rng(seed)
     number = len(x)
+    first, second = np.triu_indices(number, 1)
+    known = np.isfinite(x[first, second]) & np.isfinite(y[first, second])
+    first, second = first[known], second[known]
+    groups = [np.unique(distances[first, second], return_inverse=True)[1] for distances in (x, y)]
 
-    def over_pairs(rows: NDArray[np.int64]) -> float:
-        first, second = np.triu_indices(len(rows), 1)
-        first, second = rows[first], rows[second]
-        a, b = x[first, second], y[first, second]
-        pairs = (first != second) & np.isfinite(a) & np.isfinite(b)  # a catchment drawn twice is no pair
-        if pairs.sum() < MIN_CATCHMENTS or np.ptp(a[pairs]) == 0 or np.ptp(b[pairs]) == 0:
+    def over_pairs(times: NDArray[np.int64]) -> float:
+        # A pair counts as often as both were drawn; a catchment drawn twice is no pair. Ranks need no further sorting.
+        weight = (times[first] * times[second]).astype(np.float64)
+        if weight.sum() < MIN_CATCHMENTS:
             return float("nan")
-        return float(spearmanr(a[pairs], b[pairs]).statistic)
+        (a, b), total = (_ranks(group, weight) for group in groups), weight.sum()
+        a, b = a - (weight @ a) / total, b - (weight @ b) / total
+        spread = np.sqrt((weight @ a**2) * (weight @ b**2))
+        return float(weight @ (a * b) / spread) if spread > 0 else float("nan")
 
     resamples = track(range(RESAMPLES), "donor search: bootstrap")
-    drawn = [over_pairs(rng.integers(number, size=number)) for _ in resamples]
+    drawn = [over_pairs(np.bincount(rng.integers(number, size=number), minlength=number)) for _ in resamples]
     low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (np.nan, np.nan)
-    return over_pairs(np.arange(number)), float(low), float(high)
+    return over_pairs(np.ones(number, dtype=np.int64)), float(low), float(high)
+
+
+def _ranks(group: Indices, weight: Floats) -> Floats:
+    """Return the middle ranks of values that each come ``weight`` times, by their numbers among the distinct values."""
+    number = np.bincount(group, weights=weight)
+    ranks: Floats = (np.cumsum(number) - number / 2)[group]
+    return ranks
