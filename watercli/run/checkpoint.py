@@ -18,7 +18,7 @@ import torch
 from multimodal_mae.config import GridConfig, MAEConfig
 from multimodal_mae.mae import MultiModalMAE
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from watercli import __version__
 from watercli.config import Config, parse
@@ -27,6 +27,7 @@ from watercli.data.structure import model_config
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_folder
 from watercli.output.sealed import Damaged, read_sealed, sealed
+from watercli.output.tensors import write_tensors
 from watercli.store import Store
 
 SCHEMA_VERSION = 2
@@ -276,7 +277,7 @@ def folder_of(run: Path, step: int) -> Path:
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, Any]:
     """Write tensors, and return the size and checksum of their file."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     flush(file)
     return {"bytes": file.stat().st_size, "sha256": sha256(file)}
 

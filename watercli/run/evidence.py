@@ -11,11 +11,11 @@ from typing import Any
 
 from multimodal_mae.evidence import EvidenceHead
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_file
+from watercli.output.tensors import write_tensors
 from watercli.run.checkpoint import Checkpoint
 
 FILE = "evidence.safetensors"
@@ -68,7 +68,7 @@ def _write(checkpoint: Checkpoint, meta: dict[str, Any], tensors: dict[str, Tens
     file = checkpoint.path / FILE
     try:
         with written_file(file) as partial:
-            save_file(tensors, partial, {META: json.dumps(meta)})
+            write_tensors(tensors, partial, {META: json.dumps(meta)})
             flush(partial)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{file} cannot be written ({error}); make room and give the same command again") from error

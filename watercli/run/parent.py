@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from watercli.errors import RunError
 from watercli.output.atomic import flush, written_folder
 from watercli.output.sealed import sealed
+from watercli.output.tensors import write_tensors
 from watercli.run.checkpoint import META, WEIGHTS, Checkpoint, sha256
 from watercli.run.evidence import copy_evidence
 from watercli.run.view import as_read_by
@@ -84,7 +84,7 @@ def adopt(parent: Parent, run: Path) -> None:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
     """Write a checkpoint with other weights into an empty folder; it has no evidence head."""
     file = folder / WEIGHTS
-    save_file(weights, file)
+    write_tensors(weights, file)
     files = {WEIGHTS: {"bytes": file.stat().st_size, "sha256": sha256(file)}}
     copy = replace(checkpoint, path=folder, weights=WEIGHTS, files=files)
     (folder / META).write_text(sealed(copy.to_dict()), encoding="utf-8")

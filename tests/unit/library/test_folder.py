@@ -43,6 +43,16 @@ def test_the_folder_says_what_the_model_is(shared_model: Path, recurrent_run: Pa
     assert content["scores"]["validation_nse"] == directory.open_run(recurrent_run).validation_nse
 
 
+def test_others_may_read_a_run_and_a_model_as_any_other_file(
+    shared_model: Path, recurrent_run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "any").touch()
+    usual = (tmp_path / "any").stat().st_mode
+    written = [path for place in (shared_model, recurrent_run) for path in place.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".safetensors" for path in written)
+    assert [path for path in written if path.stat().st_mode != usual] == []
+
+
 def test_a_model_simulates_as_its_run_does(shared_model: Path, recurrent_run: Path, tiny_store: Store) -> None:
     options: dict[str, Any] = {"since": "2002-02-01", "until": "2002-02-20"}
     by_run = wc.open_run(recurrent_run).simulate(tiny_store, **options)

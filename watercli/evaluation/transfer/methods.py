@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from watercli.baselines import gr4j, lstm
 from watercli.baselines.informed import Informed
@@ -28,6 +28,7 @@ from watercli.errors import ConfigError
 from watercli.evaluation.study import finished
 from watercli.log import log
 from watercli.output.atomic import written_file, written_folder
+from watercli.output.tensors import write_tensors
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
 from watercli.run.evidence import load_evidence
@@ -255,7 +256,7 @@ def _pretrained_lstm(case: Case) -> lstm.Fitted | None:
     else:
         fitted = lstm.fit(weather, regional, settings.lstm_steps, settings.lstm_width)
         with written_file(file) as partial:
-            save_file(fitted.network.state_dict(), partial)
+            write_tensors(fitted.network.state_dict(), partial)
     return fitted
 
 
