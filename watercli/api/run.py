@@ -406,7 +406,7 @@ class Pretrained:
         Raises
         ------
         ConfigError
-            If ``out`` may not be written, or ``evaluation`` is none of these weights.
+            If ``out`` may not be written, or ``evaluation`` is none of these weights or of another store.
         RunError
             If the weights cannot be read, or the disk is full.
         """

@@ -57,21 +57,19 @@ def export(
     Raises
     ------
     ConfigError
-        If ``out`` may not be written, or ``evaluation`` is none of these weights.
+        If ``out`` may not be written, or ``evaluation`` is none of these weights or of another store.
     RunError
         If the weights cannot be read, or the disk is full.
     """
     target = Target(out, overwrite, "model", folder.is_model)
     target.check()
-    scores = _skill(checkpoint, run, evaluation, store)
+    scores = _scores(checkpoint, run, evaluation, store)
     checkpoint.verify(checkpoint.weights)
     try:
         with target.writing() as partial:
             partial.mkdir(parents=True)
             weights = _write_weights(checkpoint, partial, half)
-            content = _content(checkpoint, name or out.name, run) | {"weights": weights}
-            if scores is not None:
-                content["scores"] = content["scores"] | {"evaluation": scores}
+            content = _content(checkpoint, name or out.name, run, scores) | {"weights": weights}
             folder.write(partial, content)
             (partial / folder.CARD).write_text(card.text(content), encoding="utf-8")
     except OSError as error:
@@ -112,10 +110,14 @@ def _record_of(file: Path) -> dict[str, Any]:
     }
 
 
-def _content(checkpoint: Checkpoint, name: str, run: Path | None) -> dict[str, Any]:
-    """Return what ``model.json`` says, the weights apart; a model that is exported again keeps what it said."""
+def _content(checkpoint: Checkpoint, name: str, run: Path | None, scores: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what ``model.json`` says, the weights apart; a model that is exported again keeps what it said.
+
+    ``scores`` are those of an evaluation, if there is one; see `_scores`.
+    """
     if run is None and folder.is_model(checkpoint.path):
-        return folder.about(checkpoint.path) | {"name": name}
+        before = folder.about(checkpoint.path)
+        return before | {"name": name, "scores": before["scores"] | ({"evaluation": scores} if scores else {})}
     config, raw = checkpoint.config, checkpoint.to_dict()
     record = _record(run)
     return {
@@ -139,20 +141,22 @@ def _content(checkpoint: Checkpoint, name: str, run: Path | None) -> dict[str, A
         "scores": {
             "validation_loss": checkpoint.validation_loss,
             "validation_nse": checkpoint.validation_nse,
-            "evaluation": None,
+            "evaluation": scores,
         },
         "checkpoint": {key: value for key, value in raw.items() if key != "files"},
     }
 
 
-def _skill(
+def _scores(
     checkpoint: Checkpoint, run: Path | None, evaluation: Path | None, store: Store | None
 ) -> dict[str, Any] | None:
     """Return the scores of an evaluation, by default the run's; None if there is none of these weights."""
-    if evaluation is None:
-        return skill(run / "evaluation", checkpoint, store or store_of(run)) if run else None
-    scores = skill(evaluation, checkpoint, store or (store_of(run) if run else None))
-    if scores is None:
+    chosen = evaluation or (run / "evaluation" if run else None)
+    if store is not None and chosen is None:
+        raise ConfigError("--store is that of an evaluation; name its folder by --evaluation")
+    known = store or (store_of(run) if run else None)
+    scores = None if chosen is None else skill(chosen, checkpoint, known)
+    if scores is None and evaluation is not None:
         raise ConfigError(
             f"{evaluation} holds no evaluation of river flow by these weights; make one with watercli evaluate --out "
             f"{evaluation}"

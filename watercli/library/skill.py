@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from watercli.errors import WatercliError
+from watercli.errors import ConfigError, WatercliError
 from watercli.log import log
 from watercli.run.checkpoint import Checkpoint
 from watercli.store import GROUP, Store
@@ -41,8 +41,13 @@ class Kind:
 def skill(evaluation: Path, checkpoint: Checkpoint, store: Store | None) -> dict[str, Any] | None:
     """Return the median NSE of each method in an evaluation, over all catchments and by kind of catchment.
 
-    None if the folder holds no evaluation of these weights with river flow. The store, if it is still there, knows of
-    more kinds.
+    None if the folder holds no evaluation of these weights with river flow. The store that was evaluated, if it is
+    still there, knows of more kinds.
+
+    Raises
+    ------
+    ConfigError
+        If the store lacks gauges of the evaluation.
     """
     results = _results(evaluation)
     if results is None or results["run"]["weights_fingerprint"] != checkpoint.fingerprint_of_weights():
@@ -51,6 +56,11 @@ def skill(evaluation: Path, checkpoint: Checkpoint, store: Store | None) -> dict
     data = xr.open_zarr(evaluation / "results.zarr").load()
     nse = data["score"].sel(metric="nse")
     scored = nse.isel(catchment=np.flatnonzero(data["days"].values > 0))
+    if store is not None and (lacking := set(map(str, scored["catchment"].values)) - set(store.gauge_ids)):
+        raise ConfigError(
+            f"{store.path} lacks {len(lacking)} of the gauges in {evaluation}, such as {min(lacking)}; name the store "
+            "that was evaluated by --store"
+        )
     return {
         "target": flow["target"],
         "period": results["splits"][results["scored_split"]],

@@ -26,8 +26,8 @@ def test_what_is_missing_differs_between_two_stores() -> None:
     with pytest.raises(ConfigError, match="was fitted to 4 inputs, and the store has 6"):
         lstm.fit(gappy_weather, gappy, 1, start=lstm.Fitted.begun(weather, regional))
 
-    parent = lstm.fit(weather, replace(regional, all_flagged=True), 1, 8)
+    parent = lstm.fit(weather, replace(regional, all_flagged=True), 1, 12)
     child = lstm.fit(gappy_weather, replace(gappy, all_flagged=True), 1, start=parent)
-    assert child.network.lstm.hidden_size == 8  # as the parent has
+    assert child.network.lstm.hidden_size == 12  # as the parent has
     assert child.network.lstm.input_size == 8
     assert np.isfinite(child.simulate(slice(None), slice(400, DAYS))).all()
