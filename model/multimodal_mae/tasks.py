@@ -112,11 +112,22 @@ def draw_absent(config: MAEConfig, *, windows: int, catchments: int, generator: 
     }
 
 
-def draw_missing_attributes(shape: Sequence[int], probability: float, generator: torch.Generator) -> Tensor:
-    """Draw which attributes ``[B, C, A]`` are missing: each by itself, and by the same probability all at once."""
+def draw_missing_attributes(
+    shape: Sequence[int], probability: float, generator: torch.Generator, sets: Tensor | None = None
+) -> Tensor:
+    """Draw which attributes ``[B, C, A]`` are missing: each by itself, and by the same probability all at once.
+
+    ``sets`` ``[S, A]`` bool are attributes that may be missing together. Each is drawn by the same probability again,
+    and so are all of them at once.
+    """
     each = torch.rand(tuple(shape), generator=generator) < probability
     all_at_once = torch.rand((*shape[:-1], 1), generator=generator) < probability
-    return each | all_at_once
+    missing = each | all_at_once
+    if sets is None or not len(sets):
+        return missing
+    of_set = torch.rand((*shape[:-1], len(sets)), generator=generator) < probability
+    every_set = torch.rand((*shape[:-1], 1), generator=generator) < probability
+    return missing | ((of_set | every_set).float() @ sets.float() > 0)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class WindowReader:
         self.grid_days = config.grid_days
         self._names = list(config.modalities)
         self._static = torch.from_numpy(scaling.static(store))
+        self.attribute_sets = _lacked_together(self._static)
         self._land = torch.from_numpy(store.land_patches)
         self._series: dict[str, Tensor] = {}
         self._targets: dict[str, Tensor] = {}
@@ -211,6 +212,19 @@ class WindowReader:
         """Return the antecedent states of a series ``[B, C, G]`` or a grid's patches ``[B, L, G]`` before windows."""
         land = torch.arange(len(self._land)).expand(len(first), -1)
         return self._past[name].before(first, catchments if name in self._series else land)
+
+
+def _lacked_together(static: Tensor) -> Tensor:
+    """Return sets of attributes that the same catchments lack, ``[S, A]`` bool, as they come from one table.
+
+    ``static`` are the attributes ``[C, A]``. Those that no catchment lacks are in no set.
+    """
+    if not static.numel():
+        return torch.zeros(0, static.shape[1], dtype=torch.bool)
+    lacking = torch.isnan(static)
+    patterns: Tensor = torch.unique(lacking, dim=1)
+    sets = (lacking[:, None, :] == patterns[:, :, None]).all(0)
+    return sets[patterns.any(0)]
 
 
 def basin_std(training: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -183,7 +183,7 @@ class Steps(Dataset[Step]):
         if train.attribute_noise_std:
             change = train.attribute_noise_std * torch.randn(shape, generator=generator)
         if train.attribute_dropout:
-            missing = draw_missing_attributes(shape, train.attribute_dropout, generator)
+            missing = draw_missing_attributes(shape, train.attribute_dropout, generator, self._reader.attribute_sets)
             change = change.masked_fill(missing, torch.nan)
         return change
 

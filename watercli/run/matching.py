@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pint
 from cf_xarray.units import units as registry
 from numpy.typing import NDArray
 
-from watercli.config import Modality
+from watercli.config import Attribute, Config, Modality
 from watercli.errors import ConfigError, nearest
 from watercli.hydrology.names import quantity_named
 from watercli.hydrology.units import are_discharge_and_depth, area_factor, parse, scale_and_offset
@@ -35,11 +35,21 @@ class Variable:
     """None: not recorded."""
     synonyms: tuple[str | None, ...] = ()
     """Other names that it is known by: in its source, in CF."""
+    recipe: Attribute | None = None
+    """Where an attribute comes from, if its recipe is known."""
 
     @property
     def quantity(self) -> str | None:
         """What it measures, as far as its names tell."""
         return quantity_named((self.name, *self.synonyms))
+
+    def comes_from_where(self, other: Variable) -> bool:
+        """Whether both are attributes that recipes take from a column of the same name, or from the same index."""
+        if self.recipe is None or other.recipe is None or self.recipe.one_hot != other.recipe.one_hot:
+            return False
+        if self.recipe.climate is not None:
+            return self.recipe.climate == other.recipe.climate
+        return bool(set(self.recipe.column) & set(other.recipe.column))
 
 
 @dataclass(frozen=True)
@@ -104,8 +114,18 @@ def _modality(name: str, modality: Modality, attributes: Mapping[Any, Any] | Non
     )
 
 
+def _recipes(config: Config) -> Mapping[str, Attribute]:
+    return config.recipe.catchments.attributes if config.recipe and config.recipe.catchments else {}
+
+
 def _attributes_of_model(checkpoint: Checkpoint) -> list[Variable]:
-    return [Variable(name, ATTRIBUTE, scale.units) for name, scale in checkpoint.scaling.attributes.items()]
+    recipes = _recipes(checkpoint.config)
+    variables = []
+    for name, scale in checkpoint.scaling.attributes.items():
+        recipe = recipes.get(name)
+        units = scale.units or (recipe.units if recipe else None)
+        variables.append(Variable(name, ATTRIBUTE, _stated(units, scale.least, scale.most), recipe=recipe))
+    return variables
 
 
 def _attributes_of_store(store: Store) -> list[Variable]:
@@ -113,10 +133,21 @@ def _attributes_of_store(store: Store) -> list[Variable]:
     if not store.gauge_ids:
         return []
     units: Any = store.dataset["attribute_units"].values if store.attribute_names else ()
-    own = [Variable(name, ATTRIBUTE, str(unit)) for name, unit in zip(store.attribute_names, units, strict=True)]
+    recipes = _recipes(store.config)
+    own = []
+    for number, (name, unit) in enumerate(zip(store.attribute_names, units, strict=True)):
+        values = store.dataset["static"].values[:, number]
+        known = values[np.isfinite(values)]
+        stated = _stated(str(unit), *((float(known.min()), float(known.max())) if known.size else (None, None)))
+        own.append(Variable(name, ATTRIBUTE, stated, recipe=recipes.get(name)))
     held = {name for variable in own for name in (variable.name, variable.quantity)}
     places = [Variable(name, ATTRIBUTE, unit) for name, unit in PLACES.items() if name in store.dataset]
     return own + [place for place in places if not held & {place.name, place.quantity}]
+
+
+def _stated(units: str | None, least: float | None, most: float | None) -> str | None:
+    """Return an attribute's units; None if they are 1, as they are where nobody says, and its values no fractions."""
+    return None if units == "1" and max(abs(least or 0.0), abs(most or 0.0)) > 1 else units
 
 
 def _checked(
@@ -145,18 +176,27 @@ def _matched(
     needed: Sequence[Variable], given: Sequence[Variable], names: Mapping[str, str], store: Store, *, has_area: bool
 ) -> list[Match]:
     by_name = {variable.name: variable for variable in given}
-    sure: dict[str, Match] = {}
+    sure = _by_origin(needed, given, names)
+    claimed = {found.given.name for found in sure.values() if found.given}
     for variable in needed:
         same = by_name.get(names.get(variable.name, variable.name))
-        if same is None or (same.kind != variable.kind and variable.name not in names):
+        if same is None or variable.name in sure or (variable.name not in names and same.name in claimed):
             continue
-        if same.kind != variable.kind or not _converts(same, variable, has_area=has_area):
+        is_named = variable.name in names
+        if same.kind != variable.kind and not is_named:
+            continue
+        if same.kind == variable.kind and _converts(same, variable, has_area=has_area):
+            sure[variable.name] = Match(variable, same, "by --map" if is_named else "")
+        elif variable.kind == ATTRIBUTE and same.units == "1":  # nobody said
+            sure[variable.name] = Match(variable, replace(same, units=None))
+        elif variable.kind == ATTRIBUTE and not is_named:  # the word means another thing there
+            sure[variable.name] = Match(variable, None, f"the store's is in {same.units}, not {variable.units}")
+        else:
             raise ConfigError(
                 f"'{same.name}' of {store.path} is a {same.kind} in {same.units}, which cannot become the model's "
                 f"'{variable.name}', a {variable.kind} in {variable.units}; name another with --map "
                 f"{variable.name}=NAME"
             )
-        sure[variable.name] = Match(variable, same, "by --map" if variable.name in names else "")
     taken = {found.given.name for found in sure.values() if found.given}
     left = [variable for variable in given if variable.name not in taken]
     open_quantities = Counter(variable.quantity for variable in needed if variable.name not in sure)
@@ -165,6 +205,24 @@ def _matched(
         or _by_quantity(variable, left, unique=open_quantities[variable.quantity] == 1, has_area=has_area)
         for variable in needed
     ]
+
+
+def _by_origin(needed: Sequence[Variable], given: Sequence[Variable], names: Mapping[str, str]) -> dict[str, Match]:
+    """Return the attributes that come from the same column as one of the store's, whatever their names.
+
+    Sand of one survey is not that of another, though both may be called so.
+    """
+    free = [variable for variable in given if variable.name not in names.values()]
+    found = {}
+    for variable in needed:
+        same = [candidate for candidate in free if variable.comes_from_where(candidate)]
+        rivals = [other for other in needed if same and other.comes_from_where(same[0])]
+        if variable.name in names or not len(same) == len(rivals) == 1:
+            continue
+        if _converts(same[0], variable, has_area=False):
+            why = "" if same[0].name == variable.name else "from the same column"
+            found[variable.name] = Match(variable, same[0], why)
+    return found
 
 
 def _by_quantity(variable: Variable, given: Sequence[Variable], *, unique: bool, has_area: bool) -> Match:
