@@ -417,7 +417,7 @@ class Catchments(Section):
     area_units: str = "km2"
     """Units of that column, where its file states none; the store has km2."""
     gauge_name: str | None = "gauge_name"
-    """Column of the gauge's name; null if there is none."""
+    """Column of the gauge's name. Gauges have no name where it is null, or left out and in no table."""
     attributes: dict[str, Attribute] = Field(min_length=1)
     """Static attributes that condition the series encoders, by name."""
     allow_flow_attributes: bool = False

@@ -70,8 +70,10 @@ class Match:
 
     @property
     def is_as_named(self) -> bool:
-        """Whether the store has it by the same name and in the same units."""
-        return self.given is not None and (self.given.name, self.given.units) == (self.name, self.needed.units)
+        """Whether the store has it by the same name and in the same units, of which 1 may be left unsaid."""
+        if self.given is None:
+            return False
+        return (self.given.name, self.given.units or "1") == (self.name, self.needed.units or "1")
 
 
 def match(checkpoint: Checkpoint, store: Store, names: Mapping[str, str]) -> tuple[list[Match], list[Match]]:
@@ -193,9 +195,8 @@ def _matched(
             sure[variable.name] = Match(variable, None, f"the store's is in {same.units}, not {variable.units}")
         else:
             raise ConfigError(
-                f"'{same.name}' of {store.path} is a {same.kind} in {same.units}, which cannot become the model's "
-                f"'{variable.name}', a {variable.kind} in {variable.units}; name another with --map "
-                f"{variable.name}=NAME"
+                f"'{same.name}' of {store.path} is {_in_words(same)}, which cannot become the model's "
+                f"'{variable.name}', {_in_words(variable)}; name another with --map {variable.name}=NAME"
             )
     taken = {found.given.name for found in sure.values() if found.given}
     left = [variable for variable in given if variable.name not in taken]
@@ -205,6 +206,10 @@ def _matched(
         or _by_quantity(variable, left, unique=open_quantities[variable.quantity] == 1, has_area=has_area)
         for variable in needed
     ]
+
+
+def _in_words(variable: Variable) -> str:
+    return f"{'an' if variable.kind == ATTRIBUTE else 'a'} {variable.kind} in {variable.units}"
 
 
 def _by_origin(needed: Sequence[Variable], given: Sequence[Variable], names: Mapping[str, str]) -> dict[str, Match]:

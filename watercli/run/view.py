@@ -26,7 +26,9 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.run.climate import climate_of
 from watercli.run.compatibility import with_absent_series
 from watercli.run.matching import Match, conversion, match
-from watercli.store import FORECAST, SERIES_DIMS, Store
+from watercli.run.mean_temperature import with_mean_temperature
+from watercli.run.series_statistics import renew_statistics
+from watercli.store import FORECAST, Store
 from watercli.transforms import TRANSFORMS
 
 Floats = NDArray[np.floating[Any]]
@@ -69,6 +71,9 @@ def as_read_by(checkpoint: Checkpoint, store: Store, names: Mapping[str, str] | 
     if isinstance(store, View):
         return store
     modalities, attributes = match(checkpoint, store, names or {})
+    if (with_mean := with_mean_temperature(store, modalities)) is not None:
+        store = with_mean
+        modalities, attributes = match(checkpoint, store, names or {})
     is_trained = checkpoint.fingerprint in (store.fingerprint, *store.dataset.attrs.get("ancestry", ()))
     as_they_are = all(found.is_as_named for found in (*modalities, *attributes))
     if is_trained and as_they_are and store.attribute_names == list(checkpoint.scaling.attributes):
@@ -131,7 +136,7 @@ def _with_modalities(store: Store, matches: Sequence[Match]) -> xr.Dataset:
             variables[variable] = along.assign_coords({dim: np.array(kept, dtype=object)})
     for found in matches:
         if found.given and found.given.units != found.needed.units:
-            _renew_statistics(variables["statistics"], variables[found.name], store.period("train"))
+            renew_statistics(variables["statistics"], variables[found.name], store.period("train"))
     held = [*store.config.modalities, *(data.name for data in store.forecasts.values())]
     rest = data.drop_vars(held).drop_dims(["variable", "grid"], errors="ignore")
     return rest.assign(variables)
@@ -165,21 +170,6 @@ def _values(store: Store, found: Match) -> xr.DataArray:
     else:
         values = data * scale[:, None] + offset if found.given.units != found.needed.units else data
     return values.astype(data.dtype).assign_attrs(attributes).rename(found.name)
-
-
-def _renew_statistics(statistics: xr.DataArray, values: xr.DataArray, train: slice) -> None:
-    """Put the statistics of converted values in their place; those of grids, which are large, are unknown."""
-    place = {"variable": values.name}
-    statistics.loc[place] = np.nan
-    if values.dims != SERIES_DIMS:
-        return
-    present = values.values[:, train].astype(np.float64)
-    present = present[np.isfinite(present)]
-    for name, transform in TRANSFORMS.items():
-        seen = transform.forward(present)
-        if seen.size:
-            statistics.loc[place | {"transform": name, "statistic": "mean"}] = seen.mean()
-            statistics.loc[place | {"transform": name, "statistic": "std"}] = seen.std()
 
 
 def _with_attributes(

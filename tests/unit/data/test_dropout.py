@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -62,3 +64,19 @@ def test_validation_drops_nothing(tiny_store: Store) -> None:
 def test_only_a_fraction_can_be_dropped(tiny_store: Store) -> None:
     with pytest.raises(ConfigError, match=r"modalities.evap.dropout.*less than 1"):
         with_overrides(tiny_store.config, ["modalities.evap.dropout=1.0"])
+
+
+def test_what_the_same_catchments_lack_is_missing_at_once(tiny_store: Store) -> None:
+    """Two attributes that one catchment lacks come from a table; they are missing together elsewhere too."""
+    dataset = tiny_store.dataset.copy()
+    static = dataset["static"].values.copy()
+    static[1, :2] = np.nan
+    gappy = replace(tiny_store, dataset=dataset.assign(static=(dataset["static"].dims, static)))
+    steps = steps_of(gappy, "train.attribute_dropout=0.1", *TASKS)
+    config = with_overrides(gappy.config, [])
+    reader = WindowReader(gappy, config, Scaling.of(gappy, config))
+    assert reader.attribute_sets.tolist() == [[True, True] + [False] * (static.shape[1] - 2)]
+    missing = torch.cat([torch.isnan(steps[step].batch.static).flatten(0, 1) for step in range(12)])
+    both, third = missing[:, :2].all(1), missing[:, 2]
+    assert (both & ~third).float().mean() > 0.15
+    assert 0.1 < third.float().mean() < 0.3

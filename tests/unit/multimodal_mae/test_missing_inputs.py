@@ -95,6 +95,20 @@ def test_draws() -> None:
     assert missing.float().mean().item() == pytest.approx(1 - 0.8**2, abs=0.05)
 
 
+def test_attributes_of_one_table_are_missing_together() -> None:
+    sets = torch.tensor([[False, True, True, True, False, False], [False, False, False, False, True, True]])
+    generator = torch.Generator().manual_seed(0)
+    missing = draw_missing_attributes((2000, 2, 6), 0.1, generator, sets)
+    table = missing[..., 1:4].all(-1)
+    # Its own draw, that of every table and that of all attributes: 1 - 0.9 ** 3. By itself each is rarely missing.
+    assert 0.25 < table.float().mean() < 0.30
+    tables = missing[..., 1:].all(-1) & ~missing[..., 0]
+    assert 0.07 < tables.float().mean() < 0.12
+    assert 0.17 < missing[..., 0].float().mean() < 0.21
+    plain = draw_missing_attributes((2000, 2, 6), 0.1, torch.Generator().manual_seed(0))
+    assert not (plain & ~missing).any()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("config", [optional(), replace(SMALL, attribute_flags=True)], ids=["recurrence", "encoder"])
 def test_a_missing_attribute_is_not_the_mean(config: MAEConfig) -> None:

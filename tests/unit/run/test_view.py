@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import watercli as wc
 from tests.conftest import TINY
-from watercli.config import Config, load, parse, with_overrides
+from watercli.config import Attribute, Config, load, parse, with_overrides
 from watercli.errors import ConfigError
 from watercli.preparation.prepare import prepare
 from watercli.run import directory
@@ -126,7 +127,7 @@ def test_what_is_not_named_and_not_known_is_missing(
     rows = {name: (read_from, remark) for _, name, read_from, _, _, remark, _ in lines}
     assert rows["soil"][0] == "missing"
     assert rows["precip"][0] == "rain, cm/day to mm/day (both are precipitation)"
-    assert rows["area"][0] == "basin_area (both are catchment area)"
+    assert rows["area"][0] == "basin_area (from the same column)"
 
 
 def test_a_place_stands_for_an_attribute(recurrent: Checkpoint, tiny_store: Store) -> None:
@@ -157,6 +158,81 @@ def test_climate_is_computed_from_the_weather_of_the_store(recurrent: Checkpoint
         view.dataset["static"].sel(attribute="bfihost").values, np.nanmean(training, axis=1), rtol=1e-4
     )
     assert view.fingerprint != "fewer"
+
+
+def _of_attributes(store: Store, **recipes: str) -> Store:
+    """Return the store with the second attribute under other names, from other columns, in other units."""
+    assert store.config.recipe is not None
+    assert store.config.recipe.catchments is not None
+    named = {name: Attribute.model_validate(yaml.safe_load(recipe)) for name, recipe in recipes.items()}
+    rest = [name for name in store.attribute_names if name != "bfihost"]
+    values = store.dataset["static"].sel(attribute=["bfihost"] * len(named)).values
+    static = np.concatenate([store.dataset["static"].sel(attribute=rest).values, values], axis=1)
+    own = dict(zip(store.attribute_names, store.dataset["attribute_units"].values.tolist(), strict=True))
+    units = [*(own[name] for name in rest), *(attribute.units for attribute in named.values())]
+    dataset = store.dataset.drop_dims("attribute").assign_coords(attribute=np.array([*rest, *named], dtype=object))
+    catchments = store.config.recipe.catchments
+    attributes = {name: item for name, item in catchments.attributes.items() if name != "bfihost"} | named
+    recipe = store.config.recipe.model_copy(
+        update={"catchments": catchments.model_copy(update={"attributes": attributes})}
+    )
+    return replace(
+        store,
+        dataset=dataset.assign(
+            static=(("catchment", "attribute"), static),
+            attribute_units=("attribute", np.array(units, dtype=object)),
+        ).assign_attrs(fingerprint="renamed"),
+        config=store.config.model_copy(update={"recipe": recipe}),
+    )
+
+
+def _read(checkpoint: Checkpoint, store: Store, name: str = "bfihost") -> list[float]:
+    values: list[float] = as_read_by(checkpoint, store).dataset["static"].sel(attribute=name).values.tolist()
+    return values
+
+
+@pytest.fixture(scope="module")
+def in_percent(recurrent: Checkpoint) -> Checkpoint:
+    """A model whose attribute is a percentage, written before units were kept beside its scale."""
+    changes = ["recipe.catchments.attributes.bfihost={column: bfi_perc, units: '%'}"]
+    attributes = dict(recurrent.scaling.attributes)
+    attributes["bfihost"] = replace(attributes["bfihost"], units=None)
+    scaling = replace(recurrent.scaling, attributes=attributes)
+    return replace(recurrent, config=with_overrides(recurrent.config, changes), scaling=scaling)
+
+
+def test_an_attribute_is_what_its_column_is(in_percent: Checkpoint, tiny_store: Store) -> None:
+    """Not what it is called: two tables may call two things by one name."""
+    other = _of_attributes(
+        tiny_store, bfihost="{column: bfi_other, units: '%'}", baseflow="{column: bfi_perc, units: '%'}"
+    )
+    dataset = other.dataset.copy(deep=True)
+    dataset["static"].loc[{"attribute": "bfihost"}] = -1.0
+    own = tiny_store.dataset["static"].sel(attribute="bfihost").values
+    assert _read(in_percent, replace(other, dataset=dataset)) == own.tolist()
+
+
+def test_units_of_an_attribute_are_converted(in_percent: Checkpoint, tiny_store: Store) -> None:
+    own = tiny_store.dataset["static"].sel(attribute="bfihost").values
+    assert own.max() < 1
+    fractions = _of_attributes(tiny_store, bfihost="{column: bfi_other}")
+    np.testing.assert_allclose(_read(in_percent, fractions), own * 100, rtol=1e-6)
+    # Where nobody says the units, 45 is no fraction.
+    percentages = fractions.dataset.copy(deep=True)
+    percentages["static"].loc[{"attribute": "bfihost"}] *= 100
+    np.testing.assert_allclose(_read(in_percent, replace(fractions, dataset=percentages)), own * 100, rtol=1e-6)
+
+
+def test_an_attribute_of_that_name_that_means_another_thing_is_missing(
+    in_percent: Checkpoint, tiny_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level("INFO", "watercli"):
+        patch.setattr("watercli.log.log.propagate", True)
+        assert np.isnan(_read(in_percent, _of_attributes(tiny_store, bfihost="{column: depth, units: mm}"))).all()
+    assert "the store's is in mm, not %" in " ".join(caplog.text.split())
+    named = _of_attributes(tiny_store, depth="{column: depth, units: mm}")
+    with pytest.raises(ConfigError, match=r"'depth' of .* is an attribute in mm, which cannot become the model's"):
+        as_read_by(in_percent, named, {"bfihost": "depth"})
 
 
 def test_a_name_that_does_not_exist(recurrent: Checkpoint, foreign_store: Store) -> None:

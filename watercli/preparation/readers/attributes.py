@@ -180,8 +180,16 @@ def select(
     values = _matched(values, columns, tables, catchments)
     values["@longitude"] = places.longitudes(values["@latitude"], values["@longitude"], catchments)
     _warn_of_marks(values[list(chosen)], columns, tables)
-    labels = text_of(tables, (catchments.gauge_name,), list(values.index)) if catchments.gauge_name else None
+    labels = _names_of_gauges(tables, catchments, list(values.index))
     return values.assign(**{"@gauge_name": "" if labels is None else labels.fillna("")})
+
+
+def _names_of_gauges(tables: Sequence[Table], catchments: Catchments, gauges: Sequence[str]) -> pd.Series | None:
+    """Return the names of gauges; None if there are none: a table without names needs no setting that says so."""
+    column = catchments.gauge_name
+    if column is None or (column == Catchments.model_fields["gauge_name"].default and not _holders(tables, (column,))):
+        return None
+    return text_of(tables, (column,), gauges)
 
 
 def classes(tables: Sequence[Table], column: str, gauges: Sequence[str]) -> NDArray[np.object_]:
