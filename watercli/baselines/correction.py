@@ -63,12 +63,14 @@ class Correction:
     @staticmethod
     def _median_nse(simulated: Floats, observed: Floats) -> float:
         """Return the median efficiency over the gauges whose observed flow varies; 0 if there is none."""
-        varies = np.isfinite(observed).sum(1) > 1
+        variance = np.full(len(observed), np.nan)
+        seen = np.isfinite(observed).any(1)
+        variance[seen] = np.nanvar(observed[seen], axis=1)
+        varies = variance > 0
         if not varies.any():
             return 0.0
-        variance = np.nanvar(observed[varies], axis=1)
         squares = np.square(simulated - observed)[varies]
-        return float(np.nanmedian(1 - np.nanmean(squares, axis=1) / variance))
+        return float(np.nanmedian(1 - np.nanmean(squares, axis=1) / variance[varies]))
 
 
 def error_updating(simulated: Floats, flow: Floats, days: NDArray[np.int64], validation: slice) -> Floats:
