@@ -48,7 +48,7 @@ def _saw(content: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {_count(len(seen), 'gauge')}: {_listed(seen)}"
     yield f"- Store: fingerprint `{content['data']['fingerprint'][:12]}`\n"
     rows = [
-        (name, item["kind"], item["units"], "may be absent" if item["optional"] else "needed", item["long_name"])
+        (name, item["kind"], item["units"], _necessity(item), item["long_name"])
         for name, item in content["inputs"]["modalities"].items()
     ]
     yield from _table(("modality", "kind", "units", "", "meaning"), rows)
@@ -59,6 +59,13 @@ def _saw(content: Mapping[str, Any]) -> Iterator[str]:
             ("attribute", "units", "least", "greatest"),
             [(name, item["units"] or "", *_ends(item)) for name, item in attributes.items()],
         )
+
+
+def _necessity(item: Mapping[str, Any]) -> str:
+    """Return in words whether a modality may be absent from a store."""
+    if item.get("predicted"):
+        return "predicted"
+    return "may be absent" if item["optional"] else "needed"
 
 
 def _never_saw(content: Mapping[str, Any]) -> Iterator[str]:
@@ -99,8 +106,8 @@ def _not_for(content: Mapping[str, Any]) -> Iterator[str]:
         "- Where an attribute lies outside its range above: the model takes it for the nearest in it, and exports flag "
         "it."
     )
-    needed = [name for name, item in content["inputs"]["modalities"].items() if not item["optional"]]
-    yield f"- Where what it needs is not known: {', '.join(needed)} (what it predicts apart)."
+    needed = [name for name, item in content["inputs"]["modalities"].items() if _necessity(item) == "needed"]
+    yield f"- Where what it needs is not known: {', '.join(needed)}."
     yield (
         "- Where people move the water, by dams, abstractions, transfers, unless gauges of the training were so: no "
         "input tells it of them."

@@ -174,6 +174,7 @@ def _inputs(checkpoint: Checkpoint) -> dict[str, Any]:
                 "units": modality.units,
                 "long_name": modality.long_name,
                 "optional": modality.dropout > 0,
+                "predicted": name in checkpoint.config.train.tasks.targets,
                 **asdict(scaling.modalities[name]),
             }
             | {"units": modality.units}

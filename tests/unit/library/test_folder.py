@@ -146,6 +146,7 @@ def test_a_model_is_exported_again(shared_model: Path, tmp_path: Path) -> None:
 def test_the_card_says_what_was_seen_and_what_not(shared_model: Path, tiny_store: Store) -> None:
     card = (shared_model / "card.md").read_text()
     seen, unseen = card.split("## What it never saw")
+    assert "| riverflow | series | mm/day | predicted |" in seen
     assert "- Training: 2000-01-01 to 2001-06-30" in seen
     assert tiny_store.gauge_ids[0] in seen
     assert tiny_store.gauge_ids[1] not in seen
