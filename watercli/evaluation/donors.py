@@ -29,8 +29,10 @@ SPACES = {
     "geography": "distance on the map",
 }
 """Where a donor may be looked for."""
-DATES = 60
-"""Dates of the training period whose embeddings are averaged, where none were computed for probes."""
+DATES = 12, 60
+"""Fewest and most dates of the training period whose embeddings are averaged, where none were computed for probes."""
+WINDOWS = 20_000
+"""Windows of a catchment that are embedded, if that leaves enough dates: a mean over hundreds of rivers takes fewer."""
 RESAMPLES = 200
 """Bootstrap samples of catchments behind an interval."""
 MIN_CATCHMENTS = 4
@@ -38,9 +40,10 @@ MIN_CATCHMENTS = 4
 
 
 def spread_dates(embedder: Embedder, train: slice) -> Indices:
-    """Return at most `DATES` dates of the training period, spread over it, on which a window ends."""
+    """Return dates of the training period, spread over it, on which a window ends: at most so many as `DATES` has."""
     ends = embedder.ends(train.start, train.stop - 1)
-    return np.unique(ends[np.linspace(0, len(ends) - 1, min(DATES, len(ends))).round().astype(np.int64)])
+    number = min(int(np.clip(WINDOWS // len(embedder.store.gauge_ids), *DATES)), len(ends))
+    return np.unique(ends[np.linspace(0, len(ends) - 1, number).round().astype(np.int64)])
 
 
 def mean_embeddings(embedder: Embedder, ends: Indices, batch: int) -> Floats:

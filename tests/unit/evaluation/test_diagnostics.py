@@ -123,13 +123,24 @@ def test_mean_embeddings_see_no_flow(tiny_store: Store, fused_run: Path) -> None
     other = replace(tiny_store, dataset=tiny_store.dataset.assign(riverflow=data * 3 + 1))
     embedders = [Embedder(checkpoint, store, ("riverflow",)) for store in (tiny_store, other)]
     dates = spread_dates(embedders[0], tiny_store.period("train"))
-    assert len(dates) == DATES
+    assert len(dates) == DATES[1]
     assert dates[-1] < tiny_store.period("train").stop
     one, two = (mean_embeddings(embedder, dates, 8) for embedder in embedders)
     assert one.shape[0] == 6
     assert np.isfinite(one).all(1).any()
     np.testing.assert_array_equal(one, two)
     assert np.ptp(one, axis=0).max() > 0, "all catchments have one embedding"
+
+
+def test_many_gauges_are_embedded_on_fewer_dates(
+    tiny_store: Store, fused_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder, train = Embedder(open_run(fused_run), tiny_store, ("riverflow",)), tiny_store.period("train")
+    for windows, number in ((150, 25), (10, DATES[0])):
+        monkeypatch.setattr("watercli.evaluation.donors.WINDOWS", windows)
+        dates = spread_dates(embedder, train)
+        assert len(dates) == number
+        assert (dates[0], dates[-1]) == (embedder.ends(train.start, train.stop - 1)[0], train.stop - 1)
 
 
 def test_insight_of_a_run_with_hidden_gauges(tiny_store: Store, fused_run: Path, tmp_path: Path) -> None:
