@@ -16,6 +16,7 @@ from watercli.library import places
 from watercli.preparation.prepare import prepare
 from watercli.run.evidence import has_evidence
 from watercli.run.simulator import simulate
+from watercli.run.view import as_read_by
 
 
 @pytest.mark.parametrize("name", ["rivers", "rivers-gb"])
@@ -36,16 +37,17 @@ def test_a_model_of_two_countries_does_without_what_nobody_has() -> None:
 
 
 @pytest.mark.slow
-def test_the_weights_give_the_stored_scores(real_data: Path, tmp_path: Path) -> None:
-    """``rivers-gb``, on the test years of the gauges that it was trained on."""
-    store = prepare(load("gb-wide"), tmp_path / "gb-wide.zarr", data=real_data)
-    period = store.period("test")
-    flow = simulate(wc.load_model("rivers-gb").checkpoint, store, "riverflow", period)
+@pytest.mark.parametrize(("name", "recipe"), [("rivers", "gb-us"), ("rivers-gb", "gb-wide")])
+def test_the_weights_give_the_stored_scores(name: str, recipe: str, real_data: Path, tmp_path: Path) -> None:
+    """On the test years of the gauges that they were trained on."""
+    store = prepare(load(recipe), tmp_path / f"{recipe}.zarr", data=real_data)
+    checkpoint, period = wc.load_model(name).checkpoint, store.period("test")
+    flow = simulate(checkpoint, as_read_by(checkpoint, store), "riverflow", period)
     observed = store.dataset["riverflow"].isel(time=period)
     scores = nse(
         xr.DataArray(flow, dims=("catchment", "time")), xr.DataArray(observed.values, dims=("catchment", "time"))
     )
-    content = json.loads((places.shipped_folder() / "rivers-gb" / "model.json").read_text(encoding="utf-8"))
+    content = json.loads((places.shipped_folder() / name / "model.json").read_text(encoding="utf-8"))
     stored = content["scores"]["evaluation"]["all"]
     assert int(np.isfinite(scores).sum()) == stored["catchments"]
     assert float(scores.median()) == pytest.approx(stored["median_nse"]["simulation"], abs=0.002)
