@@ -136,9 +136,9 @@ def _attributes_of_store(store: Store) -> list[Variable]:
         return []
     units: Any = store.dataset["attribute_units"].values if store.attribute_names else ()
     recipes = _recipes(store.config)
+    static = store.dataset["static"].values if store.attribute_names else np.empty((0, 0))
     own = []
-    for number, (name, unit) in enumerate(zip(store.attribute_names, units, strict=True)):
-        values = store.dataset["static"].values[:, number]
+    for name, unit, values in zip(store.attribute_names, units, static.T, strict=True):
         known = values[np.isfinite(values)]
         stated = _stated(str(unit), *((float(known.min()), float(known.max())) if known.size else (None, None)))
         own.append(Variable(name, ATTRIBUTE, stated, recipe=recipes.get(name)))
