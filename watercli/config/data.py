@@ -354,7 +354,7 @@ class Attribute(Section):
     least 5 times the mean precipitation, and mean length of their spells. ``low_prec_freq``, ``low_prec_dur``: the
     same of days with less than 1 mm."""
     units: str = "1"
-    """Units of the column, for the record; an index has its own."""
+    """Units of the column, which a model that reads another store converts; 1 if nobody says. An index has its own."""
     transform: TransformName = "identity"
     """Applied before standardisation."""
     one_hot: Marks = ()

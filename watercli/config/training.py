@@ -125,8 +125,9 @@ class Train(Section):
     evidence: EvidenceHead | None = None
     """The evidence head; null for none."""
     attribute_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability with which training takes each attribute of a catchment's window as missing, and again all of them
-    at once. For models that meet catchments of which little is known."""
+    """Probability with which training takes each attribute of a catchment's window as missing, again each set of
+    attributes that the same catchments of the store lack, all such sets at once, and all attributes at once. For models
+    that meet catchments of which little is known."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Peak, after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5

@@ -117,7 +117,8 @@ def _content(checkpoint: Checkpoint, name: str, run: Path | None, scores: dict[s
     """
     if run is None and folder.is_model(checkpoint.path):
         before = folder.about(checkpoint.path)
-        return before | {"name": name, "scores": before["scores"] | ({"evaluation": scores} if scores else {})}
+        scored = before["scores"] | ({"evaluation": scores} if scores else {})
+        return before | {"name": name, "inputs": _inputs(checkpoint), "scores": scored}
     config, raw = checkpoint.config, checkpoint.to_dict()
     record = _record(run)
     return {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from watercli.config import Config
 from watercli.hydrology.climate_indices import NEEDS, QUANTITIES, Weather, index_of, series_of
-from watercli.run.matching import conversion
+from watercli.run.matching import attribute_recipes, conversion
 from watercli.store import Store
 
 Floats = NDArray[np.floating[Any]]
@@ -31,7 +31,7 @@ def climate_of(config: Config, dataset: xr.Dataset, store: Store, names: Iterabl
     names
         The attributes that the store lacks.
     """
-    known = config.recipe.catchments.attributes if config.recipe and config.recipe.catchments else {}
+    known = attribute_recipes(config)
     indices = {name: known[name].climate for name in names if name in known}
     days = store.period("train")
     inputs = {name: record for name in QUANTITIES if (record := _input(name, config, dataset, days)) is not None}

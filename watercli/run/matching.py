@@ -43,7 +43,7 @@ class Variable:
         """What it measures, as far as its names tell."""
         return quantity_named((self.name, *self.synonyms))
 
-    def comes_from_where(self, other: Variable) -> bool:
+    def shares_origin_with(self, other: Variable) -> bool:
         """Whether both are attributes that recipes take from a column of the same name, or from the same index."""
         if self.recipe is None or other.recipe is None or self.recipe.one_hot != other.recipe.one_hot:
             return False
@@ -93,7 +93,7 @@ def match(checkpoint: Checkpoint, store: Store, names: Mapping[str, str]) -> tup
     """
     has_area = "area" in store.dataset
     needed = _of_model(checkpoint), _attributes_of_model(checkpoint)
-    given = _of_store(store), _attributes_of_store(store)
+    given = modalities_of(store), _attributes_of_store(store)
     named = _checked(names, [*needed[0], *needed[1]], [*given[0], *given[1]], store)
     modalities, attributes = (
         _matched(needs, gives, named, store, has_area=has_area) for needs, gives in zip(needed, given, strict=True)
@@ -105,7 +105,8 @@ def _of_model(checkpoint: Checkpoint) -> list[Variable]:
     return [_modality(name, modality) for name, modality in checkpoint.config.modalities.items()]
 
 
-def _of_store(store: Store) -> list[Variable]:
+def modalities_of(store: Store) -> list[Variable]:
+    """Return the modalities of a store, with the names that they are known by."""
     return [_modality(name, modality, store.dataset[name].attrs) for name, modality in store.config.modalities.items()]
 
 
@@ -116,12 +117,13 @@ def _modality(name: str, modality: Modality, attributes: Mapping[Any, Any] | Non
     )
 
 
-def _recipes(config: Config) -> Mapping[str, Attribute]:
+def attribute_recipes(config: Config) -> Mapping[str, Attribute]:
+    """Return where a configuration's attributes come from, by name; nothing if it has no recipe for them."""
     return config.recipe.catchments.attributes if config.recipe and config.recipe.catchments else {}
 
 
 def _attributes_of_model(checkpoint: Checkpoint) -> list[Variable]:
-    recipes = _recipes(checkpoint.config)
+    recipes = attribute_recipes(checkpoint.config)
     variables = []
     for name, scale in checkpoint.scaling.attributes.items():
         recipe = recipes.get(name)
@@ -135,7 +137,7 @@ def _attributes_of_store(store: Store) -> list[Variable]:
     if not store.gauge_ids:
         return []
     units: Any = store.dataset["attribute_units"].values if store.attribute_names else ()
-    recipes = _recipes(store.config)
+    recipes = attribute_recipes(store.config)
     static = store.dataset["static"].values if store.attribute_names else np.empty((0, 0))
     own = []
     for name, unit, values in zip(store.attribute_names, units, static.T, strict=True):
@@ -187,7 +189,7 @@ def _matched(
         is_named = variable.name in names
         if same.kind != variable.kind and not is_named:
             continue
-        if same.kind == variable.kind and _converts(same, variable, has_area=has_area):
+        if same.kind == variable.kind and converts(same, variable, has_area=has_area):
             sure[variable.name] = Match(variable, same, "by --map" if is_named else "")
         elif variable.kind == ATTRIBUTE and same.units == "1":  # nobody said
             sure[variable.name] = Match(variable, replace(same, units=None))
@@ -220,11 +222,11 @@ def _by_origin(needed: Sequence[Variable], given: Sequence[Variable], names: Map
     free = [variable for variable in given if variable.name not in names.values()]
     found = {}
     for variable in needed:
-        same = [candidate for candidate in free if variable.comes_from_where(candidate)]
-        rivals = [other for other in needed if same and other.comes_from_where(same[0])]
+        same = [candidate for candidate in free if variable.shares_origin_with(candidate)]
+        rivals = [other for other in needed if same and other.shares_origin_with(same[0])]
         if variable.name in names or not len(same) == len(rivals) == 1:
             continue
-        if _converts(same[0], variable, has_area=False):
+        if converts(same[0], variable, has_area=False):
             why = "" if same[0].name == variable.name else "from the same column"
             found[variable.name] = Match(variable, same[0], why)
     return found
@@ -237,7 +239,7 @@ def _by_quantity(variable: Variable, given: Sequence[Variable], *, unique: bool,
         for candidate in given
         if variable.quantity
         and (candidate.quantity, candidate.kind) == (variable.quantity, variable.kind)
-        and _converts(candidate, variable, has_area=has_area)
+        and converts(candidate, variable, has_area=has_area)
     ]
     if len(same) == 1 and unique:
         return Match(variable, same[0], f"both are {variable.quantity}")
@@ -247,7 +249,8 @@ def _by_quantity(variable: Variable, given: Sequence[Variable], *, unique: bool,
     return Match(variable, None, f"{candidates}? --map {variable.name}=NAME decides")
 
 
-def _converts(given: Variable, needed: Variable, *, has_area: bool) -> bool:
+def converts(given: Variable, needed: Variable, *, has_area: bool) -> bool:
+    """Return whether one variable's units become the other's; ``has_area``: the store knows the catchments' areas."""
     try:
         conversion(given.units, needed.units, np.ones(1) if has_area else None)
     except ValueError:

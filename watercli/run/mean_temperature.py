@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from watercli.hydrology.names import quantity_named
-from watercli.run.matching import Match, conversion
+from watercli.run.matching import Match, conversion, converts, modalities_of
 from watercli.run.series_statistics import renew_statistics
 from watercli.store import Store
 
@@ -31,9 +30,13 @@ def with_mean_temperature(store: Store, matches: Sequence[Match]) -> Store | Non
     matches
         Where the model's modalities were found in it.
     """
-    lacking = [found for found in matches if found.given is None and found.needed.quantity == MEAN]
-    ends = _series_named(store, HIGHEST), _series_named(store, LOWEST)
-    if len(lacking) != 1 or lacking[0].needed.kind != "series" or any(len(names) != 1 for names in ends):
+    lacking = [found.needed for found in matches if found.given is None and found.needed.quantity == MEAN]
+    if len(lacking) != 1 or lacking[0].kind != "series":
+        return None
+    known = [given for given in modalities_of(store) if given.kind == "series"]
+    known = [given for given in known if converts(given, lacking[0], has_area=False)]
+    ends = [[given.name for given in known if given.quantity == quantity] for quantity in (HIGHEST, LOWEST)]
+    if any(len(names) != 1 for names in ends):
         return None
     (highest,), (lowest,) = ends
     modality, name = store.config.modalities[highest], f"mean of {highest} and {lowest}"
@@ -43,20 +46,10 @@ def with_mean_temperature(store: Store, matches: Sequence[Match]) -> Store | Non
     mean = mean.astype(data.dtype).rename(name)
     kept = {key: data.attrs[key] for key in ("units", "day") if key in data.attrs}
     mean.attrs = kept | {"long_name": name, "standard_name": STANDARD_NAME}
-    known = store.dataset["statistics"].compute()
-    own = xr.full_like(known.isel(variable=[0]), np.nan).assign_coords(variable=np.array([name], dtype=object))
-    statistics = xr.concat([known, own], "variable")
+    stored = store.dataset["statistics"].compute()
+    own = xr.full_like(stored.isel(variable=[0]), np.nan).assign_coords(variable=np.array([name], dtype=object))
+    statistics = xr.concat([stored, own], "variable")
     renew_statistics(statistics, mean, store.period("train"))
     dataset = store.dataset.drop_dims("variable").assign({name: mean, "statistics": statistics})
     modalities = store.config.modalities | {name: modality.model_copy(update={"source": (), "forecast": None})}
     return replace(store, dataset=dataset, config=store.config.model_copy(update={"modalities": modalities}))
-
-
-def _series_named(store: Store, quantity: str) -> list[str]:
-    """Return the series of a store that measure a quantity."""
-    named = []
-    for name, modality in store.config.of_kind("series").items():
-        variables = (source.variable for source in modality.source)
-        if quantity_named((name, *variables, store.dataset[name].attrs.get("standard_name"))) == quantity:
-            named.append(name)
-    return named
