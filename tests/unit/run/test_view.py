@@ -161,7 +161,7 @@ def test_climate_is_computed_from_the_weather_of_the_store(recurrent: Checkpoint
 
 
 def _of_attributes(store: Store, **recipes: str) -> Store:
-    """Return the store with the second attribute under other names, from other columns, in other units."""
+    """Return the store with its ``bfihost`` under other names, from other columns, in other units."""
     assert store.config.recipe is not None
     assert store.config.recipe.catchments is not None
     named = {name: Attribute.model_validate(yaml.safe_load(recipe)) for name, recipe in recipes.items()}
