@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from watercli.data.blocks import grid_blocks, to_patches
+from watercli.data.areal_means import catchment_means
+from watercli.data.blocks import grid_blocks
 from watercli.data.scaling import Scaling
 from watercli.data.windows import Indices
-from watercli.hydrology.areal_mean import areal_mean
 from watercli.hydrology.quantities import quantity_of
 from watercli.hydrology.units import parse
 from watercli.store import Store
@@ -36,7 +36,7 @@ def catchment_weather(store: Store, scaling: Scaling, names: Sequence[str], days
             weather[number] = scale.forward(store.dataset[name].values[:, days])
             continue
         for block, values in grid_blocks(store, name, days):
-            means = _catchment_means(store, scale.forward(values))
+            means = catchment_means(store, scale.forward(values))
             weather[number, :, block.start - days.start : block.stop - days.start] = means
     return weather
 
@@ -54,20 +54,9 @@ def catchment_rain(store: Store, days: slice) -> Array | None:
             if kind == "series":
                 own: Array = store.dataset[name].values[:, days] * np.float32(factor)
                 return own
-            blocks = [_catchment_means(store, values) for _, values in grid_blocks(store, name, days)]
+            blocks = [catchment_means(store, values) for _, values in grid_blocks(store, name, days)]
             return np.concatenate(blocks, axis=1) * np.float32(factor)
     return None
-
-
-def _catchment_means(store: Store, values: Array) -> Array:
-    """Return the areal means ``[C, T]`` of a field ``[T, Y, X]``: of the land patches, each by its observed cells."""
-    patches = to_patches(values, store.patch_size)[:, store.land_patches]
-    observed = np.isfinite(patches)
-    number = observed.sum(-1)
-    means = np.where(observed, patches, 0).sum(-1) / np.maximum(number, 1)
-    by_patch = np.where(number > 0, means, np.nan)
-    means_of_catchments: Array = areal_mean(by_patch, store.patch_weight[:, store.land_patches]).astype(np.float32).T
-    return means_of_catchments
 
 
 def antecedent(weather: Array, ends: Indices, spans: Sequence[int]) -> Array:

@@ -6,13 +6,9 @@ So do CAMELS and Daymet; it lies within a degree or so of the mean over the hour
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
-import xarray as xr
 
 from watercli.run.matching import Match, conversion, converts, modalities_of
-from watercli.run.series_statistics import renew_statistics
+from watercli.run.series_statistics import with_series
 from watercli.store import Store
 
 MEAN, HIGHEST, LOWEST = "mean temperature", "highest temperature", "lowest temperature"
@@ -46,10 +42,4 @@ def with_mean_temperature(store: Store, matches: Sequence[Match]) -> Store | Non
     mean = mean.astype(data.dtype).rename(name)
     kept = {key: data.attrs[key] for key in ("units", "day") if key in data.attrs}
     mean.attrs = kept | {"long_name": name, "standard_name": STANDARD_NAME}
-    stored = store.dataset["statistics"].compute()
-    own = xr.full_like(stored.isel(variable=[0]), np.nan).assign_coords(variable=np.array([name], dtype=object))
-    statistics = xr.concat([stored, own], "variable")
-    renew_statistics(statistics, mean, store.period("train"))
-    dataset = store.dataset.drop_dims("variable").assign({name: mean, "statistics": statistics})
-    modalities = store.config.modalities | {name: modality.model_copy(update={"source": (), "forecast": None})}
-    return replace(store, dataset=dataset, config=store.config.model_copy(update={"modalities": modalities}))
+    return with_series(store, mean, modality.model_copy(update={"source": (), "forecast": None}))

@@ -22,6 +22,7 @@ from rich.table import Table
 from watercli.config import Config
 from watercli.data.scaling import Scale
 from watercli.log import log
+from watercli.run.areal_series import with_areal_means, with_named_grids
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.climate import climate_of
 from watercli.run.compatibility import with_absent_series
@@ -70,10 +71,12 @@ def as_read_by(checkpoint: Checkpoint, store: Store, names: Mapping[str, str] | 
     """
     if isinstance(store, View):
         return store
-    modalities, attributes = match(checkpoint, store, names or {})
-    if (with_mean := with_mean_temperature(store, modalities)) is not None:
-        store = with_mean
-        modalities, attributes = match(checkpoint, store, names or {})
+    store, names = with_named_grids(checkpoint, store, names or {})
+    modalities, attributes = match(checkpoint, store, names)
+    for with_derived in (with_areal_means, with_mean_temperature):
+        if (derived := with_derived(store, modalities)) is not None:
+            store = derived
+            modalities, attributes = match(checkpoint, store, names)
     is_trained = checkpoint.fingerprint in (store.fingerprint, *store.dataset.attrs.get("ancestry", ()))
     as_they_are = all(found.is_as_named for found in (*modalities, *attributes))
     if is_trained and as_they_are and store.attribute_names == list(checkpoint.scaling.attributes):
@@ -204,9 +207,12 @@ def _attribute(store: Store, found: Match, computed: Mapping[str, Floats]) -> Fl
 
 def table(checkpoint: Checkpoint, view: View) -> Table:
     """Return what the model reads of a store, what it takes as missing, and what lies outside its training."""
-    shown = Table("input", "read from", "in training", "here", "remark")
+    lacking = [found.name for found in view.attributes if found.given is None and not found.why]
+    caption = f"Attributes that are missing: {', '.join(lacking)}" if lacking else None
+    shown = Table("input", "read from", "in training", "here", "remark", caption=caption, caption_justify="left")
     for row in _rows(checkpoint, view):
-        shown.add_row(*row)
+        if row[0] not in lacking:
+            shown.add_row(*row)
     return shown
 
 
