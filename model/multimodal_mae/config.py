@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 Kind = Literal["grid", "series"]
 CrossModalAttention = Literal["none", "decoder", "joint"]
+Cell = Literal["linear", "lstm"]
 Scope = Literal["window", "same_day"]
 Positive = Annotated[int, Gt(0)]
 
@@ -44,8 +45,10 @@ class AntecedentStateConfig:
 
 @dataclass(frozen=True)
 class RecurrenceConfig:
-    """A gated linear recurrence that encodes all series of a catchment together; see ``docs/explain/model.md``."""
+    """A recurrence that encodes all series of a catchment together; see ``docs/explain/model.md``."""
 
+    cell: Cell = "linear"
+    """What holds the state: linear, a gated linear recurrence; lstm, an LSTM, which takes longer and learns more."""
     blocks: Positive = 2
     """Recurrences, each reading the one before."""
     warmup_days: Positive = 365

@@ -374,10 +374,11 @@ def test_deepspeed_settings_of_a_file_are_taken(tiny_store: Store, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_launcher")
+@pytest.mark.parametrize("cell", ["linear", "lstm"])
 def test_a_recurrence_learns_alike_in_several_processes_and_goes_on_in_another_stage(
-    tiny_store: Store, tmp_path: Path
+    tiny_store: Store, tmp_path: Path, cell: str
 ) -> None:
-    config = longer(tiny_store.config, "model.dropout=0", *RECURRENT)
+    config = longer(tiny_store.config, "model.dropout=0", *RECURRENT, f"model.recurrence.cell={cell}")
     pretrain(config, tiny_store, tmp_path / "one")
     pretrain(config, tiny_store, tmp_path / "two", processes=TWO)
     same_losses(tmp_path / "one", tmp_path / "two")

@@ -9,10 +9,12 @@ import torch
 from multimodal_mae import recurrence
 from multimodal_mae.areal import catchment_means
 from multimodal_mae.batch import Batch
-from multimodal_mae.config import MAEConfig, RecurrenceConfig
+from multimodal_mae.config import Cell, MAEConfig, RecurrenceConfig
+from multimodal_mae.gated_linear import LONGEST, SHORTEST, GatedLinearBlock, GatedScan, balanced_state
+from multimodal_mae.lstm import LSTM, LSTMBlock
 from multimodal_mae.mae import MultiModalMAE, total_loss
 from multimodal_mae.masking import TokenMask, show_all
-from multimodal_mae.recurrence import LONGEST, SHORTEST, GatedScan, Recurrence, balanced_state
+from multimodal_mae.recurrence import Recurrence
 from multimodal_mae.tasks import Task, WindowTasks, mask_windows
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks
@@ -41,10 +43,14 @@ def batch_with_history(config: MAEConfig = RECURRENT) -> Batch:
     )
 
 
-@pytest.fixture
-def model() -> MultiModalMAE:
+def recurrent(cell: Cell) -> MAEConfig:
+    return replace(RECURRENT, recurrence=RecurrenceConfig(cell=cell, warmup_days=WARMUP))
+
+
+@pytest.fixture(params=["linear", "lstm"])
+def model(request: pytest.FixtureRequest) -> MultiModalMAE:
     torch.manual_seed(0)
-    return MultiModalMAE(RECURRENT).eval()
+    return MultiModalMAE(recurrent(request.param)).eval()
 
 
 def simulated(model: MultiModalMAE, batch: Batch) -> torch.Tensor:
@@ -66,13 +72,38 @@ def test_the_scan_is_the_recurrence_and_its_gradient_is_right() -> None:
     assert torch.autograd.gradcheck(GatedScan.apply, (packed, initial))
 
 
-def test_gates_begin_at_time_constants_from_a_day_to_years(model: MultiModalMAE) -> None:
-    assert model.recurrence is not None
+def test_gates_begin_at_time_constants_from_a_day_to_years() -> None:
     width = RECURRENT.width
-    for block in model.recurrence.recurrence.blocks:
-        days = -1 / torch.log(torch.sigmoid(block.recurrence.bias[:width].detach()))
-        assert float(days[0]) == pytest.approx(SHORTEST, rel=1e-3)
+    linear, with_state = GatedLinearBlock(width), LSTMBlock(width)
+    for block in (linear, with_state):
+        block.spread_time_constants()
+    logits = {SHORTEST: linear.recurrence.bias[:width], 3.0: with_state.recurrence.bias_ih_l0[width : 2 * width]}
+    for shortest, logit in logits.items():
+        days = -1 / torch.log(torch.sigmoid(logit.detach()))
+        assert float(days[0]) == pytest.approx(shortest, rel=1e-3)
         assert float(days[-1]) == pytest.approx(LONGEST, rel=1e-2)
+
+
+def test_the_lstm_is_that_of_its_equations_in_float32_whatever_goes_in() -> None:
+    torch.manual_seed(1)
+    lstm = LSTM(4)
+    lstm.spread_time_constants()
+    x, outputs, cell = torch.randn(6, 3, 4), torch.zeros(3, 4), torch.zeros(3, 4)
+    weights = {name: weight.detach() for name, weight in lstm.named_parameters()}
+    expected = []
+    for day in x:
+        gates = day @ weights["weight_ih_l0"].T + outputs @ weights["weight_hh_l0"].T + weights["bias_ih_l0"]
+        taken, kept, candidate, shown = gates.chunk(4, -1)
+        cell = kept.sigmoid() * cell + taken.sigmoid() * candidate.tanh()
+        outputs = shown.sigmoid() * cell.tanh()
+        expected.append(outputs)
+    found, (last, cells) = lstm(x)
+    torch.testing.assert_close(found, torch.stack(expected))
+    torch.testing.assert_close((last[0], cells[0]), (outputs, cell))
+    half, (_, in_full) = lstm.bfloat16()(x.bfloat16())
+    assert (half.dtype, in_full.dtype) == (torch.bfloat16, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert lstm.float()(x)[1][1].dtype == torch.float32
 
 
 def test_a_constant_input_finds_its_state_at_once() -> None:
@@ -135,9 +166,10 @@ def test_a_grid_enters_as_the_mean_over_the_patches_of_the_catchment(model: Mult
     assert changed.tolist() == [[True, False, True]] * 2
 
 
-def test_every_weight_has_a_gradient() -> None:
+@pytest.mark.parametrize("cell", ["linear", "lstm"])
+def test_every_weight_has_a_gradient(cell: Cell) -> None:
     torch.manual_seed(0)
-    model = MultiModalMAE(RECURRENT)
+    model = MultiModalMAE(recurrent(cell))
     batch = batch_with_history()
     total_loss(model(batch, make_masks(batch, RECURRENT)).predictions, RECURRENT).backward()
     assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
@@ -224,7 +256,7 @@ def test_one_pass_forecasts_from_many_days_as_a_window_for_each_does(model: Mult
     batch, lead_time = batch_with_history(), 2
     grids = {name: torch.randn_like(grid) for name, grid in batch.grids.items()}
     batch = replace(batch, grids=grids)
-    masks, issued = show_all(batch, RECURRENT), torch.tensor([1, 3])
+    masks, issued = show_all(batch, RECURRENT), torch.tensor([3, 1, 3])
     days = issued[:, None] + torch.arange(1, lead_time + 1)
     daily = {name: batch.series[name][:, :, days] for name in batch.series}
     for name in grids:
@@ -234,7 +266,7 @@ def test_one_pass_forecasts_from_many_days_as_a_window_for_each_does(model: Mult
     hidden = ["flow"] if task is Task.FORECAST else list(daily)
     ahead = daily | {name: torch.full_like(daily[name], torch.nan) for name in hidden}
     forecast = model.forecast(batch, masks, "flow", issued, ahead)
-    assert forecast.shape == (*batch.static.shape[:2], 2, lead_time)
+    assert forecast.shape == (*batch.static.shape[:2], 3, lead_time)
     for number, day in enumerate(issued.tolist()):
         stop = day + 1 + lead_time
         ended = replace(
