@@ -36,7 +36,8 @@ def check_training(checkpoint: Checkpoint, store: Store, splits: Splits, scored:
     if checkpoint.fingerprint == store.fingerprint or checkpoint.config.recipe is None:
         return
     trained = set(checkpoint.gauges) - set(checkpoint.held_out_gauges)
-    if checkpoint.gauges and store.gauge_ids and trained.isdisjoint(store.gauge_ids):
+    shared = [gauge for gauge in store.gauge_ids if gauge in trained]
+    if checkpoint.gauges and store.gauge_ids and not shared:
         return
     seen, judged = checkpoint.config.recipe.splits, getattr(splits, scored)
     for verb, period in (("trained", seen.train), ("validated", seen.validation)):
@@ -45,8 +46,16 @@ def check_training(checkpoint: Checkpoint, store: Store, splits: Splits, scored:
         if period.end >= judged.start and period.start <= judged.end:
             raise ConfigError(
                 f"The run was {verb} on {period.start} to {period.end}, which the {scored} period of {store.path} "
-                f"({judged.start} to {judged.end}) overlaps; give a store with another {scored} period"
+                f"({judged.start} to {judged.end}) overlaps{_at(shared)}; give a store with another {scored} period{', or without these' if shared else ''}"
             )
+
+
+def _at(shared: list[str]) -> str:
+    """Return in words which gauges were in the training, by their ids; nothing if none is known."""
+    if not shared:
+        return ""
+    some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+    return f" at {len(shared)} {'gauge' if len(shared) == 1 else 'gauges'} of its training ({some})"
 
 
 def check_probe(
