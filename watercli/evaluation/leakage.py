@@ -44,18 +44,20 @@ def check_training(checkpoint: Checkpoint, store: Store, splits: Splits, scored:
         if verb == "validated" and scored == "validation":
             continue
         if period.end >= judged.start and period.start <= judged.end:
+            where, without = _of_gauges(shared)
             raise ConfigError(
                 f"The run was {verb} on {period.start} to {period.end}, which the {scored} period of {store.path} "
-                f"({judged.start} to {judged.end}) overlaps{_at(shared)}; give a store with another {scored} period{', or without these' if shared else ''}"
+                f"({judged.start} to {judged.end}) overlaps{where}; give a store with another {scored} period{without}"
             )
 
 
-def _at(shared: list[str]) -> str:
-    """Return in words which gauges were in the training, by their ids; nothing if none is known."""
+def _of_gauges(shared: list[str]) -> tuple[str, str]:
+    """Return in words which gauges were in the training, by their ids, and what to do; nothing if none is known."""
     if not shared:
-        return ""
+        return "", ""
     some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
-    return f" at {len(shared)} {'gauge' if len(shared) == 1 else 'gauges'} of its training ({some})"
+    number = f"{len(shared)} {'gauge' if len(shared) == 1 else 'gauges'}"
+    return f" at {number} of its training ({some})", ", or without these"
 
 
 def check_probe(
