@@ -21,6 +21,12 @@ SHORTEST, LONGEST = 1.0, 500.0
 """Time constants in days over which the gates are spread at first."""
 
 
+def spread_logits(shortest: float, longest: float, width: int) -> Tensor:
+    """Return logits ``[D]`` of gates that keep ``exp(-1 / days)``, for days from ``shortest`` to ``longest``."""
+    days = torch.exp(torch.linspace(math.log(shortest), math.log(longest), width))
+    return -torch.log(torch.expm1(1 / days))
+
+
 class GatedScan(torch.autograd.Function):
     """States ``[S, R, D]`` of gate logits and candidates, packed as ``[S, R, 2 D]``, from an initial state ``[R, D]``.
 
@@ -89,8 +95,7 @@ class GatedLinearBlock(nn.Module):
     def spread_time_constants(self) -> None:
         """Have the gates begin at time constants of `SHORTEST` to `LONGEST` days."""
         width = self.out.out_features
-        days = torch.exp(torch.linspace(math.log(SHORTEST), math.log(LONGEST), width))
-        self.recurrence.bias[:width] = -torch.log(torch.expm1(1 / days))  # logit of exp(-1 / days)
+        self.recurrence.bias[:width] = spread_logits(SHORTEST, LONGEST, width)
         self.recurrence.weight[:width] *= 0.5
 
     def forward(self, x: Tensor, warmup: int, *, keep: int | None = None) -> Tensor:

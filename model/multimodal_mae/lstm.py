@@ -9,13 +9,13 @@ Shapes: S days, of which the first are a warm-up, R rows, D width, F days of iss
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-SHORTEST, LONGEST = 3.0, 500.0
-"""Time constants in days over which the forget gates are spread at first."""
+from multimodal_mae.gated_linear import LONGEST, spread_logits
+
+SHORTEST = 3.0
+"""Days from which on the time constants of the forget gates are spread at first."""
 
 State = tuple[Tensor, Tensor]
 """Outputs and cells ``[1, R, D]`` of a day."""
@@ -29,15 +29,14 @@ class LSTM(nn.LSTM):
 
     @torch.no_grad()
     def spread_time_constants(self) -> None:
-        """Draw the weights, and have the forget gates begin at time constants of `SHORTEST` to `LONGEST` days."""
+        """Draw the weights, and have the forget gates begin at time constants of `SHORTEST` days and more."""
         self.reset_parameters()
         width = self.hidden_size
-        days = torch.exp(torch.linspace(math.log(SHORTEST), math.log(LONGEST), width))
-        open_gate = -torch.log(torch.expm1(1 / days))  # logit of exp(-1 / days)
+        kept = spread_logits(SHORTEST, LONGEST, width)
         bias = self.get_parameter("bias_ih_l0")
         bias.zero_()
         self.get_parameter("bias_hh_l0").zero_()
-        bias[:width], bias[width : 2 * width] = -open_gate, open_gate
+        bias[:width], bias[width : 2 * width] = -kept, kept
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:  # type: ignore[override]
         """Return the outputs ``[S, R, D]`` of ``[S, R, D]``, and the state of the last day; None begins empty."""
@@ -61,7 +60,7 @@ class LSTMBlock(nn.Module):
         self.out = nn.Linear(width, width)
 
     def spread_time_constants(self) -> None:
-        """Have the gates begin at time constants of `SHORTEST` to `LONGEST` days."""
+        """Have the gates begin at time constants of `SHORTEST` days and more."""
         self.recurrence.spread_time_constants()
 
     def forward(self, x: Tensor, warmup: int, *, keep: int | None = None) -> Tensor:

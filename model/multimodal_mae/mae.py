@@ -21,12 +21,10 @@ from multimodal_mae.cross_modal import CrossModalKeys
 from multimodal_mae.decoder import CrossDecoder, Decoder, StandardDecoder
 from multimodal_mae.encoder import Features, GridEncoder, SeriesEncoder
 from multimodal_mae.feature_maps import WeightedFeatureMaps
-from multimodal_mae.gated_linear import GatedLinearBlock
 from multimodal_mae.layers import among_patches, gather, initialise
-from multimodal_mae.lstm import LSTMBlock
 from multimodal_mae.masking import Selection, TokenMask, select, show_all
 from multimodal_mae.moving_averages import MovingAverages
-from multimodal_mae.recurrence import RecurrentEncoder, StateDecoder, features_of
+from multimodal_mae.recurrence import Block, RecurrentEncoder, StateDecoder, features_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class MultiModalMAE(nn.Module):
         for module in self.modules():
             if isinstance(module, Decoder):
                 nn.init.normal_(module.mask_token, std=0.02)
-            elif isinstance(module, GatedLinearBlock | LSTMBlock):
+            elif isinstance(module, Block):
                 module.spread_time_constants()
         for module in self.modules():
             if isinstance(module, WeightedFeatureMaps):

@@ -28,7 +28,8 @@ ROWS = 64
 """Rows that are read at once where no gradient is wanted: more do not fit into a processor's cache."""
 
 
-BLOCKS: Mapping[str, type[GatedLinearBlock | LSTMBlock]] = {"linear": GatedLinearBlock, "lstm": LSTMBlock}
+Block = GatedLinearBlock | LSTMBlock
+BLOCKS: Mapping[str, type[Block]] = {"linear": GatedLinearBlock, "lstm": LSTMBlock}
 """By ``model.recurrence.cell``."""
 
 
@@ -78,7 +79,7 @@ class Recurrence(nn.Module):
         x, later = self._embedded(values, visible, static), self._embedded(ahead, shown, static).transpose(0, 1)
         layers = [later]
         for block in self.blocks:
-            assert isinstance(block, GatedLinearBlock | LSTMBlock)
+            assert isinstance(block, Block)
             x, later = block.forecast(self._dropped(x), warmup, issued, self._dropped(later))
             layers.append(later)
         return [layer.permute(2, 1, 0, 3).flatten(1, 2) for layer in layers]

@@ -73,7 +73,8 @@ def as_read_by(checkpoint: Checkpoint, store: Store, names: Mapping[str, str] | 
         return store
     store, names = with_named_grids(checkpoint, store, names or {})
     modalities, attributes = match(checkpoint, store, names)
-    for with_derived in (with_areal_means, with_mean_temperature):
+    # A series comes before a grid: the ends of a temperature that are series are not asked for twice.
+    for with_derived in (with_mean_temperature, with_areal_means, with_mean_temperature):
         if (derived := with_derived(store, modalities)) is not None:
             store = derived
             modalities, attributes = match(checkpoint, store, names)
@@ -207,13 +208,17 @@ def _attribute(store: Store, found: Match, computed: Mapping[str, Floats]) -> Fl
 
 def table(checkpoint: Checkpoint, view: View) -> Table:
     """Return what the model reads of a store, what it takes as missing, and what lies outside its training."""
-    lacking = [found.name for found in view.attributes if found.given is None and not found.why]
+    lacking = [found.name for found in view.attributes if _is_lacking(found)]
     caption = f"Attributes that are missing: {', '.join(lacking)}" if lacking else None
     shown = Table("input", "read from", "in training", "here", "remark", caption=caption, caption_justify="left")
     for row in _rows(checkpoint, view):
-        if row[0] not in lacking:
-            shown.add_row(*row)
+        shown.add_row(*row)
     return shown
+
+
+def _is_lacking(found: Match) -> bool:
+    """Whether the store has nothing that could be the input, so that there is no more to say of it."""
+    return found.given is None and not found.why
 
 
 def _rows(checkpoint: Checkpoint, view: View) -> Iterator[tuple[str, str, str, str, str]]:
@@ -228,6 +233,8 @@ def _rows(checkpoint: Checkpoint, view: View) -> Iterator[tuple[str, str, str, s
         far = _is_far(checkpoint, view, found.name)
         yield found.name, _origin(found), typical, here, "far from the training" if far else ""
     for number, found in enumerate(view.attributes):
+        if _is_lacking(found):
+            continue
         scale, values = checkpoint.scaling.attributes[found.name], view.dataset["static"].values[:, number]
         yield found.name, _origin(found), _range(scale.least, scale.most), _range_of(values), _outside(scale, values)
 
@@ -294,4 +301,4 @@ def _far(checkpoint: Checkpoint, view: View) -> list[str]:
 def _as_text(shown: Table) -> str:
     stream = StringIO()
     Console(file=stream, width=WIDTH).print(shown)
-    return stream.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().splitlines())

@@ -81,3 +81,14 @@ def test_the_mean_temperature_of_two_grids(tiny_store: Store) -> None:
     ends = with_grids(tiny_store, "degC", tasmax="temp", tasmin="temp")
     own, made = (as_read_by(model, store).dataset["temperature"].values for store in (tiny_store, ends))
     np.testing.assert_allclose(made, own, rtol=1e-6)
+
+
+def test_ends_of_a_temperature_that_are_series_come_before_grids(tiny_store: Store) -> None:
+    both = with_grids(tiny_store, "degC", tasmax="temp", tasmin="temp")
+    series = both.config.modalities["evap"].model_copy(update={"units": "degC", "source": ()})
+    own = {name: (both.dataset["evap"] + warmer).rename(name) for name, warmer in (("tmax", 2.0), ("tmin", -1.0))}
+    config = both.config.model_copy(update={"modalities": both.config.modalities | dict.fromkeys(own, series)})
+    view = as_read_by(
+        wc.load_model("rivers").checkpoint, replace(both, dataset=both.dataset.assign(own), config=config)
+    )
+    np.testing.assert_allclose(view.dataset["temperature"], both.dataset["evap"] + 0.5, rtol=1e-5)
