@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,16 +56,21 @@ class Ground:
     better: float = 1.0
     """Errors of the model that the head is for, as a share of those of the model that made this simulation."""
 
+    @cached_property
+    def gauges(self) -> Indices:
+        """Targets with enough flow, as positions in the store."""
+        lengths = (np.isfinite(self.table.observed[self.targets]) & self.days).sum(axis=1)
+        enough: Indices = self.targets[lengths >= TARGETS]
+        return enough
+
     def draw(self, rng: np.random.Generator, head: EvidenceHead) -> tuple[Evidence, Tensor, Tensor, Tensor]:
         """Return evidence of a step's target days, and of each the simulation, observed flow and catchment.
 
         The head says what the donors explain of the gauges' own errors.
         """
         parts, simulated, observed, catchments = [], [], [], []
-        for catchment in rng.choice(self.targets, GAUGES):
+        for catchment in rng.choice(self.gauges, GAUGES):
             record = np.flatnonzero(self.days & np.isfinite(self.table.observed[catchment]))
-            if len(record) < TARGETS:
-                continue
             days, own, own_known, lags = _draw_days(rng, record)
             usable = self.donors & (rng.random(len(self.donors)) >= _share(rng))
             donors = self.table.donors(catchment, days, lags, usable)
@@ -135,7 +141,8 @@ def fit_correction(head: EvidenceHead, ground: Ground, steps: int, seed: int) ->
 
 
 def fit_spread(head: EvidenceHead, grounds: list[Ground], steps: int, seed: int) -> None:
-    """Fit the quantiles to the errors that the correction leaves, each step on the next of the grounds."""
+    """Fit the quantiles to the errors that the correction leaves, each step on the next of the grounds with flow."""
+    grounds = [ground for ground in grounds if len(ground.gauges)]
     offset = grounds[0].table.offset
 
     def loss(ground: Ground, evidence: Evidence, simulated: Tensor, observed: Tensor, catchments: Tensor) -> Tensor:

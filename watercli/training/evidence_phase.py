@@ -20,14 +20,14 @@ from watercli.run.checkpoint import Checkpoint
 from watercli.run.evidence import FittedEvidence, has_evidence, save_evidence
 from watercli.run.simulator import simulate
 from watercli.store import Store
-from watercli.training.evidence import Ground, fit_correction, fit_spread
+from watercli.training.evidence import TARGETS, Ground, fit_correction, fit_spread
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 WITHHELD = "without"
 """The folder of a run that holds its second model."""
 MIN_GAUGES = 4
-"""With flow in the training period; with fewer, there is no evidence to learn from."""
+"""With `TARGETS` days of flow in the training period; with fewer, there is no evidence to learn from."""
 
 TrainRun = Callable[[Config, Store, Path], Checkpoint]
 """Trains a configuration in a run directory, or goes on with it, and returns its best checkpoint."""
@@ -58,9 +58,10 @@ def fit_evidence(config: Config, checkpoint: Checkpoint, store: Store, run: Path
         return
     observed = _seen_flow(checkpoint, store, settings.target)
     train, validation = (_days(store, name) for name in ("train", "validation"))
-    known = np.logical_or.reduce(np.isfinite(observed) & train, axis=1)
-    if known.sum() < MIN_GAUGES:
-        log.info("No evidence head: %d gauges with flow are fewer than %d", known.sum(), MIN_GAUGES)
+    lengths = (np.isfinite(observed) & train).sum(axis=1)
+    known, enough = lengths > 0, int((lengths >= TARGETS).sum())
+    if enough < MIN_GAUGES:
+        log.info("No evidence head: %d gauges with %d days of flow are fewer than %d", enough, TARGETS, MIN_GAUGES)
         return
     seed = derived_seed(checkpoint.config.seed, 9)
     torch.manual_seed(seed)

@@ -57,4 +57,4 @@ def test_too_few_gauges_give_no_head(
     with caplog.at_level("INFO", "watercli"):
         fit_evidence(config, replace(best, config=config), tiny_store, run, never)  # type: ignore[arg-type]
     assert not (best.path / FILE).is_file()
-    assert "3 gauges with flow are fewer than 4" in caplog.text
+    assert "3 gauges with 24 days of flow are fewer than 4" in caplog.text
