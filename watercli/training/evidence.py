@@ -58,7 +58,7 @@ class Ground:
 
     @cached_property
     def gauges(self) -> Indices:
-        """Targets with enough flow, as positions in the store."""
+        """Targets that have `TARGETS` days of flow, as positions in the store."""
         lengths = (np.isfinite(self.table.observed[self.targets]) & self.days).sum(axis=1)
         enough: Indices = self.targets[lengths >= TARGETS]
         return enough

@@ -59,15 +59,14 @@ def fit_evidence(config: Config, checkpoint: Checkpoint, store: Store, run: Path
     observed = _seen_flow(checkpoint, store, settings.target)
     train, validation = (_days(store, name) for name in ("train", "validation"))
     lengths = (np.isfinite(observed) & train).sum(axis=1)
-    known, enough = lengths > 0, int((lengths >= TARGETS).sum())
-    if enough < MIN_GAUGES:
-        log.info("No evidence head: %d gauges with %d days of flow are fewer than %d", enough, TARGETS, MIN_GAUGES)
+    known, gauges = lengths > 0, np.flatnonzero(lengths >= TARGETS)
+    if len(gauges) < MIN_GAUGES:
+        log.info("No evidence head: %d gauges with %d days of flow are fewer than %d", len(gauges), TARGETS, MIN_GAUGES)
         return
     seed = derived_seed(checkpoint.config.seed, 9)
     torch.manual_seed(seed)
     head = evidence.EvidenceHead()
     table = _errors(checkpoint, store, settings.target, observed, known)
-    gauges = np.flatnonzero(known)
     fit_correction(head, Ground(table, gauges, known, train), settings.steps, seed)
     withheld = _withheld(gauges, settings.withheld)
     second = train_run(_without(config, store, settings, withheld), store, run / WITHHELD)

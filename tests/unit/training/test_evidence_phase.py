@@ -6,11 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import EVIDENCE, RECURRENT
-from watercli.config import with_overrides
+from watercli.config import Config, with_overrides
 from watercli.errors import ConfigError
+from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
 from watercli.run.evidence import FILE, load_evidence
 from watercli.store import Store
@@ -58,3 +60,27 @@ def test_too_few_gauges_give_no_head(
         fit_evidence(config, replace(best, config=config), tiny_store, run, never)  # type: ignore[arg-type]
     assert not (best.path / FILE).is_file()
     assert "3 gauges with 24 days of flow are fewer than 4" in caplog.text
+
+
+def test_gauges_with_a_few_days_of_flow_are_not_withheld(
+    recurrent_run: Path, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The quantiles are fitted at the withheld gauges, and with no flow in the validation period at these alone."""
+    monkeypatch.setattr("watercli.training.evidence_phase.MIN_GAUGES", 3)  # one fewer than the store has
+    few, run = tiny_store.gauge_ids[0], shutil.copytree(recurrent_run, tmp_path / "run")
+    flow = tiny_store.dataset["riverflow"].copy(deep=True)
+    flow[0, 20:] = np.nan
+    store = replace(tiny_store, dataset=tiny_store.dataset.assign(riverflow=flow))
+    withheld: list[str] = []
+
+    class Stopped(Exception):
+        pass
+
+    def second(config: Config, *_: object) -> Checkpoint:
+        assert config.train.held_out_gauges is not None
+        withheld.extend(config.train.held_out_gauges.gauges)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        fit_evidence(with_overrides(store.config, (*RECURRENT, EVIDENCE)), open_run(run), store, run, second)
+    assert few not in withheld
