@@ -25,7 +25,7 @@ from multimodal_mae.lstm import LSTMBlock
 from multimodal_mae.masking import Selection, TokenMask
 
 ROWS = 64
-"""Rows that are read at once where no gradient is wanted: more do not fit into a processor's cache."""
+"""Rows that are read at once on processors where no gradient is wanted: more do not fit into a processor's cache."""
 
 
 Block = GatedLinearBlock | LSTMBlock
@@ -49,7 +49,7 @@ class Recurrence(nn.Module):
         ``values`` and ``visible`` are ``[R, M, S]``, standardised and 0 to 1; what is not visible has no part.
         ``static`` is ``[R, I]``.
         """
-        if not torch.is_grad_enabled() and len(values) > ROWS:
+        if _is_split(values):
             parts = zip(values.split(ROWS), visible.split(ROWS), static.split(ROWS), strict=True)
             return [torch.cat(layer) for layer in zip(*(self(*part, days) for part in parts), strict=True)]
         x = self._embedded(values, visible, static)
@@ -69,7 +69,7 @@ class Recurrence(nn.Module):
         ``issued`` is ``[F]``, ``ahead`` and ``shown`` are ``[R, M, F, L]``: values and how visible they are on the days
         after these.
         """
-        if not torch.is_grad_enabled() and len(values) > ROWS:
+        if _is_split(values):
             split = (tensor.split(ROWS) for tensor in (values, visible, static, ahead, shown))
             parts = [
                 self.forecast(of_past, seen, attributes, issued, later, of_later, warmup)
@@ -98,6 +98,10 @@ class Recurrence(nn.Module):
             return x
         kept = torch.rand_like(x[:1]) >= self.dropout
         return x * (kept.to(x.dtype) / (1 - self.dropout))
+
+
+def _is_split(values: Tensor) -> bool:
+    return not torch.is_grad_enabled() and values.device.type == "cpu" and len(values) > ROWS
 
 
 class RecurrentEncoder(nn.Module):
@@ -188,18 +192,25 @@ class StateDecoder(nn.Module):
         That is zero in rows without a query. ``layers`` are those of the encoder, ``[R, T, D]`` each; ``feature_maps``
         makes of them, at the queries alone, what each hidden layer reads.
         """
-        busy = queries.valid.any(1)
-        busy[0] = True  # weights that are never used would get no gradient
-        day = queries.index[busy][..., None]
-        at_queries = [layer[busy].gather(1, day.expand(-1, -1, layer.shape[-1])) for layer in layers]
-        maps = feature_maps(at_queries)
-        hidden = sum(linear(self.norm(read)) for linear, read in zip(self.hidden, maps, strict=True))
-        assert isinstance(hidden, Tensor)
-        decoded = nn.functional.gelu(hidden)
-        states = decoded.new_zeros(len(busy), *decoded.shape[1:])
-        states[busy] = decoded
+        # A simulation asks for every day, and queries are in order.
+        if queries.index.shape == layers[0].shape[:2] and bool(queries.valid.all()):
+            states = self._decoded(feature_maps(layers))
+        else:
+            busy = queries.valid.any(1)
+            busy[0] = True  # weights that are never used would get no gradient
+            day = queries.index[busy][..., None]
+            at_queries = [layer[busy].gather(1, day.expand(-1, -1, layer.shape[-1])) for layer in layers]
+            decoded = self._decoded(feature_maps(at_queries))
+            states = decoded.new_zeros(len(busy), *decoded.shape[1:])
+            states[busy] = decoded
         values: Tensor = self.head(states)
         return softplus(values) if self.non_negative else values, states
+
+    def _decoded(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return what the head reads, ``[R, Q, E]``, of what each hidden layer reads, ``[R, Q, D]``."""
+        hidden = sum(linear(self.norm(read)) for linear, read in zip(self.hidden, maps, strict=True))
+        assert isinstance(hidden, Tensor)
+        return nn.functional.gelu(hidden)
 
 
 def features_of(layers: tuple[Tensor, ...], mask: TokenMask, maps: tuple[Tensor, ...]) -> Features:

@@ -149,19 +149,20 @@ class WindowReader:
                 scored[row] = torch.isfinite(window).any(1).numpy()
         return scored
 
-    def read(self, starts: Indices, catchments: Indices, *, with_grids: bool = True) -> Batch:
+    def read(self, starts: Indices, catchments: Indices, *, with_grids: bool = True, days: int | None = None) -> Batch:
         """Return the windows that start at day indices ``[B]`` with catchments ``[B, C]`` (positions in the store).
 
         Days after the store's last are missing. ``with_grids``: False reads no field, G = 0; a recurrence needs none,
-        as it reads their areal means.
+        as it reads their areal means. ``days``: T; None for ``window_days``.
         """
         first, positions = torch.from_numpy(starts), torch.from_numpy(catchments)
         grid_days = self.grid_days if with_grids else 0
-        skipped = self.days - grid_days
+        days = days or self.days
+        skipped = days - grid_days
         return Batch(
             grids={name: grid.windows(starts + skipped, grid_days) for name, grid in self._grids.items()},
             cells=self._cells,
-            series=self._windows(self._series, first, positions),
+            series=self._windows(self._series, first, positions, days),
             static=self._static[positions] if self.catchments else torch.empty(len(starts), 0, 0),
             patch_index=self._patch_index[positions] if self._patch_index is not None else None,
             patch_weight=self._patch_weight[positions] if self._patch_weight is not None else None,
@@ -177,7 +178,7 @@ class WindowReader:
                 name: self._history(name, first, positions, skipped if name in self._grids else 0)
                 for name in self._daily
             },
-            targets=self._windows(self._targets, first, positions),
+            targets=self._windows(self._targets, first, positions, days),
             basin_std={name: std[positions] for name, std in self._basin_std.items()},
         )
 
@@ -190,12 +191,12 @@ class WindowReader:
         at = torch.from_numpy(catchments)[:, None, None], index.clamp_max(last)
         return {name: values[at].masked_fill(index > last, torch.nan)[None] for name, values in self._daily.items()}
 
-    def _windows(self, series: dict[str, Tensor], first: Tensor, catchments: Tensor) -> dict[str, Tensor]:
-        """Return windows ``[B, C, T]`` of each series ``[C, D]``."""
-        days = first[:, None] + torch.arange(self.days)
+    def _windows(self, series: dict[str, Tensor], first: Tensor, catchments: Tensor, days: int) -> dict[str, Tensor]:
+        """Return windows ``[B, C, T]`` of each series ``[C, D]``; T is ``days``."""
+        dates = first[:, None] + torch.arange(days)
         last = len(self.store.times) - 1
-        index = catchments[..., None], days.clamp_max(last)[:, None]
-        beyond = (days > last)[:, None]
+        index = catchments[..., None], dates.clamp_max(last)[:, None]
+        beyond = (dates > last)[:, None]
         return {name: values[index].masked_fill(beyond, torch.nan) for name, values in series.items()}
 
     def _history(self, name: str, first: Tensor, catchments: Tensor, skipped: int) -> Tensor:

@@ -5,7 +5,10 @@ Shapes: B windows, C catchments, T days of a window, N dates.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from multimodal_mae.batch import Batch
 from multimodal_mae.config import MAEConfig
 from multimodal_mae.mae import MultiModalMAE
@@ -16,25 +19,59 @@ from watercli.data.windows import Indices
 
 ROWS = 512
 """Catchment windows that go through the model at once."""
+CACHED_ROWS = 16
+"""The same of a recurrence on processors: more do not fit into their cache."""
+LENGTHS = 4
+"""Length of a recurrence's windows, as a multiple of those that it is trained with: fewer days are warm-up."""
 
 
-def window_starts(dates: Indices, days: int, structure: MAEConfig) -> Indices:
-    """Return the first day of the window that each date is simulated in, ``[N]``.
+@dataclass(frozen=True)
+class SimulationWindows:
+    """The windows that dates are simulated in.
 
-    A window of ``days`` begins every half window from the store's first day, and serves the dates of its second half.
-    A date thus sees at least half a window, and the antecedent state; the first dates of the store see less. A
-    recurrence has settled before its window begins, so that each window serves all of its dates.
+    A recurrence has settled before its window begins, so that each window serves all of its dates, and may be longer
+    than those of the training. Other models have windows of ``window_days`` that begin every half window from the
+    store's first day and serve the dates of their second half. A date thus sees at least half a window, and the
+    antecedent state; the first dates of the store see less.
     """
-    step = days if structure.recurrence else max(days // 2, 1)
-    starts: Indices = (dates - (days - step)) // step * step
-    return np.maximum(starts, 0)
 
+    days: int
+    """T."""
+    step: int
+    """Days from the beginning of a window to that of the next."""
+    rows: int
+    """How many catchment windows go through the model at once."""
+    recurrent: bool
+    """Whether a recurrence reads them: nothing of other catchments, nor of the days that follow a date."""
 
-def passes(dates: Indices, days: int, catchments: int, structure: MAEConfig) -> list[Indices]:
-    """Cut ascending dates into those that go through the model at once, for a number of catchments."""
-    unique, window = np.unique(window_starts(dates, days, structure), return_inverse=True)
-    size = max(ROWS // max(catchments, 1), 1)
-    return [dates[(window >= first) & (window < first + size)] for first in range(0, len(unique), size)]
+    @classmethod
+    def of(cls, window_days: int, structure: MAEConfig, device: torch.device | str = "cpu") -> SimulationWindows:
+        """Return the windows of a model that was trained with windows of ``window_days`` and works on ``device``."""
+        if structure.recurrence:
+            days, rows = LENGTHS * window_days, CACHED_ROWS if torch.device(device).type == "cpu" else ROWS // LENGTHS
+            return cls(days, days, rows, recurrent=True)
+        return cls(window_days, max(window_days // 2, 1), ROWS, recurrent=False)
+
+    def starts(self, dates: Indices) -> Indices:
+        """Return the first day of the window that each date is simulated in, ``[N]``."""
+        starts: Indices = (dates - (self.days - self.step)) // self.step * self.step
+        return np.maximum(starts, 0)
+
+    def needed(self, dates: Indices) -> int:
+        """Return how many days of their windows must be read to simulate some dates."""
+        return int((dates - self.starts(dates)).max()) + 1 if self.recurrent else self.days
+
+    def groups(self, catchments: Indices) -> list[Indices]:
+        """Cut catchments into those that go through the model at once."""
+        if not self.recurrent:
+            return [catchments]
+        return np.split(catchments, range(self.rows, len(catchments), self.rows))
+
+    def passes(self, dates: Indices, catchments: int) -> list[Indices]:
+        """Cut ascending dates into those that go through the model at once, for a number of catchments."""
+        unique, window = np.unique(self.starts(dates), return_inverse=True)
+        size = max(self.rows // max(catchments, 1), 1)
+        return [dates[(window >= first) & (window < first + size)] for first in range(0, len(unique), size)]
 
 
 def simulate_windows(

@@ -19,7 +19,7 @@ from torch import Tensor
 from watercli.baselines.context import Context, Floats
 from watercli.config import Simulate
 from watercli.data.reader import WindowReader
-from watercli.data.simulation import ROWS, window_starts
+from watercli.data.simulation import ROWS, SimulationWindows
 from watercli.data.windows import Indices
 from watercli.inference.archive import ForecastArchive
 from watercli.inference.forecast import Weather, from_day, in_memory, known_at, latest_forecast
@@ -100,10 +100,12 @@ class ModelForecasts:
         """
         context, checkpoint = self.context, self.context.checkpoint
         reader = self._reader(context.store)
-        starts = window_starts(self.init_time, checkpoint.config.window_days, checkpoint.structure)
+        windows = SimulationWindows.of(checkpoint.config.window_days, checkpoint.structure)
+        starts = windows.starts(self.init_time)
         for start in track(np.unique(starts).tolist(), f"forecast, weather: {weather}"):
             issues = self.init_time[starts == start]
-            batch = reader.read(np.array([start]), self.gauged[None], with_grids=False).to(context.device)
+            days = windows.needed(issues)
+            batch = reader.read(np.array([start]), self.gauged[None], with_grids=False, days=days).to(context.device)
             ahead = self._ahead(reader, issues, weather)
             predicted = self._model.forecast(
                 batch, show_all(batch, checkpoint.structure), context.target,

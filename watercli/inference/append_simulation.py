@@ -17,7 +17,7 @@ import pandas as pd
 import zarr
 
 from watercli.config import Simulate
-from watercli.data.simulation import window_starts
+from watercli.data.simulation import SimulationWindows
 from watercli.errors import ConfigError
 from watercli.inference import provenance, single_file
 from watercli.inference.export import Arrays, Export
@@ -160,9 +160,9 @@ def _looking_ahead(settings: Simulate, store_end: pd.Timestamp) -> str | None:
 
 def _check_windows(attributes: dict[str, Any], checkpoint: Checkpoint, store: Store, last: int, out: Path) -> None:
     """Refuse to extend a simulation whose ``last`` day saw a window that the end of the store had cut off."""
-    days, structure = checkpoint.config.window_days, checkpoint.structure
-    window_end = int(window_starts(np.array([last]), days, structure)[0]) + days
-    if not structure.causal and window_end > store.times.searchsorted(
+    windows = SimulationWindows.of(checkpoint.config.window_days, checkpoint.structure)
+    window_end = int(windows.starts(np.array([last]))[0]) + windows.days
+    if not checkpoint.structure.causal and window_end > store.times.searchsorted(
         pd.Timestamp(attributes["store_end"]), side="right"
     ):
         raise ConfigError(

@@ -136,21 +136,20 @@ class Resimulation:
         """Return the simulation of all days of a store that differs from the day after ``issued`` on."""
         if issued + self.same_days >= len(known.times) - 1:
             return cut(self.base, len(known.times))
-        days, every = self.simulator.checkpoint.config.window_days, np.arange(len(known.times))
-        starts = self.simulator.starts(every)
-        first = int(np.argmax(starts + days - 1 > issued))
-        begin = self._beginning(int(starts[first]), days)
+        windows, every = self.simulator.windows, np.arange(len(known.times))
+        starts = windows.starts(every)
+        first = int(np.argmax(starts + windows.days - 1 > issued))
+        begin = self._beginning(int(starts[first]))
         latest = self.simulator.on(from_day(known, begin))
         return joined([cut(self.base, first), latest(every[first:] - begin)])
 
-    def _beginning(self, start: int, days: int) -> int:
+    def _beginning(self, start: int) -> int:
         """Return the latest day before a window from which on the window is simulated as from the first day on.
 
         It is one on which windows begin.
         """
-        structure = self.simulator.checkpoint.structure
-        step = days if structure.recurrence else max(days // 2, 1)
-        return max((start - structure.past_days) // step * step, 0)
+        step = self.simulator.windows.step
+        return max((start - self.simulator.checkpoint.structure.past_days) // step * step, 0)
 
 
 def without_inputs(simulated: Simulated, catchments: Indices, issued: int) -> NDArray[np.bool_]:

@@ -272,7 +272,7 @@ def _lay_out(
     """Return the layout of a simulation of some dates; ``store`` is the one that it is of, later days and all."""
     checkpoint, times = simulator.checkpoint, simulator.store.times
     arrays = arrays_of(simulator, settings, fitted, {"catchment": len(simulator.catchments), "time": len(dates)})
-    first = (simulator.starts(dates) - labels.antecedent_days(checkpoint)).clip(min=0)
+    first = (simulator.windows.starts(dates) - labels.antecedent_days(checkpoint)).clip(min=0)
     about = labels_of(simulator, store, settings, fitted)
     about = about.merge(labels.of_dates(checkpoint, simulator.store, dates, "simulated date"), combine_attrs="override")
     about = about.assign(antecedent_start=("time", times[first], {"long_name": "first day of the antecedent state"}))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from watercli.data.reader import WindowReader
-from watercli.data.simulation import passes, simulate_windows, window_starts
+from watercli.data.simulation import SimulationWindows, simulate_windows
 from watercli.data.windows import Indices
 from watercli.log import track
 from watercli.run.checkpoint import Checkpoint
@@ -74,31 +74,35 @@ class Simulator:
     def _reader(self) -> WindowReader:
         return WindowReader(self.store, self.checkpoint.config_for(self.store), self.checkpoint.scaling)
 
-    def starts(self, dates: Indices) -> Indices:
-        """Return the first day of the window that each date is simulated in: the one that embeds it, see `Dates`.
-
-        The first dates of the store know less of what came before.
-        """
-        return window_starts(dates, self.checkpoint.config.window_days, self.checkpoint.structure)
+    @cached_property
+    def windows(self) -> SimulationWindows:
+        """The windows that dates are simulated in. The first dates of the store know less of what came before."""
+        return SimulationWindows.of(self.checkpoint.config.window_days, self.checkpoint.structure, self.device)
 
     def parts(self, dates: Indices) -> list[Indices]:
         """Cut ascending dates into those that go through the model at once."""
-        structure = self.checkpoint.structure
-        return passes(dates, self.checkpoint.config.window_days, len(self.catchments), structure)
+        return self.windows.passes(dates, len(self.catchments))
 
     def __call__(self, dates: Indices) -> Simulated:
         """Simulate ascending dates, positions in the store."""
-        parts = [self._simulate(part) for part in self.parts(dates)]
-        return Simulated(*(np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
+        return joined([self._simulate(part) for part in self.parts(dates)])
+
+    def _simulate(self, dates: Indices) -> Simulated:
+        """Simulate dates that go through the models at once."""
+        groups = [self._pass(dates, group) for group in self.windows.groups(self.catchments)]
+        return Simulated(*(np.concatenate(arrays) for arrays in zip(*groups, strict=True)))
 
     @torch.inference_mode()
-    def _simulate(self, dates: Indices) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
-        """Return the arrays of `Simulated`, by one pass through each model."""
-        starts = self.starts(dates)
+    def _pass(
+        self, dates: Indices, catchments: Indices
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+        """Return the arrays of `Simulated` for some catchments, by one pass through each model."""
+        starts = self.windows.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
-        catchments = np.tile(self.catchments, (len(unique), 1))
-        with_grids = self.checkpoint.structure.recurrence is None
-        batch = self._reader.read(unique, catchments, with_grids=with_grids).to(self.device)
+        batch = self._reader.read(
+            unique, np.tile(catchments, (len(unique), 1)),
+            with_grids=not self.windows.recurrent, days=self.windows.needed(dates),
+        ).to(self.device)  # fmt: skip
         structure, scale = self.checkpoint.structure, self.checkpoint.scaling.predicted(self.target)
         passed = [simulate_windows(member, batch, structure, self.target) for member in self.members]
         masks = passed[0][1]
@@ -137,9 +141,9 @@ def continued(simulator: Simulator, earlier: Simulated) -> Simulated:
     Passes through the model are kept whole or made anew, so that the result has the bytes of `simulate_all`. At most
     one pass of days that are held is made anew, and those whose windows had not ended.
     """
-    held, window = earlier.flow.shape[1], simulator.checkpoint.config.window_days
+    held, windows = earlier.flow.shape[1], simulator.windows
     parts = simulator.parts(np.arange(len(simulator.store.times)))
-    ended = [part[-1] < held and simulator.starts(part[-1:])[0] + window <= held for part in parts]
+    ended = [part[-1] < held and windows.starts(part[-1:])[0] + windows.days <= held for part in parts]
     later = parts[sum(ended) :]
     kept = cut(earlier, later[0][0] if later else held)
     return joined([kept, *map(simulator, track(later, "simulate"))])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from watercli.config import Config
 from watercli.data.held_out import held_out_catchments
 from watercli.data.reader import WindowReader
-from watercli.data.simulation import passes, simulate_windows, window_starts
+from watercli.data.simulation import SimulationWindows, simulate_windows
 from watercli.data.windows import Indices
 from watercli.hydrology.scores import kge, nse
 from watercli.training.engine import Engine
@@ -60,9 +60,14 @@ class SeriesValidation:
         return validations
 
     @property
+    def windows(self) -> SimulationWindows:
+        """The windows that the dates are simulated in."""
+        return SimulationWindows.of(self.reader.days, self.structure)
+
+    @property
     def parts(self) -> list[Indices]:
         """The dates of each pass through the model."""
-        return passes(self.dates, self.reader.days, len(self.catchments), self.structure)
+        return self.windows.passes(self.dates, len(self.catchments))
 
     @cached_property
     def observed(self) -> Floats:
@@ -82,12 +87,19 @@ class SeriesValidation:
 
     @torch.no_grad()
     def simulate(self, engine: Engine, dates: Indices) -> Floats:
-        """Return the simulation of some dates in physical units, ``[C, dates]``, by one pass through the model."""
+        """Return the simulation of some dates in physical units, ``[C, dates]``: those of one of the `parts`."""
         engine.model.eval()
-        starts = window_starts(dates, self.reader.days, self.structure)
+        groups = self.windows.groups(self.catchments)
+        return np.concatenate([self._pass(engine, dates, group) for group in groups])
+
+    def _pass(self, engine: Engine, dates: Indices, group: Indices) -> Floats:
+        """Return the same of some catchments, by one pass through the model."""
+        starts = self.windows.starts(dates)
         unique, window = np.unique(starts, return_inverse=True)
-        catchments = np.tile(self.catchments, (len(unique), 1))
-        batch = self.reader.read(unique, catchments, with_grids=self.structure.recurrence is None).to(engine.device)
+        batch = self.reader.read(
+            unique, np.tile(group, (len(unique), 1)),
+            with_grids=not self.windows.recurrent, days=self.windows.needed(dates),
+        ).to(engine.device)  # fmt: skip
         predicted, _ = simulate_windows(engine.model, batch, self.structure, self.target)
         flow = predicted.float().cpu().numpy()[window, :, dates - starts].T
         return self.reader.scaling.predicted(self.target).inverse(flow).astype(np.float64)

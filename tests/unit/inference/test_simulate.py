@@ -38,12 +38,12 @@ def test_a_date_is_simulated_in_one_window_whatever_is_asked_for(
     run = replace(fused, config=fused.config.model_copy(update={"window_days": window}))
     simulator = Simulator(run, tiny_store, "riverflow")
     dates = np.arange(3 * window)
-    before = dates - simulator.starts(dates)
+    before = dates - simulator.windows.starts(dates)
     assert (before >= 0).all()
     assert (before < window).all()
     # Half a window lies before a date, but for the first ones.
     assert (before[window:] >= window // 2).all()
-    np.testing.assert_array_equal(simulator.starts(dates[7::5]), simulator.starts(dates)[7::5])
+    np.testing.assert_array_equal(simulator.windows.starts(dates[7::5]), simulator.windows.starts(dates)[7::5])
     assert [date for part in simulator.parts(dates) for date in part] == dates.tolist()
 
 
