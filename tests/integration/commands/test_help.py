@@ -57,6 +57,6 @@ def test_version() -> None:
     from watercli import __version__
 
     answer = subprocess.run(
-        [sys.executable, "-m", "watercli.cli", "--version"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "watercli", "--version"], capture_output=True, text=True, check=False
     )
     assert (answer.returncode, answer.stdout.strip()) == (0, __version__)

@@ -499,7 +499,7 @@ def test_places_that_cannot_be(watercli: Command, tiny_store: Store, tiny_run: P
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_standard_output_that_is_full_or_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where no folder is called demo
-    command = f"{sys.executable} -m watercli.cli inspect demo"
+    command = f"{sys.executable} -m watercli inspect demo"
     full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True, check=False)
     assert full.returncode == 1
     assert full.stderr.splitlines()[-1].startswith("Error: ")

@@ -36,7 +36,7 @@ def run(folder: Path, *words: object) -> str:
     "program",
     [
         pytest.param((Path(sysconfig.get_path("scripts")) / "watercli",), id="watercli"),
-        pytest.param((sys.executable, "-m", "watercli.cli"), id="python -m watercli.cli", marks=pytest.mark.slow),
+        pytest.param((sys.executable, "-m", "watercli"), id="python -m watercli", marks=pytest.mark.slow),
     ],
 )
 def test_commands_beside_modules_of_the_user(

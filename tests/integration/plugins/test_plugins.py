@@ -43,7 +43,7 @@ def command(*arguments: str | Path, site: Path | None = None) -> subprocess.Comp
     """Run a command in a process of its own, with the packages of ``site`` beside those of this one."""
     paths = [str(site)] * (site is not None) + [path for path in sys.path if path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
-    words = [sys.executable, "-m", "watercli.cli", *map(str, arguments)]
+    words = [sys.executable, "-m", "watercli", *map(str, arguments)]
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
 

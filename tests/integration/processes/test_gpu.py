@@ -87,6 +87,6 @@ def test_embeddings(tiny_store: Store, tiny_run: Path, tmp_path: Path) -> None:
 def test_evaluate(tiny_store: Store, tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "judged"
     words = ["evaluate", "--run", tiny_run, "--store", tiny_store.path, "--out", out, "--gpus", "1"]
-    done = subprocess.run([sys.executable, "-m", "watercli.cli", *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "watercli", *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (out / "report.html").stat().st_size > 10_000

@@ -47,7 +47,7 @@ def command(
     store: Store, run: Path, *options: str, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "watercli.cli", *words(store, run, *options)],
+        [sys.executable, "-m", "watercli", *words(store, run, *options)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -180,7 +180,7 @@ def of_run(run: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         given = process.info["cmdline"] or []
-        if str(run) in given and process.info["status"] != psutil.STATUS_ZOMBIE and "watercli.cli" not in given:
+        if str(run) in given and process.info["status"] != psutil.STATUS_ZOMBIE and "watercli" not in given:
             found.append(process)
     return found
 

@@ -1,4 +1,4 @@
-"""``python -m watercli.cli``."""
+"""``python -m watercli``."""
 
 from watercli.cli.main import main
 
