@@ -15,6 +15,7 @@ from multimodal_mae.mae import MultiModalMAE
 from multimodal_mae.masking import TokenMask, show_all
 from torch import Tensor
 
+from watercli.data.reader import WindowReader
 from watercli.data.windows import Indices
 
 ROWS = 512
@@ -66,6 +67,14 @@ class SimulationWindows:
         if not self.recurrent:
             return [catchments]
         return np.split(catchments, range(self.rows, len(catchments), self.rows))
+
+    def read(self, reader: WindowReader, dates: Indices, catchments: Indices) -> tuple[Batch, Indices, Indices]:
+        """Return the windows of some dates; and of each date its window and its day there, ``[N]`` both."""
+        starts = self.starts(dates)
+        unique, window = np.unique(starts, return_inverse=True)
+        each = np.tile(catchments, (len(unique), 1))
+        batch = reader.read(unique, each, with_grids=not self.recurrent, days=self.needed(dates))
+        return batch, window, dates - starts
 
     def passes(self, dates: Indices, catchments: int) -> list[Indices]:
         """Cut ascending dates into those that go through the model at once, for a number of catchments."""

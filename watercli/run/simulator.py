@@ -97,12 +97,8 @@ class Simulator:
         self, dates: Indices, catchments: Indices
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
         """Return the arrays of `Simulated` for some catchments, by one pass through each model."""
-        starts = self.windows.starts(dates)
-        unique, window = np.unique(starts, return_inverse=True)
-        batch = self._reader.read(
-            unique, np.tile(catchments, (len(unique), 1)),
-            with_grids=not self.windows.recurrent, days=self.windows.needed(dates),
-        ).to(self.device)  # fmt: skip
+        windows, window, day = self.windows.read(self._reader, dates, catchments)
+        batch = windows.to(self.device)
         structure, scale = self.checkpoint.structure, self.checkpoint.scaling.predicted(self.target)
         passed = [simulate_windows(member, batch, structure, self.target) for member in self.members]
         masks = passed[0][1]
@@ -110,7 +106,7 @@ class Simulator:
         flow = flows.mean(0)
         by_input = [self._available(name, batch, masks[name]).cpu().numpy() for name in self.inputs]
         available = np.stack(by_input, axis=-1) if by_input else np.zeros((*flow.shape, 0), dtype=bool)
-        at = window, slice(None), dates - starts
+        at = window, slice(None), day
         return flow[at].T, available[at].swapaxes(0, 1), flows.std(0)[at].T
 
     def _available(self, name: str, batch: Batch, mask: TokenMask) -> Tensor:

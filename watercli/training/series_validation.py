@@ -94,14 +94,9 @@ class SeriesValidation:
 
     def _pass(self, engine: Engine, dates: Indices, group: Indices) -> Floats:
         """Return the same of some catchments, by one pass through the model."""
-        starts = self.windows.starts(dates)
-        unique, window = np.unique(starts, return_inverse=True)
-        batch = self.reader.read(
-            unique, np.tile(group, (len(unique), 1)),
-            with_grids=not self.windows.recurrent, days=self.windows.needed(dates),
-        ).to(engine.device)  # fmt: skip
-        predicted, _ = simulate_windows(engine.model, batch, self.structure, self.target)
-        flow = predicted.float().cpu().numpy()[window, :, dates - starts].T
+        batch, window, day = self.windows.read(self.reader, dates, group)
+        predicted, _ = simulate_windows(engine.model, batch.to(engine.device), self.structure, self.target)
+        flow = predicted.float().cpu().numpy()[window, :, day].T
         return self.reader.scaling.predicted(self.target).inverse(flow).astype(np.float64)
 
 
