@@ -5,6 +5,7 @@ from __future__ import annotations
 from watercli.baselines import wording
 from watercli.baselines.context import Context, Floats
 from watercli.baselines.method import Method
+from watercli.data.simulation import SimulationWindows
 
 
 def simulation(context: Context) -> Floats:
@@ -14,10 +15,12 @@ def simulation(context: Context) -> Floats:
 
 def _saw(context: Context) -> str:
     structure, target = context.checkpoint.structure, context.target
-    before = f" and {structure.past_days} days before" if structure.past_days else ""
+    windows = SimulationWindows.of(context.checkpoint.config.window_days, structure)
+    past = structure.recurrence.warmup_days if structure.recurrence else structure.past_days
+    before = f" and {past} days before" if past else ""
     later = "" if structure.causal else "; up to half a window of later weather too"
     return (
-        f"{wording.weather(context)} and static attributes of a window of {context.embedder.days} days{before}{later}; "
+        f"{wording.weather(context)} and static attributes of a window of {windows.days} days{before}{later}; "
         f"{wording.all_gauges(context)}; the {target} of the days simulated and of all before is hidden"
     )
 

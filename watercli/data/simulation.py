@@ -20,8 +20,9 @@ from watercli.data.windows import Indices
 
 ROWS = 512
 """Catchment windows that go through the model at once."""
-CACHED_ROWS = 16
-"""The same of a recurrence on processors: more do not fit into their cache."""
+CPU_ROWS = 16
+"""The same of a recurrence on processors. Arrays of more rows have fresh memory from the system each time, which takes
+as long as the computation."""
 LENGTHS = 4
 """Length of a recurrence's windows, as a multiple of those that it is trained with: fewer days are warm-up."""
 
@@ -49,7 +50,7 @@ class SimulationWindows:
     def of(cls, window_days: int, structure: MAEConfig, device: torch.device | str = "cpu") -> SimulationWindows:
         """Return the windows of a model that was trained with windows of ``window_days`` and works on ``device``."""
         if structure.recurrence:
-            days, rows = LENGTHS * window_days, CACHED_ROWS if torch.device(device).type == "cpu" else ROWS // LENGTHS
+            days, rows = LENGTHS * window_days, CPU_ROWS if torch.device(device).type == "cpu" else ROWS // LENGTHS
             return cls(days, days, rows, recurrent=True)
         return cls(window_days, max(window_days // 2, 1), ROWS, recurrent=False)
 

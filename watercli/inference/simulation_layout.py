@@ -139,6 +139,7 @@ def _attributes(
         "featureType": "timeSeries",
         SCHEMA: SCHEMA_VERSION,
         **labels.of_origin(simulator.checkpoint, store),
+        "window_days": simulator.windows.days,
         "excluded_inputs": [simulator.target],
         "causal": int(simulator.checkpoint.structure.causal),
         "simulate": settings.model_dump_json(),

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from watercli.config import Simulate
 from watercli.data import simulation
+from watercli.inference.simulate import export_simulation
 from watercli.run.directory import open_run
 from watercli.run.simulator import Simulator
 from watercli.store import Store
@@ -40,7 +43,12 @@ def test_a_date_is_simulated_alike_whatever_else_is_asked_for(
     np.testing.assert_array_equal(some.available, every.available[:, 90:110])
     one = replace(simulator, gauges=(simulator.store.gauge_ids[3],))(dates)
     np.testing.assert_allclose(one.flow, every.flow[3:4], rtol=1e-4, atol=1e-6)
-    monkeypatch.setattr(simulation, "CACHED_ROWS", 4)  # of six catchments
+    monkeypatch.setattr(simulation, "CPU_ROWS", 4)  # of six catchments
     grouped = Simulator(simulator.checkpoint, simulator.store, "riverflow")(dates)
     np.testing.assert_allclose(grouped.flow, every.flow, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(grouped.available, every.available)
+
+
+def test_a_simulation_says_how_long_its_windows_are(simulator: Simulator, tmp_path: Path) -> None:
+    out = export_simulation(simulator.checkpoint, simulator.store, tmp_path / "flow.zarr", Simulate())
+    assert xr.open_zarr(out).attrs["window_days"] == 4 * simulator.checkpoint.config.window_days
