@@ -59,8 +59,8 @@ class Network:
     north: Floats
     log_area: Floats
     """``[C]``: of the catchments, zero where no area is known."""
-    one_river: Flags | None = None
-    """``[C, C]``: one gauge is up- or downstream of the other; None where the store does not say."""
+    preference: Floats
+    """Order in which gauges are donors to each gauge, ``[C, C]``, the least first; see `preference_of`."""
 
     @classmethod
     def of(cls, store: Store) -> Network:
@@ -69,31 +69,48 @@ class Network:
         area = store.dataset["area"].values.astype(np.float64)
         log_area = np.log(np.where(area > 0, area, np.nan))
         per_degree = np.deg2rad(1) * EARTH_RADIUS_KM
+        km, downstream = great_circle_km(latitude, longitude), store.downstream_ids
         return cls(
-            great_circle_km(latitude, longitude),
+            km,
             (longitude[None] - longitude[:, None]) * per_degree * np.cos(np.deg2rad(latitude))[:, None],
             (latitude[None] - latitude[:, None]) * per_degree,
             np.nan_to_num(log_area - np.nanmean(log_area)) if np.isfinite(log_area).any() else np.zeros(len(area)),
-            on_one_river(store.gauge_ids, downstream) if (downstream := store.downstream_ids) else None,
+            preference_of(km, on_one_river(store.gauge_ids, downstream) if downstream else None),
+        )
+
+    def among(self, gauges: Indices) -> Network:
+        """Return the same for some gauges, by their positions."""
+        pairs = np.ix_(gauges, gauges)
+        return Network(
+            self.km[pairs], self.east[pairs], self.north[pairs], self.log_area[gauges], self.preference[pairs]
         )
 
     @cached_property
-    def preference(self) -> Floats:
-        """Order in which gauges are donors to each gauge, ``[C, C]``: by distance, the least first.
-
-        The `RIVER_DONORS` nearest gauges on the same river come before all others.
-        """
-        if self.one_river is None:
-            return self.km
-        along = np.where(self.one_river, self.km, np.inf)
-        place = along.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-        first = self.one_river & (place < RIVER_DONORS)
-        return self.km - first * np.pi * EARTH_RADIUS_KM  # no two gauges are further apart
-
-    def at_one_place(self) -> list[tuple[int, int]]:
-        """Return the pairs of gauges that lie at one place and have catchments of one size."""
+    def at_one_place(self) -> Flags:
+        """Which gauges lie at one place and have catchments of one size, ``[C, C]``: a gauge and itself do."""
         alike = np.abs(self.log_area[:, None] - self.log_area) <= SAME_AREA
-        return [(int(i), int(j)) for i, j in np.argwhere(np.triu((self.km < SAME_KM) & alike, 1))]
+        at_one_place: Flags = (self.km < SAME_KM) & alike
+        return at_one_place
+
+    def candidates(self, catchment: int, usable: Indices) -> Indices:
+        """Return the `CANDIDATES` that a gauge prefers of usable ones, nearest first."""
+        nearest = np.argsort(self.preference[catchment, usable], kind="stable")[:CANDIDATES]
+        candidates: Indices = usable[nearest]
+        return candidates
+
+
+def preference_of(km: Floats, one_river: Flags | None) -> Floats:
+    """Return the order in which gauges are donors to each gauge, ``[C, C]``, the least first: by distance.
+
+    The `RIVER_DONORS` nearest gauges on the same river come before all others. ``one_river`` says which gauges are up-
+    or downstream of each other, ``[C, C]``; None where nobody knows.
+    """
+    if one_river is None:
+        return km
+    along = np.where(one_river, km, np.inf)
+    place = along.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    first = one_river & (place < RIVER_DONORS)
+    return km - first * np.pi * EARTH_RADIUS_KM  # no two gauges are further apart
 
 
 @dataclass(frozen=True)
@@ -181,12 +198,12 @@ class FlowErrors:
     @cached_property
     def duplicates(self) -> list[tuple[int, int]]:
         """The pairs of gauges that are one: at one place, of one size, and of one flow where both are known."""
-        return [pair for pair in self.network.at_one_place() if _agree(*self.log_observed(pair))]
+        pairs = [(int(one), int(other)) for one, other in np.argwhere(np.triu(self.network.at_one_place, 1))]
+        return [pair for pair in pairs if _agree(*self._log_observed(list(pair)))]
 
-    def log_observed(self, pair: tuple[int, int]) -> Floats:
-        """Return the logarithms of observed flow at two gauges, ``[2, N]``."""
-        gauges = list(pair)
-        logarithms: Floats = self.errors[gauges] + self.logarithm[gauges]
+    def _log_observed(self, gauges: list[int]) -> Floats:
+        """Return the logarithms of observed flow at some gauges, ``[., N]``."""
+        logarithms: Floats = np.log(np.maximum(self.observed[gauges], 0) + self.offset)
         return logarithms
 
     @cached_property
@@ -199,8 +216,7 @@ class FlowErrors:
 
     @cached_property
     def _ever_known(self) -> Flags:
-        ever: Flags = np.logical_or.reduce(np.isfinite(self.errors), axis=1)
-        return ever
+        return ever_known(self.observed)
 
     def donors(self, catchment: int, days: Indices, lags: Indices, usable: Flags) -> Indices:
         """Return usable gauges of each target day that know an error by then, ``[n, K]``, by `Network.preference`.
@@ -208,7 +224,7 @@ class FlowErrors:
         ``lags`` are those of `evidence`. Days with fewer such gauges are filled up by others, which know none.
         """
         candidates = np.flatnonzero(usable & self._ever_known & ~self.same[catchment])
-        near = candidates[np.argsort(self.network.preference[catchment, candidates], kind="stable")][:CANDIDATES, None]
+        near = self.network.candidates(catchment, candidates)[:, None]
         known = self._known(near, days, lags)
         donors: Indices = near[np.argsort(~known, axis=0, kind="stable")[:DONORS].T, 0]
         return donors
@@ -315,6 +331,12 @@ def choose_own(days: Indices, record: Indices, *, later: bool = True) -> Indices
     others = np.concatenate([readable[:start], readable[end:]])
     chosen = np.unique(np.linspace(0, len(others) - 1, min(SPREAD_DAYS, len(others))).round().astype(np.int64))
     return np.sort(np.concatenate([record[start:end], others[chosen]]))
+
+
+def ever_known(observed: Floats) -> Flags:
+    """Return which gauges have any flow, ``[C]``."""
+    ever: Flags = np.logical_or.reduce(np.isfinite(observed), axis=1)
+    return ever
 
 
 def offset_of(flow: Floats) -> float:

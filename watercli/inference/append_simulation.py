@@ -190,9 +190,9 @@ def _with_kept_past(blocks: SimulationBlocks, out: Path) -> SimulationBlocks:
     """Return the same, whose evidence head reads the simulation of past days that ``out`` keeps, if it keeps one."""
     if blocks.informed is None:
         return blocks
-    every_gauge = replace(blocks.simulator, gauges=())
-    kept = read_kept(out, every_gauge)
-    base = None if kept is None else continued(every_gauge, kept)
+    of_gauges = blocks.informed.of_gauges
+    kept = read_kept(out, of_gauges)
+    base = None if kept is None else continued(of_gauges, kept)
     return replace(blocks, informed=replace(blocks.informed, base=base))
 
 
@@ -209,5 +209,5 @@ def _write(blocks: AppendedBlocks) -> None:
             export.mark(number).touch()
         export.write("simulate")
         if informed := blocks.blocks.informed:
-            keep(informed.simulated, informed.simulator, work.store)
+            keep(informed.simulated, informed.of_gauges, work.store)
         export.finish()

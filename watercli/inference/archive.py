@@ -14,7 +14,7 @@ import pandas as pd
 from watercli.config import Simulate
 from watercli.data.windows import Indices
 from watercli.inference import labels
-from watercli.inference.evidence import InformedSimulator
+from watercli.inference.evidence import InformedSimulator, gauges_read
 from watercli.inference.export import Arrays
 from watercli.inference.forecast import (
     Resimulation,
@@ -60,11 +60,18 @@ class ForecastArchive:
         layout = replace(layout, labels=layout.labels.assign_attrs(about))
         return cls(simulator, layout, settings, fitted, weather)
 
-    @property
+    @cached_property
     def informed(self) -> InformedSimulator:
-        """The simulation of the whole store, corrected: what tells one archive from another."""
+        """The simulation of the whole store, corrected: what tells one archive from another.
+
+        It reads all gauges that any of the forecasts reads.
+        """
         known = KnownFlow.of(self.simulator.store, self.simulator.target, self._issued_at(0))
-        return InformedSimulator(self.simulator, self.fitted, known)
+        first_flow = np.where((flow := np.isfinite(known.observed)).any(1), flow.argmax(1), flow.shape[1])
+        stages = np.unique(first_flow[:, None] <= self.layout.dates, axis=1).T
+        read = [gauges_read(self.simulator, known.neighbours, has_flow) for has_flow in stages]
+        gauges = np.unique(np.concatenate(read))
+        return InformedSimulator(self.simulator, self.fitted, gauges, known.among(gauges))
 
     def __call__(self, number: int) -> Arrays:
         """Forecast from the days of issue of a block."""
@@ -78,7 +85,7 @@ class ForecastArchive:
 
     @cached_property
     def _resimulation(self) -> Resimulation:
-        simulator = replace(self.simulator, gauges=())
+        simulator = self.informed.of_gauges
         stop = min(int(self.layout.dates[-1]) + 1 + self._same_days, len(simulator.store.times))
         return Resimulation(simulator, simulate_all(simulator, slice(0, stop)), self._same_days)
 
@@ -94,12 +101,12 @@ class ForecastArchive:
         known = known_at(self.simulator.store, issued, settings.lead_time, self.simulator.target, self.weather)
         simulated = self._resimulation(known, issued)
         simulator = replace(self.simulator, store=known)
-        informed = InformedSimulator(
-            simulator, self.fitted, KnownFlow.of(known, simulator.target, settings), simulated,
-            names_duplicates=position == 0,
-        )  # fmt: skip
+        known_flow = KnownFlow.of(known, simulator.target, settings).among(self.informed.gauges)
+        informed = replace(
+            self.informed, simulator=simulator, known=known_flow, base=simulated, names_duplicates=position == 0
+        )
         dates = np.arange(issued + 1, len(known.times))
-        blind = without_inputs(simulated, self.simulator.catchments, issued)
+        blind = without_inputs(simulated, informed.places, issued)
         arrays = arrays_from(informed.simulated_on(dates), informed(dates), blind, self.simulator, settings)
         return {name: _lengthened(values, settings.lead_time) for name, values in arrays.items()}
 

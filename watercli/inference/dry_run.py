@@ -115,13 +115,13 @@ def simulation_seconds(simulator: Simulator, dates: Indices) -> float:
 
 
 def _informed_seconds(blocks: SimulationBlocks) -> float:
-    """Return how long an informed simulation takes: that of every catchment and day, then what evidence adds."""
-    assert blocks.informed is not None
-    simulator, store = blocks.simulator, blocks.simulator.store
-    simulating = simulation_seconds(replace(simulator, gauges=()), np.arange(len(store.times)))
+    """Return how long an informed simulation takes: that of all gauges that are read, then what evidence adds."""
+    informed, simulator, store = blocks.informed, blocks.simulator, blocks.simulator.store
+    assert informed is not None
+    simulating = simulation_seconds(informed.of_gauges, np.arange(len(store.times)))
     few = tuple(store.gauge_ids[number] for number in simulator.catchments[:TIMED_GAUGES])
-    informed = _OfConstantFlow(replace(simulator, gauges=few), blocks.informed.fitted, blocks.informed.known)
-    return simulating + timed(_blocks(blocks.layout), informed) * len(simulator.catchments) / len(few)
+    timed_few = _OfConstantFlow(replace(simulator, gauges=few), informed.fitted, informed.gauges, informed.known)
+    return simulating + timed(_blocks(blocks.layout), timed_few) * len(simulator.catchments) / len(few)
 
 
 class _OfConstantFlow(InformedSimulator):

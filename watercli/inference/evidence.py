@@ -2,7 +2,7 @@
 
 The value of a day is never evidence for that day at the same gauge, so that an estimate beside an observation says
 how good it is without it.
-Shapes: C catchments that are simulated, N days of the store, n dates of a block, Q quantiles.
+Shapes: C catchments that are simulated, G gauges that are read, N days of the store, n dates of a block, Q quantiles.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from multimodal_mae.evidence import Evidence, corrected
 from numpy.typing import NDArray
 
-from watercli.data.evidence import FlowErrors, Network, choose_own, explain
+from watercli.data.evidence import FlowErrors, Network, choose_own, ever_known, explain
 from watercli.data.windows import Indices
 from watercli.inference import provenance
 from watercli.inference.known_flow import KnownFlow
@@ -63,6 +63,24 @@ class Estimate:
         return ((self.neighbours > 0) + 2 * (self.own_days > 0)).astype(np.int8)
 
 
+def gauges_read(simulator: Simulator, neighbours: str, has_flow: Flags) -> Indices:
+    """Return the positions in the store of the simulated catchments and of all gauges that may be their donors.
+
+    ``neighbours`` is that of `KnownFlow`; ``has_flow`` says which gauges of the store know any flow.
+    """
+    chosen = simulator.catchments
+    if neighbours == "none":
+        return chosen
+    network, read = Network.of(simulator.store), np.zeros(len(has_flow), dtype=bool)
+    read[chosen] = True
+    for gauge in chosen:
+        # Which gauges at its place are the gauge again is not yet known: they do not count among the candidates.
+        there = network.at_one_place[gauge]
+        read |= there
+        read[network.candidates(gauge, np.flatnonzero(has_flow & ~there))] = True
+    return np.flatnonzero(read)
+
+
 def estimate(fitted: FittedEvidence, simulated: Floats, evidence: Evidence) -> tuple[Floats, Floats]:
     """Return the flow ``[n]`` that the evidence makes of a simulation ``[n]``, and its quantiles ``[n, Q]``."""
     correction, flow = fitted.head(evidence), torch.from_numpy(simulated)
@@ -79,11 +97,30 @@ class InformedSimulator:
 
     simulator: Simulator
     fitted: FittedEvidence
+    gauges: Indices
+    """Positions in the store of the gauges that are read, ``[G]``: those that are simulated, and their donors."""
     known: KnownFlow
+    """Of these gauges."""
     base: Simulated | None = None
-    """The simulation of every catchment and day of the store, if it is computed already."""
+    """The simulation of these gauges on every day of the store, if it is computed already."""
     names_duplicates: bool = True
     """Warn of gauges that are one."""
+
+    @classmethod
+    def of(cls, simulator: Simulator, fitted: FittedEvidence, known: KnownFlow) -> InformedSimulator:
+        """Return what corrects a simulation by the ``known`` flow of all gauges of the store."""
+        gauges = gauges_read(simulator, known.neighbours, ever_known(known.observed))
+        return cls(simulator, fitted, gauges, known.among(gauges))
+
+    @cached_property
+    def of_gauges(self) -> Simulator:
+        """What simulates the gauges that are read."""
+        return replace(self.simulator, gauges=tuple(self.simulator.store.gauge_ids[gauge] for gauge in self.gauges))
+
+    @cached_property
+    def places(self) -> Indices:
+        """Where the simulated catchments stand among the gauges that are read, ``[C]``."""
+        return np.searchsorted(self.gauges, self.simulator.catchments)
 
     @property
     def fingerprint(self) -> str:
@@ -94,41 +131,40 @@ class InformedSimulator:
 
     @cached_property
     def simulated(self) -> Simulated:
-        """The simulation of every catchment and day of the store."""
-        return self.base or simulate_all(replace(self.simulator, gauges=()), slice(0, len(self.simulator.store.times)))
+        """The simulation of the gauges that are read, on every day of the store."""
+        return self.base or simulate_all(self.of_gauges, slice(0, len(self.simulator.store.times)))
 
     def simulated_on(self, dates: Indices) -> Simulated:
         """Return the simulation of the chosen catchments on some dates."""
-        at = np.ix_(self.simulator.catchments, dates)
-        whole = self.simulated
-        return Simulated(whole.flow[at], whole.available[at], whole.spread[at])
+        at, read = np.ix_(self.places, dates), self.simulated
+        return Simulated(read.flow[at], read.available[at], read.spread[at])
 
     @cached_property
     def table(self) -> FlowErrors:
-        """The simulation of every catchment and day of the store, and its errors."""
-        simulator, store = self.simulator, self.simulator.store
-        trained = provenance.roles(simulator.checkpoint, store, list(store.gauge_ids)) == 1
+        """The simulation of the gauges that are read, on every day of the store, and its errors."""
+        store, names = self.simulator.store, list(self.of_gauges.gauges)
         errors = FlowErrors(
-            Network.of(store), self.simulated.flow, self.known.observed,
-            store.times.dayofyear.to_numpy().astype(np.float64), self.fitted.offset, trained,
+            Network.of(store).among(self.gauges), self.simulated.flow, self.known.observed,
+            store.times.dayofyear.to_numpy().astype(np.float64), self.fitted.offset,
+            provenance.roles(self.simulator.checkpoint, store, names) == 1,
         )  # fmt: skip
         for first, second in errors.duplicates if self.names_duplicates else ():
             log.warning(
                 "Gauges %s and %s are one by place, size and flow; neither is evidence for the other",
-                store.gauge_ids[first], store.gauge_ids[second],
+                names[first], names[second],
             )  # fmt: skip
         return errors.interpolated(MAX_GAP) if self.known.neighbours == "all" else errors
 
     @torch.inference_mode()
     def __call__(self, dates: Indices) -> Estimate:
         """Estimate the flow of ascending dates, positions in the store."""
-        catchments = track(self.simulator.catchments.tolist(), "evidence", part=True)
-        estimates = [self._of_catchment(catchment, dates) for catchment in catchments]
+        places = track(self.places.tolist(), "evidence", part=True)
+        estimates = [self._of_catchment(place, dates) for place in places]
         return Estimate(*(np.stack(arrays) for arrays in zip(*estimates, strict=True)))
 
     def filled(self, dates: Indices, estimate: Estimate, blind: Flags) -> dict[str, NDArray[Any]]:
         """Return the record with its gaps filled, and what each value is, ``[C, n]`` both."""
-        observed = self.known.observed[self.simulator.catchments][:, dates]
+        observed = self.known.observed[np.ix_(self.places, dates)]
         there = np.isfinite(observed)
         low, middle, high = (np.log(estimate.quantiles[..., number] + self.fitted.offset) for number in (0, 3, -1))
         off = np.log(np.maximum(np.nan_to_num(observed), 0) + self.fitted.offset) - middle

@@ -126,7 +126,7 @@ class Resimulation:
     """Simulates stores that differ from one on their latest days alone: only the windows that hold these."""
 
     simulator: Simulator
-    """Of all catchments of the store that the others are like."""
+    """Of the store that the others are like."""
     base: Simulated
     """Its simulation, from the first day on."""
     same_days: int = 0

@@ -1,7 +1,7 @@
-"""The simulation from weather that an extended file keeps: of every gauge and day of the store.
+"""The simulation from weather that an extended file keeps: of every day of the store, and the gauges that are read.
 
-An evidence head compares rivers by their simulations, so that it needs those of all gauges from the first day on. An
-extended file keeps them in the group ``_weather_only``, and the next extension simulates later days only.
+An evidence head compares rivers by their simulations, so that it needs those of a gauge and its donors from the first
+day on. An extended file keeps them in the group ``_weather_only``, and the next extension simulates later days only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GROUP = "_weather_only"
 
 
 def read_kept(file: Path, simulator: Simulator) -> Simulated | None:
-    """Return the simulation that a file keeps; None if it keeps none, or that of other versions or another device.
+    """Return the simulation that a file keeps; None if it keeps none, or of other gauges, versions or another device.
 
     The file is of the simulator's weights, and of its store as it was.
     """
@@ -35,13 +35,13 @@ def read_kept(file: Path, simulator: Simulator) -> Simulated | None:
     except DataError as error:
         log.warning("%s; simulating every day of the store anew", str(error).partition(";")[0])
         return None
-    if kept.attrs["made_by"] != _made_by(simulator):
+    if kept.attrs["made_by"] != _made_by(simulator) or kept["gauge_id"].values.tolist() != _names(simulator):
         return None
     return Simulated(kept["flow"].values, kept["input_available"].values.astype(bool), kept["spread"].values)
 
 
 def keep(simulated: Simulated, simulator: Simulator, file: Path) -> None:
-    """Write the simulation of every gauge and day of the store into a file, in the place of an earlier one."""
+    """Write the simulation of every day of the store into a file, in the place of an earlier one."""
     units = simulator.checkpoint.config.modalities[simulator.target].units
     dims = "gauge_id", "time"
     kept = xr.Dataset(
@@ -51,7 +51,7 @@ def keep(simulated: Simulated, simulator: Simulator, file: Path) -> None:
             "spread": (dims, simulated.spread, {"long_name": "standard deviation over members", "units": units}),
         },
         {
-            "gauge_id": np.array(simulator.store.gauge_ids, dtype=object),
+            "gauge_id": np.array(_names(simulator), dtype=object),
             "time": simulator.store.times,
             "input": np.array(simulator.inputs, dtype=object),
         },
@@ -59,6 +59,10 @@ def keep(simulated: Simulated, simulator: Simulator, file: Path) -> None:
     )
     shutil.rmtree(file / GROUP, ignore_errors=True)
     zarr_files.write(kept, file / GROUP)
+
+
+def _names(simulator: Simulator) -> list[str]:
+    return [simulator.store.gauge_ids[catchment] for catchment in simulator.catchments]
 
 
 def _made_by(simulator: Simulator) -> str:

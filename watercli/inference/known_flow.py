@@ -6,7 +6,7 @@ Shapes: C catchments of the store, N days of the store.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from watercli.config import Simulate
+from watercli.data.windows import Indices
 from watercli.errors import ConfigError, DataError, nearest
 from watercli.log import log
 from watercli.store import Store
@@ -71,6 +72,10 @@ class KnownFlow:
             neighbours="all" if settings.fill else settings.neighbours or "day",
             last=last,
         )
+
+    def among(self, gauges: Indices) -> KnownFlow:
+        """Return the same for some gauges, by their positions."""
+        return replace(self, observed=self.observed[gauges], own=self.own[gauges])
 
 
 def _own_days(store: Store, settings: Simulate) -> slice:

@@ -70,7 +70,8 @@ class SimulationBlocks:
             simulator = replace(simulator, store=known)
         informed = None
         if fitted is not None:
-            informed = InformedSimulator(simulator, fitted, KnownFlow.of(simulator.store, simulator.target, settings))
+            known_flow = KnownFlow.of(simulator.store, simulator.target, settings)
+            informed = InformedSimulator.of(simulator, fitted, known_flow)
         layout = _lay_out(simulator, store, chosen_dates(simulator.store, settings), settings, fitted)
         layout = replace(layout, labels=layout.labels.assign_attrs(about))
         return cls(simulator, layout, settings, informed, issued)
@@ -83,7 +84,7 @@ class SimulationBlocks:
         """Simulate ascending dates, positions in the store; a day of which the model knew nothing is missing."""
         simulated = self.informed.simulated_on(dates) if self.informed else self.simulator(dates)
         if self.informed is not None and self.issued is not None:
-            blind = without_inputs(self.informed.simulated, self.simulator.catchments, self.issued)
+            blind = without_inputs(self.informed.simulated, self.informed.places, self.issued)
             blind = blind[:, dates - self.issued - 1]
         else:
             blind = np.logical_not(simulated.available.any(axis=-1))

@@ -65,8 +65,8 @@ class Simulator:
         return load_models(self.checkpoint, self.device)
 
     def on(self, store: Store) -> Simulator:
-        """Return the same for all catchments of another store, with the models that are loaded."""
-        other = replace(self, store=store, gauges=())
+        """Return the same for another store, with the models that are loaded."""
+        other = replace(self, store=store)
         vars(other)["members"] = self.members
         return other
 

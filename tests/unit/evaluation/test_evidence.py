@@ -64,7 +64,7 @@ def test_the_method_is_what_simulate_writes_without_flow_of_held_out_gauges(cont
     seen = context.seen_flow.astype(np.float32)
     known = KnownFlow(observed=seen, own=np.zeros(seen.shape, bool), own_later=True, neighbours="day")
     simulator = Simulator(context.checkpoint, context.store, "riverflow")
-    written = InformedSimulator(simulator, fitted, known)(np.arange(context.test.start, context.test.stop))
+    written = InformedSimulator.of(simulator, fitted, known)(np.arange(context.test.start, context.test.stop))
     scored = with_quantiles(context, neighbours=True)
     np.testing.assert_allclose(scored[HELD_OUT, :, 0], written.flow[HELD_OUT], rtol=1e-4)
     np.testing.assert_allclose(scored[HELD_OUT, :, 1:], written.quantiles[HELD_OUT], rtol=1e-4, atol=1e-6)
@@ -117,7 +117,7 @@ def test_a_year_of_own_flow_is_read_as_simulate_reads_it(context: Context) -> No
     opened[HELD_OUT, own] = True
     known = KnownFlow(observed=observed, own=opened, own_later=True, neighbours="day")
     simulator = Simulator(context.checkpoint, context.store, "riverflow")
-    written = InformedSimulator(simulator, context.informed.fitted, known)(trial.test)
+    written = InformedSimulator.of(simulator, context.informed.fitted, known)(trial.test)
     scored = context.informed.estimate(HELD_OUT, trial.test, neighbours=True, own=own)
     np.testing.assert_allclose(scored.quantiles, written.quantiles[HELD_OUT], rtol=1e-3, atol=1e-5)
 

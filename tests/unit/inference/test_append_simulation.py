@@ -112,7 +112,7 @@ def test_evidence_of_later_days(
 def test_the_past_of_other_gauges_is_kept(
     informed: Checkpoint, short: Store, extended: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The evidence head reads the simulation of every gauge and day, which a file keeps once it was extended."""
+    """The evidence head reads the simulation of all donors and days, which a file keeps once it was extended."""
     monkeypatch.setattr("watercli.data.simulation.ROWS", 30)
     settings = chosen(since="2002-02-10", catchments=("01001",))
     middle = written(extended, tmp_path / "middle.zarr", BEFORE + 20, fingerprint="middle", ancestry=["short"])

@@ -14,9 +14,9 @@ import xarray as xr
 
 from watercli.config import Simulate
 from watercli.errors import ConfigError, DataError, RunError
-from watercli.inference.evidence import EVIDENCE, FLAGS
-from watercli.inference.known_flow import read_measurements
-from watercli.inference.simulate import export_simulation, simulated_dataset
+from watercli.inference.evidence import EVIDENCE, FLAGS, InformedSimulator
+from watercli.inference.known_flow import KnownFlow, read_measurements
+from watercli.inference.simulate import SimulationBlocks, export_simulation, simulated_dataset
 from watercli.run.checkpoint import Checkpoint
 from watercli.run.directory import open_run
 from watercli.run.evidence import FILE, load_evidence, save_evidence
@@ -98,6 +98,25 @@ def test_the_second_model_did_without_some_gauges_and_those_held_out(informed_ru
     second = open_run(informed_run / WITHHELD)
     assert set(open_run(informed_run).held_out_gauges) < set(second.held_out_gauges)
     assert second.config.train.evidence is None
+
+
+@pytest.mark.parametrize("given", [{}, {"own_flow": "before"}, {"neighbours": "none"}, {"fill": True}])
+def test_only_a_gauge_and_its_donors_are_simulated(
+    informed: Checkpoint, tiny_store: Store, given: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of the others may be donors; the estimate is that by the simulation of all gauges."""
+    monkeypatch.setattr("watercli.data.evidence.CANDIDATES", 2)
+    settings = Simulate.model_validate(given | {"catchments": ["03003"]})
+    some = SimulationBlocks.of(informed, tiny_store, settings, "cpu").informed
+    assert some is not None
+    every_gauge = np.arange(len(tiny_store.gauge_ids))
+    known = KnownFlow.of(tiny_store, "riverflow", settings)
+    every = InformedSimulator(some.simulator, some.fitted, every_gauge, known)
+    assert len(some.gauges) == (1 if given.get("neighbours") == "none" else 3)
+    assert tiny_store.gauge_ids[some.gauges[some.places[0]]] == "03003"
+    dates = np.arange(400, 500)
+    for name, values in vars(every(dates)).items():
+        np.testing.assert_allclose(getattr(some(dates), name), values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_plain_simulation_sees_other_gauges_and_not_the_gauge_itself(

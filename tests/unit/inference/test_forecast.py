@@ -14,6 +14,7 @@ import xarray as xr
 from rich.console import Console
 
 from watercli.config import ForecastProduct, Simulate
+from watercli.data.evidence import Network
 from watercli.errors import ConfigError
 from watercli.inference.append_simulation import append_simulation
 from watercli.inference.dry_run import dry_run_simulation
@@ -165,6 +166,24 @@ def test_an_archive_holds_the_forecasts_of_each_day(
         assert (of_day["valid_time"].values == single["time"].values).all()
         for name in ("riverflow", "riverflow_quantile", "own_days_used", "input_available"):
             np.testing.assert_allclose(of_day[name].values, single[name].values, rtol=2e-4, atol=1e-5)
+
+
+def test_an_archive_reads_the_donors_that_are_known_on_each_day(
+    informed: Checkpoint, with_product: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only donor is another one on the second day of issue, as flow of the nearest gauge begins between them."""
+    monkeypatch.setattr("watercli.data.evidence.CANDIDATES", 1)
+    gauge = with_product.gauge_ids.index("01001")
+    nearest = int(np.argsort(Network.of(with_product).km[gauge])[1])
+    flow = with_product.dataset["riverflow"].values.copy()
+    flow[nearest, : ISSUED - 3] = np.nan
+    store = replace(with_product, dataset=with_product.dataset.assign(riverflow=(SERIES_DIMS, flow)))
+    given = GIVEN | {"catchments": ("01001",)}
+    archive = simulated(informed, store, **given | {"init_time": "2002-01-14..2002-01-21", "stride": 6})
+    for day in ("2002-01-14", DAY):
+        single = simulated(informed, store, **given | {"init_time": day})
+        assert (single["neighbours_used"] == 1).any()
+        np.testing.assert_allclose(archive["riverflow"].sel(init_time=day), single["riverflow"], rtol=2e-4)
 
 
 def test_an_archive_is_written_and_scored(informed: Checkpoint, with_product: Store, tmp_path: Path) -> None:
