@@ -24,6 +24,8 @@ from multimodal_mae.batch import Batch
 from multimodal_mae.config import AntecedentStateConfig, GridConfig, MAEConfig
 from multimodal_mae.masking import TokenMask
 
+NEGLIGIBLE = 1e-30
+"""A day that counts less than this counts nothing: products with subnormal numbers take twenty times as long."""
 MIN_STD = 0.02
 """Standard deviation below which a state variable is taken as constant."""
 
@@ -53,13 +55,14 @@ def carried_size(config: AntecedentStateConfig) -> int:
 def gains(config: AntecedentStateConfig, age: Tensor) -> Tensor:
     """Return how much a day counts in each average ``age`` ``[...]`` days later, ``[..., N]``; 0 before it."""
     times = torch.tensor(config.time_constants, device=age.device, dtype=age.dtype)
-    faded = -torch.expm1(-1 / times) * torch.exp(-age.clamp_min(0)[..., None] / times)
-    return faded * (age >= 0)[..., None]
+    return -torch.expm1(-1 / times) * fading(config, age.clamp_min(0)) * (age >= 0)[..., None]
 
 
 def fading(config: AntecedentStateConfig, days: Tensor) -> Tensor:
     """Return what is left of each average after ``days`` ``[...]``, ``[..., N]``."""
-    return torch.exp(-days[..., None] / torch.tensor(config.time_constants, device=days.device, dtype=days.dtype))
+    times = torch.tensor(config.time_constants, device=days.device, dtype=days.dtype)
+    left = torch.exp(-days[..., None] / times)
+    return torch.where(left > NEGLIGIBLE, left, 0)
 
 
 def channels(values: Tensor, weight: Tensor) -> Tensor:

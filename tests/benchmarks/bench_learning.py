@@ -109,7 +109,8 @@ def rivals(config: Config) -> dict[str, Learner]:
     weather = rng.standard_normal((len(config.modalities) - 1, FEW, DAYS)).astype(np.float32)
     flow = rng.gamma(0.5, 2.0, (FEW, DAYS))
     regional = mlp.Regional(rng.standard_normal((FEW, ATTRIBUTES)), flow, slice(0, DAYS), noise=0.05, seed=0)
-    features, first_day = ema_mlp.features(weather).numpy(), slice(0, 1)
+    features = mlp.KeptFeatures(np.stack(list(ema_mlp.AveragedWeather(weather).during(slice(0, DAYS)))))
+    first_day = slice(0, 1)
     inputs = len(weather) + ATTRIBUTES
     return {
         "LSTM": Learner(
@@ -122,7 +123,7 @@ def rivals(config: Config) -> dict[str, Learner]:
         "EMA-MLP": Learner(
             run=lambda: mlp.fit_network(features, regional, EMA_MLP_STEPS, first_day, "moving averages"),
             targets=mlp.SAMPLES,
-            flops=3 * 2 * mlp.SAMPLES * mlp.WIDTH * (features.shape[-1] + ATTRIBUTES + 2 * mlp.WIDTH + 1),
+            flops=3 * 2 * mlp.SAMPLES * mlp.WIDTH * (features.size + ATTRIBUTES + 2 * mlp.WIDTH + 1),
             steps=EMA_MLP_STEPS,
         ),
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from watercli.baselines import wording
 from watercli.baselines.context import Context
-from watercli.baselines.ema_mlp import features
+from watercli.baselines.ema_mlp import AveragedWeather
 from watercli.baselines.method import Method
 from watercli.baselines.mlp import Regional
 from watercli.data.windows import derived_seed
@@ -31,13 +31,14 @@ def boosted_trees(weather: Floats, regional: Regional, days: slice, trees: int) 
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    averages = features(weather).numpy()
+    averages = AveragedWeather(weather)
     targets, deviations = (values.numpy() for values in regional.targets())
     catchment, day = np.nonzero(np.isfinite(targets[:, regional.train]))
     thin = np.linspace(0, len(day) - 1, min(len(day), MAX_ROWS)).round().astype(np.int64)
     catchment, day = catchment[thin], day[thin] + regional.train.start
     log.info("Fitting boosted trees to %s observed days", f"{len(day):,}")
-    rows = np.concatenate((averages[catchment, day], regional.static[catchment]), axis=1, dtype=np.float32)
+    (read,) = averages.batches(catchment[None], day[None])
+    rows = np.concatenate((read, regional.static[catchment]), axis=1, dtype=np.float32)
     model = HistGradientBoostingRegressor(
         max_iter=trees, learning_rate=RATE, max_leaf_nodes=MAX_LEAVES, early_stopping=False,
         random_state=derived_seed(regional.seed, 12) % 2**32,
@@ -45,7 +46,7 @@ def boosted_trees(weather: Floats, regional: Regional, days: slice, trees: int) 
     model.fit(rows, targets[catchment, day], sample_weight=1 / deviations[catchment] ** 2)
     simulated = [
         model.predict(np.concatenate((own, np.broadcast_to(static, (len(own), len(static)))), axis=1, dtype=np.float32))
-        for own, static in zip(averages[:, days], regional.static, strict=True)
+        for own, static in zip(averages.during(days), regional.static, strict=True)
     ]
     flow: Floats = np.maximum(np.stack(simulated), 0) * regional.scale
     return flow

@@ -1,12 +1,14 @@
 """EMA-MLP, the strongest regional baseline: exponential moving averages of the weather, attributes, a small network.
 
 It knows of a day what the model's antecedent state knows of the weather (`multimodal_mae.moving_averages`), and no
-more: no encoder, no decoder, no pretraining on other modalities. Shapes: I inputs, C catchments, T days of the store, F
-features.
+more: no encoder, no decoder, no pretraining on other modalities.
+Shapes: I inputs, C catchments, G catchments of a group, T days of the store, F features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,38 +16,72 @@ import torch
 from multimodal_mae.config import AntecedentStateConfig
 from multimodal_mae.moving_averages import Seen, carry, state_size, states
 from numpy.typing import NDArray
-from torch import Tensor
 
 from watercli.baselines import wording
 from watercli.baselines.context import Context
 from watercli.baselines.method import Method
-from watercli.baselines.mlp import Regional, fit_network
+from watercli.baselines.mlp import Positions, Regional, fit_network
 from watercli.log import log
 
 Floats = NDArray[np.floating[Any]]
 STATE = AntecedentStateConfig()
-YEAR = 365
+YEAR, GROUP = 365, 32
+"""Days and catchments whose averages are computed at once."""
+MAX_BYTES = 2**30
+"""Of the averages of batches that are held at once."""
 
 
-def features(weather: Floats) -> Tensor:
-    """Return ``[C, T, F]`` of standardised daily weather ``[I, C, T]``, NaN where missing."""
-    size = state_size(STATE)
-    read = torch.empty(*weather.shape[1:], len(weather) * size)  # once: gigabytes where catchments are many
-    for number, values in enumerate(weather):
-        read[..., number * size : (number + 1) * size] = _states(torch.from_numpy(values.astype(np.float32)))
-    return read
+@dataclass(frozen=True)
+class AveragedWeather:
+    """Moving averages of weather, computed where they are read: those of every day would take gigabytes."""
 
+    weather: Floats
+    """``[I, C, T]``, standardised, NaN where missing."""
 
-def _states(values: Tensor) -> Tensor:
-    """Return the states ``[C, T, F]`` of one input ``[C, T]``."""
-    observed = torch.isfinite(values).float()
-    years = []
-    # Blocks of a year, each with the days before it, so that the kernel within a block stays small.
-    for first in range(0, values.shape[1], YEAR):
-        days, past = slice(first, first + YEAR), slice(max(first - STATE.past_days, 0), first)
-        carried = carry(values[:, past].nan_to_num(), observed[:, past], STATE)
-        years.append(states(Seen(carried, values[:, days].nan_to_num(), observed[:, days]), STATE))
-    return torch.cat(years, dim=1)
+    @property
+    def size(self) -> int:
+        """F."""
+        return len(self.weather) * state_size(STATE)
+
+    def batches(self, catchments: Positions, days: Positions) -> Iterator[Floats]:
+        """Yield the features of the days of each batch, ``[N, F]``; the arguments are ``[batches, N]``."""
+        at_once = max(MAX_BYTES // (catchments.shape[1] * self.size * 4), 1)
+        for first in range(0, len(catchments), at_once):
+            some = slice(first, first + at_once)
+            yield from self._at(catchments[some].ravel(), days[some].ravel()).reshape(*catchments[some].shape, -1)
+
+    def during(self, days: slice) -> Iterator[Floats]:
+        """Yield the features of a period, ``[period, F]``, catchment by catchment."""
+        first, stop, _ = days.indices(self.weather.shape[2])
+        years = range(first // YEAR, -(-stop // YEAR))
+        for group in range(-(-self.weather.shape[1] // GROUP)):
+            whole = np.concatenate([self._of_year(group, year) for year in years], axis=1)
+            yield from whole[:, first - years.start * YEAR : stop - years.start * YEAR]
+
+    def _at(self, catchments: Positions, days: Positions) -> Floats:
+        """Return the features ``[N, F]`` of days ``[N]``."""
+        read = np.empty((len(days), self.size), dtype=np.float32)
+        years = self.weather.shape[2] // YEAR + 1
+        block = catchments // GROUP * years + days // YEAR
+        order = np.argsort(block, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
+            group, year = divmod(int(block[rows[0]]), years)
+            read[rows] = self._of_year(group, year)[catchments[rows] - group * GROUP, days[rows] - year * YEAR]
+        return read
+
+    def _of_year(self, group: int, year: int) -> Floats:
+        """Return the features ``[G, YEAR, F]`` of a year; the last year and group may be shorter."""
+        first, catchments = year * YEAR, slice(group * GROUP, (group + 1) * GROUP)
+        held = min(STATE.past_days, first)
+        weather = self.weather[:, catchments, first - held : first + YEAR].astype(np.float32)
+        values = torch.from_numpy(weather).flatten(0, 1)
+        observed, values = torch.isfinite(values).float(), values.nan_to_num()
+        carried = carry(values[:, :held], observed[:, :held], STATE)
+        # All inputs in one go, as they share the kernel of a year.
+        read = states(Seen(carried, values[:, held:], observed[:, held:]), STATE)  # [I * G, YEAR, F / I]
+        by_input = read.unflatten(0, (len(self.weather), -1))
+        features: Floats = by_input.movedim(0, 2).flatten(2).numpy()
+        return features
 
 
 def ema_mlp(weather: Floats, regional: Regional, days: slice, steps: int) -> Floats:
@@ -54,7 +90,7 @@ def ema_mlp(weather: Floats, regional: Regional, days: slice, steps: int) -> Flo
     ``weather`` is ``[I, C, T]``, standardised, NaN where missing.
     """
     log.info("Fitting the EMA-MLP to %s observed days", f"{regional.training_days:,}")
-    return fit_network(features(weather).numpy(), regional, steps, days, "moving averages")
+    return fit_network(AveragedWeather(weather), regional, steps, days, "moving averages")
 
 
 def simulate(context: Context) -> Floats | None:

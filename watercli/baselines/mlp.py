@@ -6,8 +6,9 @@ Shapes: C catchments, T days, N dates, F features, A attributes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from watercli.data.windows import derived_seed
 from watercli.log import track
 
 Floats = NDArray[np.floating[Any]]
+Positions = NDArray[np.int64]
 WIDTH = 256
 SAMPLES = 512
 RATE = 1e-3
@@ -81,6 +83,41 @@ class Regional:
         return torch.ones_like(gappy) if self.all_flagged else gappy
 
 
+class DailyFeatures(Protocol):
+    """Features ``[C, T, F]``, all of which need not be in memory at once."""
+
+    @property
+    def size(self) -> int:
+        """F."""
+
+    def batches(self, catchments: Positions, days: Positions) -> Iterator[Floats]:
+        """Yield the features of the days of each batch, ``[N, F]``; the arguments are ``[batches, N]``."""
+
+    def during(self, days: slice) -> Iterator[Floats]:
+        """Yield the features of a period, ``[period, F]``, catchment by catchment."""
+
+
+@dataclass(frozen=True)
+class KeptFeatures:
+    """Daily features that are there already, in memory or in a file."""
+
+    values: Floats
+    """``[C, T, F]``."""
+
+    @property
+    def size(self) -> int:
+        """F."""
+        return int(self.values.shape[-1])
+
+    def batches(self, catchments: Positions, days: Positions) -> Iterator[Floats]:
+        """Yield the features of the days of each batch, ``[N, F]``."""
+        return (self.values[of_batch] for of_batch in zip(catchments, days, strict=True))
+
+    def during(self, days: slice) -> Iterator[Floats]:
+        """Yield the features of a period, ``[period, F]``, catchment by catchment."""
+        return iter(self.values[:, days])
+
+
 def _deviation(sample: Floats) -> NDArray[np.float32]:
     """Return the standard deviation of features ``[F]`` over rows ``[N, F]``; infinite if a feature hardly varies.
 
@@ -92,14 +129,13 @@ def _deviation(sample: Floats) -> NDArray[np.float32]:
     return np.where(hardly_varies, np.inf, deviation + 1e-6).astype(np.float32)
 
 
-def fit_network(features: Floats, regional: Regional, steps: int, predict: slice, progress: str) -> Floats:
+def fit_network(features: DailyFeatures, regional: Regional, steps: int, predict: slice, progress: str) -> Floats:
     """Fit a network of three hidden layers to all catchments, and return its flow of ``predict``, ``[C, predicted]``.
 
     Parameters
     ----------
     features
-        ``[C, T, F]``, of the same days as the flow; they may lie in a file. Finite wherever there is flow to learn
-        from; they are standardised over such days.
+        Of the same days as the flow. Finite wherever there is flow to learn from; they are standardised over such days.
     steps
         Of 512 observed days each.
     progress
@@ -109,7 +145,8 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
     catchment, day = np.nonzero(np.isfinite(regional.flow[:, regional.train]))
     day = day + regional.train.start
     thin = np.linspace(0, len(day) - 1, min(len(day), MAX_ROWS)).round().astype(np.int64)
-    sample = features[catchment[thin], day[thin]].astype(np.float32)
+    (sample,) = features.batches(catchment[None, thin], day[None, thin])
+    sample = sample.astype(np.float32)
     mean, deviation = torch.from_numpy(sample.mean(0)), torch.from_numpy(_deviation(sample))
 
     def read(rows: Floats) -> Tensor:
@@ -118,7 +155,7 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(regional.seed, 9))
         network = nn.Sequential(
-            nn.Linear(features.shape[-1] + attributes.shape[1], WIDTH), nn.ReLU(),
+            nn.Linear(features.size + attributes.shape[1], WIDTH), nn.ReLU(),
             nn.Linear(WIDTH, WIDTH), nn.ReLU(),
             nn.Linear(WIDTH, WIDTH), nn.ReLU(),
             nn.Linear(WIDTH, 1), nn.Softplus(),
@@ -126,11 +163,11 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
         optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         rng = np.random.default_rng([regional.seed, 9])
-        for _ in track(range(steps), progress):
-            drawn = rng.integers(0, len(day), SAMPLES)
-            c, t = torch.from_numpy(catchment[drawn]), torch.from_numpy(day[drawn])
-            read_of_day = read(features[catchment[drawn], day[drawn]])
-            predicted = network(torch.cat((read_of_day, regional.noisy_attributes(c)), -1))[:, 0]
+        drawn = rng.integers(0, len(day), (steps, SAMPLES))
+        batches = features.batches(catchment[drawn], day[drawn])
+        for of_step in track(drawn, progress):
+            c, t = torch.from_numpy(catchment[of_step]), torch.from_numpy(day[of_step])
+            predicted = network(torch.cat((read(next(batches)), regional.noisy_attributes(c)), -1))[:, 0]
             loss = ((predicted - targets[c, t]) / deviations[c]).square().mean()
             optimiser.zero_grad()
             loss.backward()
@@ -139,7 +176,7 @@ def fit_network(features: Floats, regional: Regional, steps: int, predict: slice
     with torch.inference_mode():
         rows = (
             torch.cat((read(x), a.expand(len(x), -1)), -1)
-            for x, a in zip(features[:, predict], attributes, strict=True)
+            for x, a in zip(features.during(predict), attributes, strict=True)
         )
         simulated: Floats = torch.stack([network(row)[:, 0] for row in rows]).numpy() * regional.scale
     return simulated

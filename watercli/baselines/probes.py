@@ -11,7 +11,7 @@ from watercli.baselines import wording
 from watercli.baselines.context import Context
 from watercli.baselines.features import Features, spans
 from watercli.baselines.method import Method
-from watercli.baselines.mlp import Regional, fit_network
+from watercli.baselines.mlp import KeptFeatures, Regional, fit_network
 from watercli.baselines.ridge import Fitted, Task, fit_all_gauges, fit_each_gauge
 from watercli.log import log
 
@@ -28,7 +28,9 @@ def regional_network(features: Features, task: Task) -> Fitted:
     flow = np.where(task.complete & task.chosen[:, None], task.physical, np.nan)
     regional = Regional(context.regional.static, flow, task.train, context.regional.noise, context.regional.seed)
     log.info("Fitting a network on the embeddings to %s observed days", f"{regional.training_days:,}")
-    simulated = fit_network(features.embedding, regional, context.settings.ema_mlp_steps, task.test, "network")
+    simulated = fit_network(
+        KeptFeatures(features.embedding), regional, context.settings.ema_mlp_steps, task.test, "network"
+    )
     return Fitted(np.where(task.complete[:, task.test], simulated, np.nan))
 
 

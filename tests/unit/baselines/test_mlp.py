@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from watercli.baselines.mlp import Regional, fit_network
+from watercli.baselines.mlp import KeptFeatures, Regional, fit_network
 
 
 def test_a_feature_that_hardly_varies_in_training_does_no_harm_where_it_differs() -> None:
@@ -16,6 +16,8 @@ def test_a_feature_that_hardly_varies_in_training_does_no_harm_where_it_differs(
     regional = Regional(np.zeros((2, 1)), np.exp(features[..., 0]), train, noise=0.0, seed=0)
     begins_unknown = features.copy()
     begins_unknown[:, test, 2] = 0
-    expected, simulated = (fit_network(read, regional, 20, test, "network") for read in (features, begins_unknown))
+    expected, simulated = (
+        fit_network(KeptFeatures(read), regional, 20, test, "network") for read in (features, begins_unknown)
+    )
     np.testing.assert_array_equal(simulated, expected)
     assert simulated.std() > 0

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from watercli.baselines.cache import Cache
-from watercli.baselines.ema_mlp import ema_mlp, features
+from watercli.baselines.ema_mlp import AveragedWeather, ema_mlp
 from watercli.baselines.features import Features
 from watercli.baselines.fine_tuning import simulate_fine_tuned
 from watercli.baselines.lstm import lstm
@@ -133,12 +133,32 @@ def test_spread_is_each_catchments_own_and_never_nothing() -> None:
     np.testing.assert_allclose(found, np.array([own, 0.0, own / 2]) + 0.05, rtol=1e-6)
 
 
+def averaged(weather: np.ndarray) -> torch.Tensor:
+    return torch.tensor(np.stack(list(AveragedWeather(weather).during(slice(0, weather.shape[2])))))
+
+
+@pytest.mark.parametrize("max_bytes", [2**30, 1])
+def test_moving_averages_are_computed_where_they_are_read(max_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some days of some catchments, in pieces, are those of all days of all catchments."""
+    monkeypatch.setattr("watercli.baselines.ema_mlp.GROUP", 4)
+    monkeypatch.setattr("watercli.baselines.ema_mlp.MAX_BYTES", max_bytes)
+    rng = np.random.default_rng(0)
+    averages = AveragedWeather(rng.normal(size=(2, 10, 800)).astype(np.float32))
+    every = np.stack(list(averages.during(slice(0, 800))))
+    assert every.shape == (10, 800, averages.size)
+    np.testing.assert_allclose(np.stack(list(averages.during(slice(300, 731)))), every[:, 300:731], rtol=1e-5)
+    catchments, days = rng.integers(0, 10, (5, 20)), rng.integers(0, 800, (5, 20))
+    read = list(averages.batches(catchments, days))
+    assert len(read) == 5
+    np.testing.assert_allclose(np.stack(read), every[catchments, days], rtol=1e-5)
+
+
 def test_moving_averages_of_blocks_are_those_of_the_whole() -> None:
     weather = np.random.default_rng(0).normal(size=(2, 3, 800)).astype(np.float32)
     weather[0, 0, 100:200] = np.nan
-    x = features(weather)
+    x = averaged(weather)
     assert x.shape[:2] == (3, 800)
-    altogether = features(weather[..., 435:])
+    altogether = averaged(weather[..., 435:])
     # With a long past behind both, only what lies before day 435 can differ: it has faded in the short averages.
     torch.testing.assert_close(x[:, -1, :5], altogether[:, -1, :5], rtol=1e-4, atol=1e-4)
 

@@ -11,7 +11,7 @@ from multimodal_mae.batch import Batch
 from multimodal_mae.config import AntecedentStateConfig, MAEConfig
 from multimodal_mae.mae import MultiModalMAE, total_loss
 from multimodal_mae.masking import TokenMask
-from multimodal_mae.moving_averages import MovingAverages, Seen, carried_size, carry, state_size, states
+from multimodal_mae.moving_averages import MovingAverages, Seen, carried_size, carry, fading, gains, state_size, states
 
 from tests.unit.multimodal_mae.conftest import SMALL, make_batch, make_masks, make_model
 from tests.unit.multimodal_mae.test_cross_modal import OVERLAPS
@@ -219,3 +219,12 @@ def test_its_networks_read_standardised_states(batch: Batch, attention: str) -> 
     twin = make_model(replace(WITH_STATE, cross_modal_attention=attention))  # type: ignore[arg-type]
     twin.load_state_dict(model.state_dict())
     torch.testing.assert_close(flow_of(twin, batch, masks), flow_of(model, batch, masks), equal_nan=True)
+
+
+def test_averages_are_free_of_subnormal_numbers() -> None:
+    """Products with these take many times as long on common processors."""
+    config, days = AntecedentStateConfig(), torch.arange(4000.0)
+    for weights in (gains(config, days), fading(config, days)):
+        assert (weights[weights > 0] > 1e-35).all()
+        assert (weights == 0).any()
+        assert (weights[:40] > 0).all()
