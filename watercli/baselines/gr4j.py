@@ -36,6 +36,11 @@ EVALUATIONS = 200
 DONOR = "for the nearest gauge that training saw"
 WARM_UP = 365
 """First days of the store, not scored: the model's stores fill."""
+SPIN_UP = 2 * 365
+"""Days before the first observed one from which on the model runs in a calibration."""
+QUICK_DAYS = 3653
+"""With ``evaluate.quick``, a gauge's last observed days that are learnt from: ten years. At 60 British gauges of up to
+41 years this took 0.37 of the time; the median NSE of two later years was 0.854 in place of 0.860 (paired -0.001)."""
 GAUGES = 5
 """Donors of ``gr4j_donors``, whose simulations are averaged (Oudin et al. 2008, doi:10.1029/2007WR006240)."""
 MIN_DAYS = 180
@@ -110,7 +115,9 @@ def can_calibrate(weather: Floats, flow: Floats, train: slice) -> Flags:
     return flags
 
 
-def calibrated(weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: slice, gauges: Flags) -> Floats:
+def calibrated(
+    weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: slice, gauges: Flags, last_days: int | None = None
+) -> Floats:
     """Return the parameters ``[C, 4]`` of ``gauges`` ``[C]``, calibrated on the training days; NaN of all others.
 
     Parameters
@@ -123,15 +130,21 @@ def calibrated(weather: Floats, times: pd.DatetimeIndex, flow: Floats, train: sl
         ``[C, T]`` mm/day, NaN where it may not be seen.
     gauges
         Some of those that `can_calibrate`.
+    last_days
+        Observed days of a gauge that count, the last ones; None: all.
     """
     parameters = np.full((len(flow), len(NAMES)), np.nan)
     days = slice(0, train.stop)  # The model's past does not know what comes later.
     observed = flow[:, days].copy()
     observed[:, : max(train.start, WARM_UP)] = np.nan
     for c in track(np.flatnonzero(gauges).tolist(), "GR4J"):
-        inputs = inputs_of(weather[:, c, days], times[days])
+        known = np.flatnonzero(np.isfinite(observed[c]))
+        first = int(known[-min(last_days or len(known), len(known))])
+        observed[c, :first] = np.nan
+        run_days = slice(max(first - SPIN_UP, 0), train.stop)
+        inputs = inputs_of(weather[:, c, run_days], times[run_days])
         if inputs is not None:
-            parameters[c] = calibrate(inputs, observed[c])
+            parameters[c] = calibrate(inputs, observed[c, run_days])
     return parameters
 
 
@@ -190,11 +203,12 @@ def forcing_of(context: Context) -> Floats | None:
 def _parameters(context: Context, kind: str, weather: Floats, gauges: Flags) -> Floats:
     """Return the calibrated parameters ``[C, 4]`` of ``gauges`` ``[C]`` from the cache."""
     times, train = context.store.times[context.days], context.store.period("train")
+    last_days = QUICK_DAYS if context.settings.quick else None
 
     def fill(array: Floats) -> None:
-        array[:] = calibrated(weather, times, context.seen_flow[:, context.days], train, gauges)
+        array[:] = calibrated(weather, times, context.seen_flow[:, context.days], train, gauges, last_days)
 
-    about = context.about(gauges=np.flatnonzero(gauges).tolist())
+    about = context.about(gauges=np.flatnonzero(gauges).tolist(), last_days=last_days)
     return context.cache.filled(f"{kind}_parameters", about, (len(context.flow), len(NAMES)), fill, np.float64)
 
 
@@ -247,12 +261,14 @@ def _cached(
         donors = np.isin(np.arange(len(catchments)), np.concatenate(list(chosen.values())))
         return with_donors(weather, times, _parameters(context, kind, weather, donors), chosen)[:, days]
 
-    return context.cached(kind, context.about(catchments=np.flatnonzero(catchments).tolist()), simulated)
+    about = context.about(catchments=np.flatnonzero(catchments).tolist(), quick=context.settings.quick)
+    return context.cached(kind, about, simulated)
 
 
 def _saw(context: Context) -> str:
     own = f"on the gauge's own {context.target} of the training dates"
-    return f"rain and potential evaporation; calibrated {DONOR if context.ungauged else own}"
+    last = f", its last {QUICK_DAYS:,} observed days" if context.settings.quick else ""
+    return f"rain and potential evaporation; calibrated {DONOR if context.ungauged else own}{last}"
 
 
 GR4J = Method(

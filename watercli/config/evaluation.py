@@ -32,7 +32,8 @@ class Evaluate(Section):
     slow methods: those that train the model once more, and some rivals."""
     quick: bool = False
     """Leave out what takes long: methods that train a network or embed, the evidence head, the search for donors, the
-    protocols ``forecast``, ``short_records``, ``evidence``, ``gaps``, and downstream uses. The option ``--quick``."""
+    protocols ``forecast``, ``short_records``, ``evidence``, ``gaps``, and downstream uses. GR4J learns from the last
+    ten observed years of a gauge. The option ``--quick``."""
     split: Literal["test", "validation"] = "test"
     """Period that is scored. ``validation`` is for data whose test period has no flow. The checkpoint was chosen on it,
     as were ridge penalties and shares of corrections: scores are optimistic, and there are no predictive intervals."""
