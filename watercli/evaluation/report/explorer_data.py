@@ -21,9 +21,9 @@ from watercli.evaluation.simulation import Flow
 
 Floats = NDArray[np.floating[Any]]
 
-MAX_BYTES = 1_300_000
-"""Of all series, before they become text: so the page stays below 3 MB. Beyond it methods are left out, and then
-catchments."""
+MAX_BYTES, LEAST_BYTES, ROW_BYTES = 1_400_000, 200_000, 300
+"""Of all series, before they become text, less what each catchment's row in the table and its points take: so a page of
+a thousand catchments stays below 3 MB. Beyond it methods are left out, and then catchments."""
 MISSING = 2**16 - 1
 LOWER, UPPER = "lower", "upper"
 SCORED = "scored"
@@ -59,11 +59,12 @@ def payload(flow: Flow, insight: Insight | None) -> dict[str, Any]:
     series = _all_series(flow, insight)
     days = flow.data.sizes["time"]
     methods, catchments = series, ranked
-    while len(methods) > 3 and 2 * len(methods) * days * len(ranked) > MAX_BYTES:
+    most = max(MAX_BYTES - ROW_BYTES * len(ranked), LEAST_BYTES)
+    while len(methods) > 3 and 2 * len(methods) * days * len(ranked) > most:
         methods = methods[:-1]
     if methods[-1].band is not None and methods[-1].key.startswith(LOWER):  # half an interval is none
         methods = methods[:-1]
-    room = max(MAX_BYTES // (2 * len(methods) * days), 3)
+    room = max(most // (2 * len(methods) * days), 3)
     if len(ranked) > room:
         catchments = [ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, room).round().astype(int))]
     chosen = np.array(catchments)

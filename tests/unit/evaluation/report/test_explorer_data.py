@@ -81,6 +81,8 @@ def test_a_large_page_leaves_out_methods_and_then_catchments_and_says_so(
     flow: Flow, insight: Insight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     per_series = 2 * DAYS * (GAUGES - 1)
+    monkeypatch.setattr(explorer_data, "ROW_BYTES", 0)
+    monkeypatch.setattr(explorer_data, "LEAST_BYTES", 0)
     # Room for eight series: observed, scored, the main one, four ends of intervals, one more.
     monkeypatch.setattr(explorer_data, "MAX_BYTES", 8 * per_series)
     keys = [one["key"] for one in payload(flow, insight)["series"]]
@@ -106,6 +108,12 @@ def test_a_large_page_leaves_out_methods_and_then_catchments_and_says_so(
     assert [one["id"] for one in found["gauges"]] == ["006", "004", "003", "002", "000"]
     assert "2 catchments" in found["left_out"]
     assert decoded(found).shape == (5, 3, DAYS)
+    # What the rest of the page takes for each catchment is not there for curves.
+    monkeypatch.setattr(explorer_data, "MAX_BYTES", 3 * per_series + 40 * (GAUGES - 1))
+    monkeypatch.setattr(explorer_data, "ROW_BYTES", 40)
+    assert len(payload(flow, insight)["gauges"]) == GAUGES - 1
+    monkeypatch.setattr(explorer_data, "ROW_BYTES", 40 + 2 * 3 * DAYS // 3)
+    assert len(payload(flow, insight)["gauges"]) == (GAUGES - 1) * 2 // 3
 
 
 def test_a_name_cannot_end_the_script(flow: Flow) -> None:
